@@ -1,0 +1,28 @@
+"""Checksums of files, and the short hash under which weights list the molecules they were trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from .errors import FileFormatError
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def molecule_hash(constitution: str) -> str:
+    """Short hash of a molecule's SMILES without stereo (`MolecularGraph.constitution`)."""
+    return hashlib.sha256(constitution.encode()).hexdigest()[:12]

@@ -1,0 +1,190 @@
+"""Ensemble: conformations of one molecule, what each costs, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import MoleculeError
+from .molecule import MolecularGraph
+from .units import NM_PER_ANGSTROM, positions_in_nm
+
+if TYPE_CHECKING:
+    import mdtraj
+    from rdkit import Chem
+
+
+class Status(enum.IntEnum):
+    """Whether one conformation can be used, and if not, why."""
+
+    OK = 0
+    NON_FINITE = 1
+    """A coordinate, or the energy, is NaN or infinite."""
+    WRONG_GRAPH = 2
+    """A bond is broken or collapsed: not this molecule any more."""
+    WRONG_STEREO = 3
+    """A specified stereocentre or double bond has the other hand."""
+    CLASH = 4
+    """Two atoms that are not bonded touch."""
+    NOT_CONVERGED = 5
+    """A minimisation stopped at its iteration limit."""
+    FAILED = 6
+    """The evaluation itself raised an error for this conformation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where an ensemble comes from: enough to make it again.
+
+    Attributes
+    ----------
+    generator : str
+        Name of the generator, or the file the ensemble was read from.
+    version : str
+        Version of this package.
+    seed : int or None
+        Seed of the generator.
+    weights_sha256 : str or None
+        Checksum of the network weights, where there are any.
+    settings : dict
+        Everything else that decides the result (steps, force field, temperature ...), in JSON's types.
+    """
+
+    generator: str
+    version: str
+    seed: int | None = None
+    weights_sha256: str | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Conformations of one molecule. Operations return a new ensemble; the order is never changed silently.
+
+    Attributes
+    ----------
+    graph : MolecularGraph
+        The molecule; its atom order is that of `positions`.
+    positions : ndarray of float64, (B, N, 3)
+        Coordinates in nm. A failed sample keeps its row.
+    status : ndarray of int8, (B,)
+        A `Status` per sample. Generators and energies must set it: by default all are OK, and only what is not finite becomes NON_FINITE.
+    energy : ndarray of float64, (B,), optional
+        Potential energy in kJ/mol; +inf where the status is not OK.
+    log_q : ndarray of float64, (B,), optional
+        Natural log of the generator's density on the mean-free subspace, nm units.
+    provenance : Provenance
+        Where it comes from.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree.
+    """
+
+    graph: MolecularGraph
+    positions: NDArray[np.float64]
+    provenance: Provenance
+    status: NDArray[np.int8] = None  # type: ignore[assignment]  # None stands for "all OK" in the constructor only
+    energy: NDArray[np.float64] | None = None
+    log_q: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        positions = positions_in_nm(self.positions).copy()
+        if positions.shape[-2] != len(self.graph):
+            raise ValueError(f"The positions have {positions.shape[-2]} atoms where {self.graph.name!r} has {len(self.graph)}.")
+        positions = positions.reshape(-1, len(self.graph), 3)
+        status = np.zeros(len(positions), np.int8) if self.status is None else np.array(self.status, np.int8)
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "status", status)
+        for name in ("status", "energy", "log_q"):
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != (len(positions),):
+                raise ValueError(f"{name} has shape {np.shape(values)} for {len(positions)} conformations; give one value each.")
+        finite = np.isfinite(positions).all(axis=(1, 2)) & (True if self.energy is None else np.isfinite(self.energy))
+        status[~finite & (status == Status.OK)] = Status.NON_FINITE
+        if self.energy is not None:
+            object.__setattr__(self, "energy", np.where(self.ok, np.asarray(self.energy, np.float64), np.inf))
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Which samples can be used, (B,)."""
+        return np.asarray(self.status == Status.OK)
+
+    def replace(self, **changes: Any) -> Ensemble:
+        """A copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)
+
+    def select(self, index: ArrayLike) -> Ensemble:
+        """The samples of `index` (integers or a boolean mask), in its order."""
+        index = np.atleast_1d(index)
+        index = index if index.dtype == bool else index.astype(np.int64)
+        pick = lambda values: None if values is None else values[index]  # noqa: E731
+        return self.replace(
+            positions=self.positions[index], status=self.status[index], energy=pick(self.energy), log_q=pick(self.log_q)
+        )
+
+    def ranked(self) -> Ensemble:
+        """The usable samples by increasing energy (in their own order where there is no energy)."""
+        usable = np.flatnonzero(self.ok)
+        return self.select(usable if self.energy is None else usable[np.argsort(self.energy[usable], kind="stable")])
+
+    def deduplicated(self, rmsd: Any = 0.0125) -> Ensemble:
+        """Drop each usable sample that lies within `rmsd` (nm) of an earlier one; unusable samples are dropped as well.
+
+        Rank first to keep the lowest in energy of each group. The RMSD is the symmetry-aware best alignment over heavy atoms.
+        """
+        from .rmsd import greedy_distinct
+
+        usable = np.flatnonzero(self.ok)
+        return self.select(usable[greedy_distinct(self.graph, self.positions[usable], rmsd)])
+
+    def counts(self) -> dict[str, int]:
+        """How many samples have each status, by name; only those that occur."""
+        found = collections.Counter(Status(s).name for s in self.status)
+        return {s.name: found[s.name] for s in Status if found[s.name]}
+
+    def summary(self) -> str:
+        """One line for people: the molecule, the counts, the energy range."""
+        parts = [f"{self.graph.name}: {len(self)} conformations"]
+        parts += [f"{n} {name}" for name, n in self.counts().items()]
+        if self.energy is not None and self.ok.any():
+            energy = self.energy[self.ok]
+            parts.append(f"energies {energy.min():.1f} to {energy.max():.1f} kJ/mol")
+        return ", ".join(parts)
+
+    def to_rdkit(self) -> Chem.Mol:
+        """An RDKit molecule with one conformer for each usable sample, in order."""
+        return self.graph.to_rdkit(self.positions[self.ok])
+
+    def to_mdtraj(self) -> mdtraj.Trajectory:
+        """An MDTraj trajectory with one frame for each usable sample, in order."""
+        import mdtraj
+
+        return mdtraj.Trajectory(self.positions[self.ok], mdtraj.Topology.from_openmm(self.graph.to_topology()))
+
+    @classmethod
+    def from_rdkit(cls, mol: Chem.Mol, name: str | None = None) -> Ensemble:
+        """From an RDKit molecule with explicit hydrogens and its conformers, with their status from `check_conformations`.
+
+        Raises
+        ------
+        MoleculeError
+            If the molecule is incomplete, or has no conformers.
+        """
+        from . import __version__
+        from .checks import check_conformations
+
+        graph = MolecularGraph.from_rdkit(mol, name)
+        if not mol.GetNumConformers():
+            raise MoleculeError(f"{graph.name!r} has no conformers; embed some, or give its graph to a generator.")
+        frames = np.array([c.GetPositions() for c in mol.GetConformers()]) * NM_PER_ANGSTROM
+        return cls(graph, frames, Provenance("rdkit", __version__), check_conformations(graph, frames))

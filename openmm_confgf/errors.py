@@ -1,0 +1,50 @@
+"""One family of exceptions; every message says what is wrong and what to do next."""
+
+from __future__ import annotations
+
+
+class ConfGFError(Exception):
+    """Base of every error this package raises on purpose.
+
+    ``exit_code`` is what the command line returns: 2 for a bad call, 1 for work that failed.
+    """
+
+    exit_code = 2
+
+
+class MoleculeError(ConfGFError):
+    """The input is not one complete molecule (unparsable, fragments, radicals, no hydrogens)."""
+
+
+class UnsupportedMoleculeError(MoleculeError):
+    """The molecule is fine, but the chosen generator's weights never saw its elements or its size."""
+
+
+class GenerationError(ConfGFError):
+    """A generator could not produce any conformation of this molecule."""
+
+    exit_code = 1
+
+
+class ForceFieldError(ConfGFError):
+    """The force field is unknown or cannot type the molecule."""
+
+
+class UnsupportedForceError(ForceFieldError):
+    """The System holds a force that the requested evaluation cannot take."""
+
+
+class PlatformError(ConfGFError):
+    """The OpenMM platform, its properties or the torch device are not available here."""
+
+
+class FileFormatError(ConfGFError):
+    """A file cannot be read or written as asked."""
+
+
+class WeightsError(ConfGFError):
+    """Network weights are missing, truncated, altered, or of another architecture."""
+
+
+class LeakageError(ConfGFError):
+    """A benchmark molecule was part of the training data of the weights under test."""

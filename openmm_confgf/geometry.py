@@ -1,0 +1,87 @@
+"""Batched geometry of positions ``(..., N, 3)``: torch functions that know no molecule and no unit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def distances(positions: Tensor, pairs: Tensor) -> Tensor:
+    """Distances of atom pairs.
+
+    Parameters
+    ----------
+    positions : Tensor, (..., N, 3)
+    pairs : Tensor of int64, (P, 2)
+
+    Returns
+    -------
+    Tensor, (..., P)
+    """
+    return torch.linalg.vector_norm(positions[..., pairs[:, 0], :] - positions[..., pairs[:, 1], :], dim=-1)
+
+
+def signed_volumes(positions: Tensor, quadruples: Tensor) -> Tensor:
+    """Signed volume of three atoms about a centre, ``(r_1 - r_c) . [(r_2 - r_c) x (r_3 - r_c)]``: odd under reflection.
+
+    Parameters
+    ----------
+    positions : Tensor, (..., N, 3)
+    quadruples : Tensor of int64, (Q, 4)
+        Centre c, then atoms 1, 2, 3.
+
+    Returns
+    -------
+    Tensor, (..., Q)
+    """
+    c, i, j, k = (positions[..., quadruples[:, a], :] for a in range(4))
+    return ((i - c) * torch.linalg.cross(j - c, k - c)).sum(-1)
+
+
+def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
+    """Dihedral angles a-b-c-d in radians, (-pi, pi], IUPAC sign, 0 for cis.
+
+    Parameters
+    ----------
+    positions : Tensor, (..., N, 3)
+    quadruples : Tensor of int64, (Q, 4)
+
+    Returns
+    -------
+    Tensor, (..., Q)
+    """
+    a, b, c, d = (positions[..., quadruples[:, k], :] for k in range(4))
+    axis = c - b
+    first, second = torch.linalg.cross(b - a, axis), torch.linalg.cross(axis, d - c)
+    sine = (torch.linalg.cross(first, second) * axis).sum(-1) / torch.linalg.vector_norm(axis, dim=-1)
+    return torch.atan2(sine, (first * second).sum(-1))
+
+
+def mean_free(positions: Tensor) -> Tensor:
+    """Positions with their centroid moved to the origin, (..., N, 3)."""
+    return positions - positions.mean(-2, keepdim=True)
+
+
+def pseudo_forces(distance_scores: Tensor, positions: Tensor, pairs: Tensor) -> Tensor:
+    """Chain rule from scores of distances to scores of positions (ConfGF, Shi et al. 2021, eq. 7).
+
+    ``s_i = sum_j (1 / d_ij) s_ij (r_i - r_j)``, the sum over the pairs that hold atom i. Since it depends on differences of
+    positions only, it is equivariant under rotations, translations and permutations and sums to zero over the atoms.
+
+    Parameters
+    ----------
+    distance_scores : Tensor, (..., P)
+        ``s_ij = d log p / d d_ij`` of each unordered pair.
+    positions : Tensor, (..., N, 3)
+    pairs : Tensor of int64, (P, 2)
+        Each unordered pair once.
+
+    Returns
+    -------
+    Tensor, (..., N, 3)
+    """
+    i, j = pairs[:, 0], pairs[:, 1]
+    difference = positions[..., i, :] - positions[..., j, :]
+    distance = torch.linalg.vector_norm(difference, dim=-1, keepdim=True).clamp_min(torch.finfo(positions.dtype).tiny)
+    push = distance_scores.unsqueeze(-1) * difference / distance
+    return torch.zeros_like(positions).index_add(-2, i, push).index_add(-2, j, -push)

@@ -1,0 +1,238 @@
+"""MolecularGraph: one complete molecule (all hydrogens, one fragment) and its fixed atom order."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, rdBase
+
+from .errors import MoleculeError
+
+if TYPE_CHECKING:
+    import openmm.app
+
+_CIS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOCIS)
+_TRANS = (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
+
+
+@dataclasses.dataclass(frozen=True)
+class MolecularGraph:
+    """A molecule as a graph: what stays the same in all of its conformations.
+
+    Build one with a ``from_*`` constructor; they check that the molecule is one fragment, closed-shell
+    and complete in hydrogens. The atom order is the source's own: ``Chem.AddHs(Chem.MolFromSmiles(s))`` for
+    a SMILES, the file's or the object's order otherwise.
+
+    Attributes
+    ----------
+    mol : rdkit.Chem.Mol
+        The molecule with explicit hydrogens and no conformers. Treat it as read-only.
+    name : str
+        A label for tables and files; the SMILES where the source has no title.
+    """
+
+    mol: Chem.Mol
+    name: str
+
+    @classmethod
+    def from_smiles(cls, smiles: str, name: str | None = None) -> MolecularGraph:
+        """From a SMILES; hydrogens are added.
+
+        Raises
+        ------
+        MoleculeError
+            If it cannot be parsed (the message points at the place), or is not one closed-shell fragment.
+        """
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(smiles) if smiles.strip() else None
+        if mol is None:
+            raise MoleculeError(f"SMILES {smiles!r} cannot be parsed: {_parse_problem(smiles)}.")
+        return cls.from_rdkit(Chem.AddHs(mol), name=name or smiles)
+
+    @classmethod
+    def from_rdkit(cls, mol: Chem.Mol, name: str | None = None) -> MolecularGraph:
+        """From an RDKit molecule with explicit hydrogens; stereo is taken from its tags, else from its 3D conformer.
+
+        Raises
+        ------
+        MoleculeError
+            If it cannot be sanitised, or is not one closed-shell fragment with all its hydrogens.
+        """
+        mol = Chem.Mol(mol)
+        with rdBase.BlockLogs():
+            if Chem.SanitizeMol(mol, catchErrors=True):
+                raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {_chemistry_problems(mol)}.")
+        name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(Chem.RemoveHs(mol))
+        if mol.GetNumConformers() and mol.GetConformer().Is3D():
+            Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=False)
+        mol.RemoveAllConformers()
+        _check_complete(mol, name)
+        # perception reads bond directions, which molecules that were not made from a SMILES lack
+        Chem.AssignStereochemistry(mol)
+        Chem.SetDoubleBondNeighborDirections(mol)
+        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+        return cls(mol, name)
+
+    @classmethod
+    def from_openff(cls, molecule: Any) -> MolecularGraph:
+        """From an ``openff.toolkit.Molecule``; its atom order is kept."""
+        return cls.from_rdkit(molecule.to_rdkit(), name=molecule.name or None)
+
+    @classmethod
+    def from_topology(cls, topology: openmm.app.Topology, positions: Any = None, name: str | None = None) -> MolecularGraph:
+        """From an OpenMM Topology of standard residues, or of anything when `positions` (nm, all atoms) tell the bond orders.
+
+        Raises
+        ------
+        MoleculeError
+            If bonds are missing, or bond orders are unknown and no positions are given.
+        """
+        from .topology import rdkit_from_topology
+
+        return cls.from_rdkit(rdkit_from_topology(topology, positions), name=name)
+
+    def __len__(self) -> int:
+        return int(self.mol.GetNumAtoms())
+
+    @functools.cached_property
+    def smiles(self) -> str:
+        """Canonical isomeric SMILES without explicit hydrogens: the molecule's identity."""
+        return str(Chem.MolToSmiles(Chem.RemoveHs(self.mol)))
+
+    @functools.cached_property
+    def constitution(self) -> str:
+        """Canonical SMILES without stereo: what a training set is compared by."""
+        return str(Chem.MolToSmiles(Chem.RemoveHs(self.mol), isomericSmiles=False))
+
+    @functools.cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """Atomic numbers, (N,)."""
+        return np.array([a.GetAtomicNum() for a in self.mol.GetAtoms()])
+
+    @functools.cached_property
+    def bonds(self) -> NDArray[np.int64]:
+        """Bonded pairs of atom indices, (n_bonds, 2), each with i < j."""
+        pairs = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in self.mol.GetBonds()]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    @functools.cached_property
+    def hops(self) -> NDArray[np.int64]:
+        """Topological distance of every pair in bonds, (N, N)."""
+        return np.rint(Chem.GetDistanceMatrix(self.mol)).astype(np.int64)
+
+    @property
+    def total_charge(self) -> int:
+        """Formal charge in units of e."""
+        return int(Chem.GetFormalCharge(self.mol))
+
+    @property
+    def heavy_atoms(self) -> NDArray[np.int64]:
+        """Indices of the atoms that are not hydrogen."""
+        return np.flatnonzero(self.numbers != 1)
+
+    @functools.cached_property
+    def stereocentres(self) -> NDArray[np.int64]:
+        """Specified tetrahedral centres, (n, 5): centre, three neighbours, and the wanted sign of their signed volume.
+
+        The signed volume is ``(r_1 - r_c) . [(r_2 - r_c) x (r_3 - r_c)]`` (geometry.signed_volumes). The neighbours are the
+        first three in RDKit's bond order. RDKit's CCW tag: seen from the first neighbour, the others turn counter-clockwise,
+        which is a positive volume of the first three when there are four, and of all three when there are three.
+        """
+        rows = []
+        for atom in self.mol.GetAtoms():
+            tag = atom.GetChiralTag()
+            neighbours = [b.GetOtherAtomIdx(atom.GetIdx()) for b in atom.GetBonds()]
+            if len(neighbours) < 3 or tag not in _HANDS:
+                continue
+            rows.append([atom.GetIdx(), *neighbours[:3], _HANDS[tag]])
+        return np.array(rows, dtype=np.int64).reshape(-1, 5)
+
+    @functools.cached_property
+    def stereobonds(self) -> NDArray[np.int64]:
+        """Specified double bonds, (n, 5): a-b=c-d and +1 where a and d are wanted on the same side, -1 on opposite sides."""
+        rows = []
+        for bond in self.mol.GetBonds():
+            if bond.GetStereo() in _CIS + _TRANS:
+                first, last = bond.GetStereoAtoms()
+                side = 1 if bond.GetStereo() in _CIS else -1
+                rows.append([first, bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), last, side])
+        return np.array(rows, dtype=np.int64).reshape(-1, 5)
+
+    def to_rdkit(self, positions: NDArray[np.float64] | None = None) -> Chem.Mol:
+        """A copy of the RDKit molecule, with one conformer for each of `positions` ((N, 3) or (B, N, 3), nm) when given."""
+        from .units import NM_PER_ANGSTROM, positions_in_nm
+
+        mol = Chem.Mol(self.mol)
+        mol.SetProp("_Name", self.name)
+        if positions is not None:
+            for frame in positions_in_nm(positions).reshape(-1, len(self), 3):
+                conformer = Chem.Conformer(len(self))
+                conformer.Set3D(True)
+                conformer.SetPositions(frame / NM_PER_ANGSTROM)
+                mol.AddConformer(conformer, assignId=True)
+        return mol
+
+    def to_openff(self) -> Any:
+        """An ``openff.toolkit.Molecule`` in the same atom order."""
+        from openff.toolkit import Molecule
+
+        molecule = Molecule.from_rdkit(self.mol, allow_undefined_stereo=True, hydrogens_are_explicit=True)
+        molecule.name = self.name
+        return molecule
+
+    def to_topology(self) -> openmm.app.Topology:
+        """An OpenMM Topology in the same atom order; residue and atom names are kept where the source had them."""
+        from .topology import topology_from_rdkit
+
+        return topology_from_rdkit(self.mol)
+
+
+_HANDS = {Chem.ChiralType.CHI_TETRAHEDRAL_CCW: 1, Chem.ChiralType.CHI_TETRAHEDRAL_CW: -1}
+
+
+def _check_complete(mol: Chem.Mol, name: str) -> None:
+    """Refuse what no generator here can build: nothing, fragments, radicals, dummy atoms, missing hydrogens."""
+    if mol.GetNumAtoms() == 0:
+        raise MoleculeError(f"{name!r} has no atoms.")
+    fragments = len(Chem.GetMolFrags(mol))
+    if fragments > 1:
+        raise MoleculeError(
+            f"{name!r} has {fragments} fragments; give one molecule at a time (rdMolStandardize.LargestFragmentChooser drops salts)."
+        )
+    for atom in mol.GetAtoms():
+        label = f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r}"
+        if atom.GetAtomicNum() == 0:
+            raise MoleculeError(f"{label} is a dummy atom; replace it by an element.")
+        if atom.GetNumRadicalElectrons():
+            raise MoleculeError(f"{label} is a radical; add the missing hydrogen, bond or charge.")
+        if atom.GetTotalNumHs():
+            missing = atom.GetTotalNumHs()
+            raise MoleculeError(f"{label} lacks {missing} explicit hydrogen(s); add them with Chem.AddHs(mol, addCoords=True).")
+
+
+def _parse_problem(smiles: str) -> str:
+    """What RDKit says of an unparsable SMILES, with the place where it can be told."""
+    if not smiles.strip():
+        return "it is empty"
+    if (unsanitised := _unsanitised(smiles)) is not None:
+        return _chemistry_problems(unsanitised)
+    # RDKit's parser reports the position only in its log: the longest readable prefix tells it too
+    for end in range(len(smiles) - 1, 0, -1):
+        if _unsanitised(smiles[:end]) is not None:
+            return f"syntax error at or after position {end + 1} ({smiles[:end]}>>{smiles[end:]}<<)"
+    return f"syntax error at position 1 (>>{smiles}<<)"
+
+
+def _chemistry_problems(mol: Chem.Mol) -> str:
+    with rdBase.BlockLogs():
+        problems = Chem.DetectChemistryProblems(mol)
+    return "; ".join(str(p.Message()).strip().rstrip(".") for p in problems) or "RDKit rejects it"
+
+
+def _unsanitised(smiles: str) -> Chem.Mol | None:
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(smiles, sanitize=False)

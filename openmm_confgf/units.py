@@ -1,0 +1,50 @@
+"""OpenMM units at the border: Quantities come in, bare md floats (nm, kJ/mol, ps, K) go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+NM_PER_ANGSTROM: float = unit.angstrom.conversion_factor_to(unit.nanometer)
+KJ_PER_KCAL: float = unit.kilocalorie.conversion_factor_to(unit.kilojoule)
+KJ_PER_HARTREE: float = (unit.hartree * unit.AVOGADRO_CONSTANT_NA).value_in_unit(unit.kilojoule_per_mole)
+GAS_CONSTANT: float = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
+
+
+def in_md_units(value: Any) -> Any:
+    """Strip a Quantity to OpenMM's md unit system; pass bare numbers and arrays through."""
+    return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
+
+
+def positions_in_nm(positions: Any) -> NDArray[np.float64]:
+    """Positions of one conformation ``(N, 3)`` or many ``(B, N, 3)`` as a float64 array in nm.
+
+    Parameters
+    ----------
+    positions : array_like or Quantity
+        Bare numbers are nm; Quantities (also lists of ``openmm.Vec3``) are converted.
+
+    Raises
+    ------
+    ValueError
+        If the last axis is not 3 or there are not 2 or 3 axes.
+    """
+    array = np.asarray(in_md_units(positions), dtype=np.float64)
+    if array.ndim not in (2, 3) or array.shape[-1] != 3:
+        raise ValueError(f"Positions have shape {array.shape}; give (N, 3) or (B, N, 3) in nm.")
+    return array
+
+
+def kT(temperature: Any = 300.0) -> float:
+    """Thermal energy in kJ/mol of a temperature in K (a bare number or a Quantity)."""
+    kelvin = float(in_md_units(temperature))
+    if not kelvin > 0:
+        raise ValueError(f"The temperature is {kelvin} K; give one above 0 K.")
+    return GAS_CONSTANT * kelvin
+
+
+OPENMM_VERSION: str = openmm.version.version

@@ -1,0 +1,111 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from openmm import unit
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from openmm_confgf.ensemble import Ensemble, Provenance, Status
+from openmm_confgf.errors import MoleculeError
+from openmm_confgf.molecule import MolecularGraph
+
+
+def test_bad_rows_keep_their_place_and_cost_infinity(alanine_ensemble):
+    ensemble = alanine_ensemble
+    assert len(ensemble) == 8
+    assert ensemble.status.tolist() == [0, 0, Status.NON_FINITE, 0, 0, Status.NON_FINITE, 0, 0]
+    assert ensemble.energy.tolist() == [5, 1, np.inf, 3, 2, np.inf, 4, -6.5]
+    assert ensemble.ok.sum() == 6
+    assert ensemble.counts() == {"OK": 6, "NON_FINITE": 2}
+    assert ensemble.summary() == "alanine: 8 conformations, 6 OK, 2 NON_FINITE, energies -6.5 to 5.0 kJ/mol"
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s != Status.OK])
+def test_every_bad_status_costs_infinity(alanine_ensemble, status):
+    marked = np.zeros(8, np.int8)
+    marked[0] = status
+    ensemble = alanine_ensemble.replace(status=marked)
+    assert ensemble.energy[0] == np.inf
+    assert ensemble.counts()[status.name] >= 1
+    assert not ensemble.ok[0] and ensemble.ok[1]
+
+
+def test_a_status_that_is_already_bad_is_kept(alanine_ensemble):
+    marked = np.full(8, Status.FAILED, np.int8)
+    assert alanine_ensemble.replace(status=marked).counts() == {"FAILED": 8}
+
+
+def test_is_frozen_and_apart_from_what_it_was_made_of(alanine):
+    positions, status = np.zeros((2, len(alanine), 3)), np.zeros(2, np.int8)
+    ensemble = Ensemble(alanine, positions, Provenance("test", "0"), status)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ensemble.status = status
+    positions[:] = 1
+    status[:] = 3
+    assert (ensemble.positions == 0).all() and ensemble.ok.all()
+
+
+def test_one_frame_and_quantities(alanine):
+    frame = np.ones((len(alanine), 3))
+    ensemble = Ensemble(alanine, frame * unit.angstrom, Provenance("test", "0"))
+    assert ensemble.positions.shape == (1, len(alanine), 3)
+    np.testing.assert_allclose(ensemble.positions, 0.1)
+    assert len(Ensemble(alanine, np.zeros((0, len(alanine), 3)), Provenance("test", "0"))) == 0
+
+
+def test_select_follows_the_given_order(alanine_ensemble):
+    picked = alanine_ensemble.select([7, 2, 0])
+    assert picked.energy.tolist() == [-6.5, np.inf, 5]
+    assert picked.log_q.tolist() == [7, 2, 0]
+    assert picked.status.tolist() == [0, Status.NON_FINITE, 0]
+    np.testing.assert_array_equal(picked.positions[2], alanine_ensemble.positions[0])
+    assert picked.provenance == alanine_ensemble.provenance
+    assert alanine_ensemble.select(alanine_ensemble.ok).log_q.tolist() == [0, 1, 3, 4, 6, 7]
+    assert alanine_ensemble.select(3).energy.tolist() == [3]
+    assert len(alanine_ensemble.select([])) == 0
+
+
+def test_ranked_is_by_energy_and_drops_the_bad(alanine_ensemble):
+    assert alanine_ensemble.ranked().log_q.tolist() == [7, 1, 4, 3, 6, 0]
+    assert alanine_ensemble.replace(energy=None).ranked().log_q.tolist() == [0, 1, 3, 4, 6, 7]
+    assert alanine_ensemble.energy.tolist()[:2] == [5, 1]  # itself is unchanged
+
+
+def test_deduplicated_keeps_the_first_of_each_shape(alanine_ensemble):
+    usable = alanine_ensemble.select(alanine_ensemble.ok)
+    doubled = usable.select([*range(6), *range(6)])
+    assert len(doubled.deduplicated(1e-4)) == 6
+    assert doubled.ranked().deduplicated(1 * unit.nanometer).energy.tolist() == [-6.5]
+    assert alanine_ensemble.deduplicated(1e-6).log_q.tolist() == [0, 1, 3, 4, 6, 7]
+
+
+def test_other_shapes_are_refused(alanine):
+    made = Provenance("test", "0")
+    with pytest.raises(ValueError, match="have 26 atoms where 'alanine' has 13"):
+        Ensemble(alanine, np.zeros((3, 26, 3)), made)
+    for name in ("status", "energy", "log_q"):
+        with pytest.raises(ValueError, match=f"{name} has shape"):
+            Ensemble(alanine, np.zeros((3, 13, 3)), made, **{name: np.zeros(2)})
+
+
+def test_mdtraj_and_rdkit_take_the_usable_samples(alanine_ensemble):
+    trajectory = alanine_ensemble.to_mdtraj()
+    assert trajectory.n_frames == 6 and trajectory.n_atoms == 13
+    assert [a.element.number for a in trajectory.topology.atoms] == alanine_ensemble.graph.numbers.tolist()
+    assert sorted(tuple(sorted((a.index, b.index))) for a, b in trajectory.topology.bonds) == sorted(
+        map(tuple, alanine_ensemble.graph.bonds.tolist())
+    )
+    np.testing.assert_allclose(trajectory.xyz, alanine_ensemble.positions[alanine_ensemble.ok], rtol=1e-6)
+    assert alanine_ensemble.to_rdkit().GetNumConformers() == 6
+
+
+def test_from_rdkit_checks_the_conformers():
+    mol = Chem.AddHs(Chem.MolFromSmiles("C[C@H](N)O"))
+    rdDistGeom.EmbedMultipleConfs(mol, 3, randomSeed=2)
+    mol.GetConformer(1).SetPositions(-mol.GetConformer(1).GetPositions())
+    ensemble = Ensemble.from_rdkit(mol, "mixed")
+    assert ensemble.status.tolist() == [0, Status.WRONG_STEREO, 0]
+    np.testing.assert_allclose(ensemble.positions[0] * 10, mol.GetConformer(0).GetPositions())
+    with pytest.raises(MoleculeError, match="no conformers"):
+        Ensemble.from_rdkit(MolecularGraph.from_smiles("CCO").mol)

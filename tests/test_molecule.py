@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from openmm_confgf.errors import MoleculeError
+from openmm_confgf.geometry import dihedrals, signed_volumes
+from openmm_confgf.molecule import MolecularGraph
+
+STEREO = [
+    "C[C@H](N)C(=O)O",
+    "C[C@@H](N)C(=O)O",
+    "[H][C@](C)(N)C(=O)O",
+    "N[C@](F)(Cl)Br",
+    "C[S@](=O)CC",
+    "C[S@@](=O)CC",
+    "CC[P@](C)c1ccccc1",
+    "C[N@+](CC)(CCC)c1ccccc1",
+    "C[C@H]1CN1C",
+    "[C@H]1(C)C[C@@H](O)CCC1",
+    "C/C=C/CO",
+    "C/C=C\\CO",
+    "F/C(Cl)=C(/Br)I",
+    "[H]/N=C(/C)O",
+    "C/C(=N\\O)c1ccccc1",
+    "OC[C@H]1OC(O)[C@H](O)[C@@H](O)[C@@H]1O",
+    "C[C@]1(F)/C=C/CCCCCC1",
+]
+
+
+@pytest.mark.parametrize("smiles", STEREO)
+def test_signs_agree_with_what_rdkit_embeds(smiles):
+    """RDKit turns tags into coordinates by its own rules; the signs that we derive from the tags must hold in them."""
+    graph = MolecularGraph.from_smiles(smiles)
+    assert len(graph.stereocentres) + len(graph.stereobonds) > 0
+    mol = Chem.Mol(graph.mol)
+    params = rdDistGeom.ETKDGv3()
+    params.randomSeed = 11
+    assert rdDistGeom.EmbedMultipleConfs(mol, 3, params)
+    positions = torch.from_numpy(np.array([c.GetPositions() for c in mol.GetConformers()]))
+    centres, double_bonds = torch.from_numpy(graph.stereocentres), torch.from_numpy(graph.stereobonds)
+    assert (signed_volumes(positions, centres[:, :4]) * centres[:, 4] > 0.1).all()
+    assert (torch.cos(dihedrals(positions, double_bonds[:, :4])) * double_bonds[:, 4] > 0.5).all()
+
+
+def test_number_of_specified_centres_is_that_of_the_smiles():
+    glucose = MolecularGraph.from_smiles("OC[C@H]1OC(O)[C@H](O)[C@@H](O)[C@@H]1O")
+    assert len(glucose.stereocentres) == 4  # the anomeric centre is open
+    assert len(MolecularGraph.from_smiles("C[C@H](C)O").stereocentres) == 0  # not a centre at all
+    assert len(MolecularGraph.from_smiles("CC=CC").stereobonds) == 0
+    assert len(MolecularGraph.from_smiles("C/C=C/C=C\\C").stereobonds) == 2
+
+
+def test_atom_order_is_that_of_add_hs():
+    smiles = "[H]OC(=O)[C@@H](N)CC1CC1"
+    graph = MolecularGraph.from_smiles(smiles)
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert graph.numbers.tolist() == [a.GetAtomicNum() for a in mol.GetAtoms()]
+    assert sorted(map(tuple, graph.bonds)) == sorted(tuple(sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx()))) for b in mol.GetBonds())
+    assert (graph.bonds[:, 0] < graph.bonds[:, 1]).all()
+    assert (graph.hops == graph.hops.T).all()
+    assert {tuple(p) for p in np.argwhere(np.triu(graph.hops) == 1)} == {tuple(p) for p in graph.bonds}
+
+
+def test_any_atom_order_is_kept_and_is_the_same_molecule():
+    source = MolecularGraph.from_smiles("C[C@H](N)/C=C/[C@@H](O)F")
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        order = rng.permutation(len(source))
+        graph = MolecularGraph.from_rdkit(Chem.RenumberAtoms(source.mol, order.tolist()))
+        assert (graph.numbers == source.numbers[order]).all()
+        assert graph.smiles == source.smiles
+        assert len(graph.stereobonds) == 1 and len(graph.stereocentres) == 2
+
+
+def test_stereo_without_bond_directions_is_kept():
+    mol = Chem.MolFromSmiles("CC=CCO")
+    mol.GetBondWithIdx(1).SetStereoAtoms(0, 3)
+    mol.GetBondWithIdx(1).SetStereo(Chem.BondStereo.STEREOTRANS)
+    assert MolecularGraph.from_rdkit(Chem.AddHs(mol)).smiles == "C/C=C/CO"
+
+
+def test_stereo_comes_from_the_conformer_where_tags_say_nothing():
+    mol = Chem.AddHs(Chem.MolFromSmiles("C[C@H](F)/C=C\\O"))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    for atom in mol.GetAtoms():
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    graph = MolecularGraph.from_rdkit(mol)
+    assert graph.smiles == Chem.CanonSmiles("C[C@H](F)/C=C\\O")
+    assert graph.mol.GetNumConformers() == 0
+    assert mol.GetNumConformers() == 1  # the caller's molecule is left as it was
+
+
+@pytest.mark.parametrize("smiles", ["C[C@H]([NH3+])C(=O)[O-]", "C/C=C\\c1ccncc1", "CS(=O)(=O)NC", "C[N+](=O)[O-]"])
+def test_openff_molecules_come_and_go(smiles):
+    graph = MolecularGraph.from_smiles(smiles, name="ligand")
+    back = MolecularGraph.from_openff(graph.to_openff())
+    assert back.name == "ligand"
+    assert back.smiles == graph.smiles
+    assert (back.numbers == graph.numbers).all()
+    assert back.stereocentres.tolist() == graph.stereocentres.tolist()
+    assert back.total_charge == graph.total_charge
+
+
+def test_charges():
+    assert MolecularGraph.from_smiles("C[N+](C)(C)C").total_charge == 1
+    assert MolecularGraph.from_smiles("[O-]C(=O)CC(=O)[O-]").total_charge == -2
+    assert MolecularGraph.from_smiles("C[NH2+]CC(=O)[O-]").total_charge == 0
+
+
+@pytest.mark.parametrize(
+    ("smiles", "said"),
+    [
+        ("", "it is empty"),
+        ("   ", "it is empty"),
+        ("CC(C", "syntax error"),
+        ("CCXC", r"position 3 \(CC>>XC<<\)"),
+        ("C1CC", "syntax error"),
+        ("CC(C)(C)(C)C", "valence for atom # 1"),
+        ("c1cccc1", "kekulize"),
+        ("hello world", "syntax error"),
+        ("CCO.[Na+].[Cl-]", "3 fragments; give one molecule"),
+        ("C[CH2]", "is a radical; add the missing hydrogen"),
+        ("C*", "dummy atom; replace it"),
+    ],
+)
+def test_bad_smiles_are_told_where(smiles, said):
+    with pytest.raises(MoleculeError, match=said) as caught:
+        MolecularGraph.from_smiles(smiles)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_hydrogens_are_named():
+    with pytest.raises(MoleculeError, match=r"atom 0 \(C\).*lacks 3 explicit hydrogen.*Chem.AddHs"):
+        MolecularGraph.from_rdkit(Chem.MolFromSmiles("CCO"))
+    with pytest.raises(MoleculeError, match="no atoms"):
+        MolecularGraph.from_rdkit(Chem.Mol())
+
+
+def test_molecules_that_cannot_be_sanitised_are_refused():
+    with pytest.raises(MoleculeError, match="valence"):
+        MolecularGraph.from_rdkit(Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False))
+
+
+def test_names():
+    assert MolecularGraph.from_smiles("OCC").name == "OCC"
+    assert MolecularGraph.from_smiles("OCC", name="ethanol").name == "ethanol"
+    mol = Chem.AddHs(Chem.MolFromSmiles("OCC"))
+    assert MolecularGraph.from_rdkit(mol).name == "CCO"
+    mol.SetProp("_Name", "titled")
+    assert MolecularGraph.from_rdkit(mol).name == "titled"
+
+
+def test_to_rdkit_takes_positions_in_nm(alanine):
+    frames = np.random.default_rng(0).normal(size=(3, len(alanine), 3))
+    mol = alanine.to_rdkit(frames)
+    np.testing.assert_allclose([c.GetPositions() for c in mol.GetConformers()], 10 * frames, atol=1e-12)
+    assert mol.GetProp("_Name") == "alanine"
+    assert alanine.to_rdkit().GetNumConformers() == alanine.mol.GetNumConformers() == 0
+    assert alanine.to_rdkit(frames[0]).GetNumConformers() == 1
