@@ -1,0 +1,208 @@
+"""ContextEnergy: the energy of an OpenMM System, one conformation after the other. The reference for every other way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+from ..ensemble import Status
+from ..errors import PlatformError
+from ..units import positions_in_nm
+from .result import EnergyResult
+
+PLATFORMS_BY_PREFERENCE = ("CUDA", "OpenCL", "HIP", "CPU", "Reference")
+
+FARTHEST = 1e4
+"""Largest coordinate (nm) that is evaluated. Beyond it an explosion threw the atoms apart: single precision cannot resolve a bond there."""
+
+_FORCE_UNIT = unit.kilojoule_per_mole / unit.nanometer
+
+
+def resolve_platform(name: str = "auto", properties: Mapping[str, Any] | None = None) -> openmm.Platform:
+    """The OpenMM platform of this name, or the fastest one; it counts only if a Context can really be created on it.
+
+    Parameters
+    ----------
+    name : str
+        OpenMM's name in any case, or ``"auto"``: the first of CUDA, OpenCL, HIP, CPU, Reference that works and knows the properties.
+    properties : mapping, optional
+        Platform properties under OpenMM's own names (Precision, DeviceIndex, DeterministicForces, Threads ...).
+
+    Returns
+    -------
+    openmm.Platform
+        ``getName()`` says which.
+
+    Raises
+    ------
+    PlatformError
+        If there is none; the message names those available, or the properties that exist.
+    """
+    wanted = dict(properties or {})
+    installed = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    candidates = [p for p in PLATFORMS_BY_PREFERENCE if p in installed]
+    if name.lower() != "auto":
+        candidates = [p for p in installed if p.lower() == name.lower()]
+        if not candidates:
+            raise PlatformError(f"There is no OpenMM platform {name!r} here; take auto or one of {', '.join(installed)}.")
+    problems = []
+    for candidate in candidates:
+        platform = openmm.Platform.getPlatform(candidate)
+        if unknown := [key for key in wanted if key not in platform.getPropertyNames()]:
+            known = ", ".join(platform.getPropertyNames()) or "none"
+            problems.append(f"{candidate} has no property {', '.join(unknown)} (it has: {known})")
+        elif problem := _why_not(platform, wanted):
+            problems.append(f"{candidate} does not work here: {problem}")
+        else:
+            return platform
+    raise PlatformError(f"No OpenMM platform can be used as asked: {'; '.join(problems)}. Take one of {', '.join(installed)}.")
+
+
+def platform_properties(platform: openmm.Platform, properties: Mapping[str, Any] | None) -> dict[str, str]:
+    """The properties to create a Context with: the user's, and one thread on the CPU platform unless they say otherwise.
+
+    Molecules of this package have tens of atoms: handing them to several threads costs more than the arithmetic.
+    """
+    defaults = {"Threads": "1"} if platform.getName() == "CPU" else {}
+    return defaults | {key: str(value) for key, value in (properties or {}).items()}
+
+
+class ContextEnergy:
+    """Evaluates conformations of one System in one OpenMM Context.
+
+    A context manager: the Context is deleted on leaving it, or by `close`.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Any System; it is not changed.
+    platform : str
+        As in `resolve_platform`.
+    properties : mapping, optional
+        Platform properties under OpenMM's own names.
+
+    Attributes
+    ----------
+    system : openmm.System
+    platform : str
+        The name of the platform in use.
+    properties : dict
+        The platform properties it was created with.
+
+    Raises
+    ------
+    PlatformError
+        If the platform is not available or cannot take the System.
+    """
+
+    def __init__(self, system: openmm.System, platform: str = "auto", properties: Mapping[str, Any] | None = None) -> None:
+        chosen = resolve_platform(platform, properties)
+        self.system = system
+        self.platform: str = chosen.getName()
+        self.properties = platform_properties(chosen, properties)
+        self._integrator: openmm.Integrator | None = openmm.VerletIntegrator(0.001)
+        try:
+            self._context: openmm.Context | None = openmm.Context(system, self._integrator, chosen, self.properties)
+        except openmm.OpenMMException as error:
+            raise PlatformError(f"The {self.platform} platform cannot take this System ({error}); try platform Reference.") from error
+
+    def __enter__(self) -> ContextEnergy:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete the Context and what it holds on the device; further evaluations raise."""
+        # in this order: OpenMM's Context keeps a reference to its integrator
+        self._context = None
+        self._integrator = None
+
+    @property
+    def context(self) -> openmm.Context:
+        """The Context; its positions are those of the last evaluation.
+
+        Raises
+        ------
+        ValueError
+            If it was closed.
+        """
+        if self._context is None:
+            raise ValueError("This ContextEnergy is closed; create a new one.")
+        return self._context
+
+    def evaluate(self, positions: Any, forces: bool = False) -> EnergyResult:
+        """Energies, and forces if asked for, of many conformations. A bad one never affects another.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm; N is the number of particles of the System, virtual sites included.
+        forces : bool
+            Whether to return forces as well; a conformation whose forces are not finite is then NON_FINITE too.
+
+        Returns
+        -------
+        EnergyResult
+            B = 1 where one conformation is given.
+
+        Raises
+        ------
+        ValueError
+            If N is not the System's number of particles.
+        """
+        context, frames = self.context, self.frames(positions)
+        energy = np.full(len(frames), np.inf)
+        status = np.full(len(frames), Status.NON_FINITE, np.int8)
+        gradients = np.full(frames.shape, np.nan) if forces else None
+        for i in np.flatnonzero(can_be_evaluated(frames)):
+            try:
+                context.setPositions(frames[i])
+                state = context.getState(energy=True, forces=forces)
+                value = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+                push = state.getForces(asNumpy=True).value_in_unit(_FORCE_UNIT) if forces else np.zeros(3)
+            except openmm.OpenMMException:
+                status[i] = Status.FAILED
+                context.reinitialize()
+                continue
+            if np.isfinite(value) and np.isfinite(push).all():
+                energy[i], status[i] = value, Status.OK
+                if gradients is not None:
+                    gradients[i] = push
+        return EnergyResult(energy, gradients, status)
+
+    def frames(self, positions: Any) -> NDArray[np.float64]:
+        """Positions as (B, N, 3) in nm, once N is known to be right."""
+        n_particles = self.system.getNumParticles()
+        given = np.asarray(positions) if not unit.is_quantity(positions) else positions
+        if isinstance(given, np.ndarray) and given.size == 0 and given.shape[-1:] != (3,):
+            return np.empty((0, n_particles, 3))
+        array = positions_in_nm(given)
+        array = array[None] if array.ndim == 2 else array
+        if array.shape[1] != n_particles:
+            raise ValueError(f"The positions have {array.shape[1]} atoms, but the System has {n_particles} particles.")
+        return array
+
+
+def can_be_evaluated(frames: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which conformations (B, N, 3) hold only numbers below `FARTHEST`; NaN compares false."""
+    return np.asarray((np.abs(frames) < FARTHEST).all(axis=(1, 2)))
+
+
+def _why_not(platform: openmm.Platform, properties: Mapping[str, Any]) -> str | None:
+    """What goes wrong when a Context of one particle is created, or None."""
+    system = openmm.System()
+    system.addParticle(1.0)
+    try:
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, platform_properties(platform, properties))
+        context.setPositions([openmm.Vec3(0, 0, 0)])
+        context.getState(energy=True)
+    except openmm.OpenMMException as error:
+        return str(error)
+    return None
