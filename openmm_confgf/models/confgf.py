@@ -1,0 +1,133 @@
+"""The published ConfGF network (Shi, Luo, Xu, Tang, ICML 2021): scores of the distances of bonds and of two- and three-bond pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from .features import GraphBatch, TensorRecord
+
+WIDTH = 256
+LAYERS = 4
+MAX_EDGE_HOPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class EdgeGraph(TensorRecord):
+    """Molecules as one flat graph: A atoms, E unordered edges between atoms at most three bonds apart.
+
+    Attributes
+    ----------
+    elements : Tensor of int64, (A,)
+        Atomic numbers.
+    edges : Tensor of int64, (E, 2)
+        Indices into the flat atoms; each unordered pair once.
+    kinds : Tensor of int64, (E,)
+        1 to 4 for single, double, triple and aromatic bonds; 4 + hops for the others.
+    molecule : Tensor of int64, (E,)
+        Which molecule the edge belongs to.
+    atom_slots : Tensor of int64, (A,)
+        Where the atom lies in the padded batch, m * N + i.
+    """
+
+    elements: Tensor
+    edges: Tensor
+    kinds: Tensor
+    molecule: Tensor
+    atom_slots: Tensor
+
+    @classmethod
+    def from_batch(cls, batch: GraphBatch) -> EdgeGraph:
+        """Drop the padding and the pairs that are more than three bonds apart."""
+        slots = batch.atom_mask.flatten().nonzero().squeeze(1)
+        place = torch.zeros(batch.atom_mask.numel(), dtype=torch.int64, device=slots.device)
+        place[slots] = torch.arange(len(slots), device=slots.device)
+        hops, order = batch.pairs[..., 0], batch.pairs[..., 1]
+        molecule, pair = (batch.pair_mask & (hops <= MAX_EDGE_HOPS)).nonzero(as_tuple=True)
+        edges = place[molecule.unsqueeze(1) * batch.atom_mask.shape[1] + batch.pair_index[pair]]
+        kinds = torch.where(hops == 1, order, 4 + hops)[molecule, pair]
+        return cls(batch.atoms[..., 0].flatten()[slots], edges, kinds, molecule, slots)
+
+
+class ConfGF(nn.Module):
+    """Score of the distances, ``s_ij = d log p_sigma(d | G) / d d_ij`` (paper, eqs. 9 to 11).
+
+    Node states start from the element, edge states from an MLP of the distance times an embedding of the kind of edge; four GINE layers;
+    a head on ``[h_i * h_j, e_ij]``, divided by sigma, which is all that the network is told of the noise.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = nn.Embedding(100, WIDTH)
+        self.kinds = nn.Embedding(100, WIDTH)
+        self.distance = nn.Sequential(nn.Linear(1, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH)) for _ in range(LAYERS))
+        self.head = nn.Sequential(
+            nn.Linear(2 * WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH // 2), nn.ReLU(), nn.Linear(WIDTH // 2, 1)
+        )
+
+    def forward(self, graph: EdgeGraph, distances: Tensor, sigma: Tensor) -> Tensor:
+        """Distance scores.
+
+        Parameters
+        ----------
+        graph : EdgeGraph
+        distances : Tensor, (K, E)
+            K conformations, Angstrom.
+        sigma : Tensor, broadcastable to (K, E)
+            Standard deviation of the noise on the distances, Angstrom.
+
+        Returns
+        -------
+        Tensor, (K, E)
+        """
+        i, j = graph.edges.T
+        edge = self.distance(distances.unsqueeze(-1)) * self.kinds(graph.kinds)
+        node = self.elements(graph.elements).expand(len(distances), -1, -1)
+        for k, layer in enumerate(self.layers):
+            received = torch.zeros_like(node)
+            received = received.index_add(1, i, torch.relu(node[:, j] + edge)).index_add(1, j, torch.relu(node[:, i] + edge))
+            update = layer(node + received)
+            node = node + (torch.relu(update) if k < LAYERS - 1 else update)
+        return self.head(torch.cat([node[:, i] * node[:, j], edge], -1)).squeeze(-1) / sigma
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseLadder:
+    """Geometric noise levels from `first` down to `last` (Angstrom) and the step size of the last level."""
+
+    first: float = 10.0
+    last: float = 0.01
+    levels: int = 50
+    epsilon: float = 2.4e-6
+    steps_per_level: int = 100
+
+    def sigmas(self) -> Tensor:
+        """The levels, (L,), largest first."""
+        return torch.logspace(torch.log10(torch.tensor(self.first)).item(), torch.log10(torch.tensor(self.last)).item(), self.levels)
+
+    def step_sizes(self) -> Tensor:
+        """Langevin step sizes ``a_i = epsilon (sigma_i / sigma_L)^2``, (L,) (paper, algorithm 1)."""
+        sigmas = self.sigmas()
+        return self.epsilon * (sigmas / sigmas[-1]) ** 2
+
+
+def distance_score_loss(scores: Tensor, clean: Tensor, noisy: Tensor, sigma: Tensor, molecules: int) -> Tensor:
+    """Denoising score matching on distances (paper, eq. 6): ``1/2 sigma^2 (s_ij + (d~ - d) / sigma^2)^2``.
+
+    Summed over a molecule's edges, averaged over molecules.
+
+    Parameters
+    ----------
+    scores, clean, noisy : Tensor, (K, E)
+    sigma : Tensor, broadcastable to (K, E)
+    molecules : int
+
+    Returns
+    -------
+    Tensor, ()
+    """
+    target = -(noisy - clean) / sigma**2
+    return 0.5 * (sigma**2 * (scores - target) ** 2).sum() / (molecules * len(scores))

@@ -1,0 +1,257 @@
+"""PairField: a denoiser made of pairwise pseudo-forces over all pairs, with learned reference distances and a term that tells left from right.
+
+The published ConfGF field (models/confgf.py) sees three hops of bonds and independently noised distances. This one sees every pair,
+noise on positions, and is unrolled: each block moves the atoms by the chain rule of its pair scores and looks at the new distances.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .features import ATOM_VOCABULARY, PAIR_VOCABULARY, GraphBatch
+
+N_RADIAL = 8
+RADIAL_RANGE = (0.9, 7.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldConfig:
+    """Sizes of a `PairField`."""
+
+    pair_width: int = 64
+    atom_width: int = 96
+    vectors: int = 16
+    references: int = 4
+    graph_layers: int = 3
+    blocks: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedGraph:
+    """What the network knows of molecules before it sees a conformation; computed once for all calls.
+
+    Attributes
+    ----------
+    batch : GraphBatch
+    atoms : Tensor, (M, N, H)
+    pairs : Tensor, (M, P, C)
+    reference : Tensor, (M, P, R)
+        Learned reference distances in Angstrom.
+    spread : Tensor, (M, P, R)
+        Their learned widths in Angstrom.
+    incidence : Tensor, (M, N, P)
+        1 where the atom is the first of the pair, -1 where it is the second; 0 for padding.
+    """
+
+    batch: GraphBatch
+    atoms: Tensor
+    pairs: Tensor
+    reference: Tensor
+    spread: Tensor
+    incidence: Tensor
+
+
+class PairField(nn.Module):
+    """Denoiser of positions in Angstrom: ``D(x, sigma) = x + sigma F(x, sigma)``, equivariant under rotations and translations.
+
+    ``F`` is a sum over pairs of scalars times unit vectors (the chain rule of a field over distances, geometry.pseudo_forces) and
+    over tetrahedra of scalars times hand times the gradient of their signed volume. The first is even and the second, given the
+    hand, odd under reflection: a reflected input with all hands reversed gives the reflected output, and with its hands kept it does not.
+
+    Parameters
+    ----------
+    config : FieldConfig
+    """
+
+    def __init__(self, config: FieldConfig = FieldConfig()) -> None:
+        super().__init__()
+        c, h = config.pair_width, config.atom_width
+        self.config = config
+        self.atom_embeddings = nn.ModuleList(nn.Embedding(n, h) for n in ATOM_VOCABULARY)
+        self.pair_embeddings = nn.ModuleList(nn.Embedding(n, c) for n in PAIR_VOCABULARY)
+        self.bounds = nn.Linear(3, c)
+        self.graph_layers = nn.ModuleList(_GraphLayer(c, h) for _ in range(config.graph_layers))
+        self.references = _mlp(c, c, 2 * config.references)
+        self.blocks = nn.ModuleList(_Block(config, first=k == 0) for k in range(config.blocks))
+
+    def encode(self, batch: GraphBatch) -> EncodedGraph:
+        """Embed molecules and their pairs, and learn each pair's reference distances from the graph alone."""
+        atoms = sum(e(batch.atoms[..., k]) for k, e in enumerate(self.atom_embeddings))
+        pairs = sum(e(batch.pairs[..., k]) for k, e in enumerate(self.pair_embeddings))
+        lower, upper = batch.bounds.unbind(-1)
+        pairs = pairs + self.bounds(torch.stack([lower, upper.clamp(max=20), (upper - lower).clamp(max=20)], -1) / 5)
+        incidence = _incidence(batch)
+        for layer in self.graph_layers:
+            atoms, pairs = layer(atoms, pairs, batch.pair_index, incidence.abs())
+        shift, width = self.references(pairs).chunk(2, dim=-1)
+        ladder = torch.linspace(-0.75, 0.75, self.config.references, device=shift.device, dtype=shift.dtype)
+        half = (upper - lower).clamp(max=10).unsqueeze(-1) / 2
+        reference = (upper.clamp(max=20) + lower).unsqueeze(-1) / 2 + (half + 0.05) * (ladder + shift)
+        spread = (half + 0.05) / 4 * torch.exp(width.clamp(-6, 3))
+        return EncodedGraph(batch, atoms, pairs, reference, spread, incidence)
+
+    def forward(self, graph: EncodedGraph, positions: Tensor, sigma: Tensor, hands: Tensor) -> Tensor:
+        """Denoised positions.
+
+        Parameters
+        ----------
+        graph : EncodedGraph of M molecules
+        positions : Tensor, (M, K, N, 3)
+            K noisy conformations of each molecule, Angstrom; padding is ignored.
+        sigma : Tensor, (M, K)
+            Standard deviation of the noise in Angstrom.
+        hands : Tensor, (M, K, Q)
+            Wanted sign of each tetrahedron's volume, 0 for any.
+
+        Returns
+        -------
+        Tensor, (M, K, N, 3)
+        """
+        m, k, n, _ = positions.shape
+        noise = sigma[..., None, None]
+        level = _noise_features(sigma)
+        atoms, pairs, vectors = graph.atoms[:, None], graph.pairs[:, None], None
+        x = positions
+        for block in self.blocks:
+            atoms, pairs, vectors, step = block(graph, atoms, pairs, vectors, x, noise, level, hands)
+            x = x + noise * step
+        return x
+
+
+class _GraphLayer(nn.Module):
+    """Messages along all pairs of the graph, gated by the pair's topology."""
+
+    def __init__(self, c: int, h: int) -> None:
+        super().__init__()
+        self.from_atoms = nn.Linear(h, 2 * c, bias=False)
+        self.pair = _mlp(c, c, c)
+        self.atom = _mlp(h + c, h, h)
+        self.pair_norm, self.atom_norm = nn.LayerNorm(c), nn.LayerNorm(h)
+
+    def forward(self, atoms: Tensor, pairs: Tensor, index: Tensor, incidence: Tensor) -> tuple[Tensor, Tensor]:
+        met = _meet(self.from_atoms(self.atom_norm(atoms)), *index.T)
+        pairs = pairs + self.pair(self.pair_norm(pairs) + met)
+        atoms = atoms + self.atom(torch.cat([self.atom_norm(atoms), incidence @ F.silu(pairs) / 4], -1))
+        return atoms, pairs
+
+
+class _Block(nn.Module):
+    """One look at the distances: pair states, atom states, vectors on atoms, and a step of the positions in units of sigma."""
+
+    def __init__(self, config: FieldConfig, first: bool) -> None:
+        super().__init__()
+        c, h, v = config.pair_width, config.atom_width, config.vectors
+        self.vectors = v
+        geometric = 2 * config.references + N_RADIAL + (0 if first else 3 * v)
+        self.from_geometry = nn.Linear(geometric, c)
+        self.from_atoms = nn.Linear(h, 2 * c, bias=False)
+        self.from_noise = nn.Linear(6, c)
+        self.pair = _mlp(c, c, c)
+        self.pair_norm, self.atom_norm = nn.LayerNorm(c), nn.LayerNorm(h)
+        self.heads = nn.Linear(c, 1 + v)
+        self.atom = _mlp(h + c, h, h)
+        self.linear_response = nn.Linear(c, config.references)
+        self.hand = _mlp(h + 9, c, 1)
+        self.hand_to_atom = nn.Linear(3, h)
+        nn.init.normal_(self.heads.weight, std=0.1 * c**-0.5)
+        nn.init.normal_(self.linear_response.weight, std=0.1 * c**-0.5)
+
+    def forward(
+        self, graph: EncodedGraph, atoms: Tensor, pairs: Tensor, vectors: Tensor | None, x: Tensor, noise: Tensor, level: Tensor, hands: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        i, j = graph.batch.pair_index.T
+        difference = x.index_select(-2, i) - x.index_select(-2, j)
+        distance = torch.sqrt((difference**2).sum(-1, keepdim=True) + 1e-6)
+        unit = difference / distance
+        residual = (distance - graph.reference[:, None]) / torch.sqrt(2 * noise**2 + graph.spread[:, None] ** 2)
+        bounded = torch.tanh(residual)
+        geometric = [bounded, torch.exp(-(residual**2) / 2), _radial(distance)]
+        if vectors is not None:
+            at_i, at_j = vectors.index_select(-3, i), vectors.index_select(-3, j)
+            along_i, along_j = (at_i * unit.unsqueeze(-1)).sum(-2), (at_j * unit.unsqueeze(-1)).sum(-2)
+            geometric += [along_i - along_j, along_i * along_j, (at_i * at_j).sum(-2)]
+        volume, gradient = _volumes(x, graph.batch.tetrahedra)
+        handed = torch.stack([torch.tanh(hands * volume / 4), torch.tanh(hands * volume), hands.abs()], -1)
+        atoms = atoms + _gather_mean(self.hand_to_atom(handed), graph.batch.tetrahedra, atoms, hands)
+        normed = self.atom_norm(atoms)
+        met = _meet(self.from_atoms(normed), i, j)
+        state = self.pair_norm(pairs) + self.from_geometry(torch.cat(geometric, -1)) + self.from_noise(level).unsqueeze(-2)
+        pairs = pairs + self.pair(state + met)
+        active = F.silu(pairs)
+        score, weight = self.heads(active).split([1, self.vectors], dim=-1)
+        score = score + (self.linear_response(active) * bounded).sum(-1, keepdim=True)
+        incidence = graph.incidence[:, None]
+        pushes = torch.cat([score * unit, (unit.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)], -1)
+        summed = incidence @ pushes
+        new_vectors = summed[..., 3:].unflatten(-1, (3, self.vectors)) / 4
+        vectors = new_vectors if vectors is None else vectors + new_vectors
+        atoms = atoms + self.atom(torch.cat([normed, incidence.abs() @ active / 4], -1))
+        apex = torch.gather(atoms.expand(*x.shape[:-1], -1), 2, _as_index(graph.batch.tetrahedra[..., 0], x.shape[1], atoms.shape[-1]))
+        strength = self.hand(torch.cat([apex, handed, level.unsqueeze(-2).expand(*handed.shape[:-1], -1)], -1)) * hands.unsqueeze(-1)
+        step = summed[..., :3] + _scatter(strength.unsqueeze(-2) * gradient, graph.batch.tetrahedra, x)
+        return atoms, pairs, vectors, step
+
+
+def _meet(atoms: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """A symmetric function of the states (..., N, 2C) of a pair's atoms: the sum of one half and the product of the other, (..., P, C)."""
+    (plus_i, times_i), (plus_j, times_j) = (atoms.index_select(-2, k).chunk(2, dim=-1) for k in (i, j))
+    return plus_i + plus_j + times_i * times_j
+
+
+def _volumes(x: Tensor, tetrahedra: Tensor) -> tuple[Tensor, Tensor]:
+    """Signed volumes (M, K, Q) and their normalised gradients on apex and three atoms (M, K, Q, 4, 3)."""
+    index = tetrahedra[:, None, :, :, None].expand(-1, x.shape[1], -1, -1, 3).flatten(2, 3)
+    apex, a, b, c = torch.gather(x, 2, index).unflatten(2, tetrahedra.shape[1:]).unbind(3)
+    a, b, c = a - apex, b - apex, c - apex
+    on_a, on_b, on_c = torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)
+    gradient = torch.stack([-(on_a + on_b + on_c), on_a, on_b, on_c], -2)
+    scale = torch.sqrt((gradient**2).sum((-2, -1), keepdim=True) + 1e-2)
+    return (a * on_a).sum(-1), gradient / scale
+
+
+def _scatter(pushes: Tensor, tetrahedra: Tensor, x: Tensor) -> Tensor:
+    """Sum the pushes (M, K, Q, 4, 3) on the tetrahedra's atoms."""
+    index = tetrahedra[:, None, :, :, None].expand(-1, x.shape[1], -1, -1, 3).flatten(2, 3)
+    return torch.zeros_like(x).scatter_add(2, index, pushes.flatten(2, 3))
+
+
+def _as_index(atoms: Tensor, k: int, width: int) -> Tensor:
+    return atoms[:, None, :, None].expand(-1, k, -1, width)
+
+
+def _gather_mean(values: Tensor, tetrahedra: Tensor, atoms: Tensor, hands: Tensor) -> Tensor:
+    """Add the values (M, K, Q, H) of each handed tetrahedron to its four atoms."""
+    m, k, q, h = values.shape
+    values = (values * hands.abs().unsqueeze(-1)).unsqueeze(-2).expand(-1, -1, -1, 4, -1).flatten(2, 3)
+    index = tetrahedra[:, None, :, :, None].expand(-1, k, -1, -1, h).flatten(2, 3)
+    return values.new_zeros(m, k, atoms.shape[-2], h).scatter_add(2, index, values)
+
+
+def _radial(distance: Tensor) -> Tensor:
+    """Gaussians of the distance (..., 1) -> (..., N_RADIAL), evenly spaced in its logarithm."""
+    low, high = (torch.log(torch.tensor(r, device=distance.device, dtype=distance.dtype)) for r in RADIAL_RANGE)
+    centres = torch.linspace(0, 1, N_RADIAL, device=distance.device, dtype=distance.dtype)
+    return torch.exp(-(((torch.log(distance) - low) / (high - low) - centres) * N_RADIAL) ** 2 / 2)
+
+
+def _noise_features(sigma: Tensor) -> Tensor:
+    """Smooth features of the noise level, (...) -> (..., 6)."""
+    level = torch.log(sigma.clamp_min(1e-3)).unsqueeze(-1) / 2
+    return torch.cat([level, level**2 / 4] + [torch.sin(level * f + p) for f, p in ((1.0, 0.0), (1.0, 1.57), (2.0, 0.0), (2.0, 1.57))], -1)
+
+
+def _incidence(batch: GraphBatch) -> Tensor:
+    n, p = batch.atoms.shape[1], len(batch.pair_index)
+    signs = torch.zeros(n, p, dtype=batch.bounds.dtype, device=batch.bounds.device)
+    column = torch.arange(p, device=signs.device)
+    signs[batch.pair_index[:, 0], column] = 1.0
+    signs[batch.pair_index[:, 1], column] = -1.0
+    return signs * batch.pair_mask.unsqueeze(-2).to(signs.dtype)
+
+
+def _mlp(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
