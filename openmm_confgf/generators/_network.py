@@ -1,0 +1,167 @@
+"""What every generator with a network shares: weights, the molecules they may be asked for, and batches across molecules."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rdkit import Chem
+from torch import Tensor
+
+from .. import __version__
+from ..checks import check_conformations
+from ..checksums import molecule_hash
+from ..ensemble import Ensemble, Provenance
+from ..errors import ConfGFError, PlatformError, UnsupportedMoleculeError
+from ..models.features import GraphBatch, GraphFeatures, collate, featurise
+from ..models.weights import load_weights
+from ..molecule import MolecularGraph
+from ..units import NM_PER_ANGSTROM
+from ._base import Generator, check_request
+
+SAMPLES_PER_ROW = 4
+"""Samples of one molecule that share a row of a batch; the rest of a last row is computed and dropped."""
+
+PAIRS_PER_BATCH = {"cpu": 30_000, "cuda": 3_000_000}
+"""Atom pairs of a batch over all of its samples: as much as the CPU's cache holds, or a few GB of a GPU's memory."""
+
+
+@dataclasses.dataclass
+class _Job:
+    """One molecule on its way: its inputs, where its samples start and what has come out."""
+
+    index: int
+    graph: MolecularGraph
+    features: GraphFeatures
+    starts: NDArray[np.float32]
+    streams: list[np.random.Generator]
+    finished: NDArray[np.float64]
+
+
+class NetworkGenerator(Generator):
+    """A generator that moves atoms with a trained network.
+
+    Parameters
+    ----------
+    weights : str or Path
+        Name of shipped weights, or a ``.safetensors`` file with its card beside it.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be used.
+    """
+
+    def __init__(self, weights: str | Path) -> None:
+        self.net, self.card = load_weights(weights)
+        self._elements, self._known = set(self.card.elements), set(self.card.trained_on)
+
+    def trained_on(self, graph: MolecularGraph) -> bool:
+        """Whether the molecule's constitution is in the card's training data."""
+        return molecule_hash(graph.constitution) in self._known
+
+    def sample_many(
+        self, molecules: Sequence[MolecularGraph], n: int | Sequence[int], *, seed: int = 0, device: str = "auto"
+    ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        """As `Generator.sample_many`; molecules come in the order of their size."""
+        return self._sample_by_size(molecules, check_request(molecules, n, seed), seed, resolve_device(device))
+
+    @abc.abstractmethod
+    def _start(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
+        """Where the samples of a molecule start, (n, N, 3) in Angstrom; a row of NaN is passed over."""
+
+    @abc.abstractmethod
+    def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
+        """Move a batch (M, K, N, 3) from its starts to conformations; one random stream per sample."""
+
+    @abc.abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """What decides the samples besides weights and seed, for `Provenance.settings`."""
+
+    def _sample_by_size(
+        self, molecules: Sequence[MolecularGraph], counts: list[int], seed: int, device: torch.device
+    ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        rows: list[tuple[_Job, slice]] = []
+        for index in sorted(range(len(molecules)), key=lambda m: len(molecules[m])):
+            try:
+                job = self._job(index, molecules[index], counts[index], seed)
+            except ConfGFError as error:
+                yield index, error
+                continue
+            for first in range(0, counts[index], SAMPLES_PER_ROW):
+                row = (job, slice(first, first + SAMPLES_PER_ROW))
+                pairs = (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2
+                if rows and pairs > PAIRS_PER_BATCH[device.type]:
+                    yield from self._finish(rows, seed, device)
+                    rows = []
+                rows.append(row)
+        if rows:
+            yield from self._finish(rows, seed, device)
+
+    def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job:
+        self._check_supported(graph)
+        streams = [sample_stream(graph, seed, k) for k in range(n)]
+        starts = self._start(graph, n, seed, streams).astype(np.float32)
+        return _Job(index, graph, featurise(graph), starts, streams, np.full(starts.shape, np.nan))
+
+    def _finish(self, rows: list[tuple[_Job, slice]], seed: int, device: torch.device) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        """Run a batch, and yield the molecules whose last samples were in it."""
+        batch = collate([job.features for job, _ in rows])
+        starts = torch.zeros(len(rows), SAMPLES_PER_ROW, batch.atoms.shape[1], 3)
+        streams = [job.streams[part] for job, part in rows]
+        for row, (job, part) in zip(starts, rows, strict=True):
+            values = torch.from_numpy(job.starts[part])
+            row[: len(values), : len(job.graph)] = torch.nan_to_num(values)
+        self.net.to(device)
+        with torch.no_grad():
+            ended = self._run(batch.to(device), starts.to(device), streams).double().cpu().numpy()
+        for row, (job, part) in zip(ended, rows, strict=True):
+            count = len(job.starts[part])
+            job.finished[part] = np.where(np.isfinite(job.starts[part]), row[:count, : len(job.graph)], np.nan)
+            if part.stop >= len(job.starts):
+                yield job.index, self._ensemble(job, seed)
+
+    def _ensemble(self, job: _Job, seed: int) -> Ensemble:
+        positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
+        provenance = Provenance(self.name, __version__, seed, self.card.sha256, {"calls": self.calls} | self._settings())
+        return Ensemble(job.graph, positions, provenance, check_conformations(job.graph, positions))
+
+    def _check_supported(self, graph: MolecularGraph) -> None:
+        unseen = sorted(set(graph.numbers.tolist()) - self._elements)
+        if unseen:
+            symbols = ", ".join(Chem.GetPeriodicTable().GetElementSymbol(z) for z in unseen)
+            raise UnsupportedMoleculeError(f"{graph.name!r} holds {symbols}, which the weights {self.card.name!r} never saw; use --generator etkdg.")
+        if len(graph) > self.card.max_atoms:
+            raise UnsupportedMoleculeError(
+                f"{graph.name!r} has {len(graph)} atoms, the weights {self.card.name!r} saw at most {self.card.max_atoms}; use --generator etkdg."
+            )
+
+
+def sample_stream(graph: MolecularGraph, seed: int, k: int) -> np.random.Generator:
+    """The random stream of sample k: it depends on the molecule, the seed and k, and on no other sample."""
+    identity = int(hashlib.sha256(graph.smiles.encode()).hexdigest()[:8], 16)
+    return np.random.default_rng([seed, identity, k])
+
+
+def resolve_device(device: str) -> torch.device:
+    """A torch device: CUDA where there is one for ``"auto"``.
+
+    Raises
+    ------
+    PlatformError
+        If it is not ``"auto"``, ``"cpu"`` or ``"cuda"``, or there is no CUDA device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda"):
+        raise PlatformError(f"The device {device!r} is unknown; give auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PlatformError("torch finds no CUDA device; use --device cpu, or install a CUDA build of torch.")
+    return torch.device(device)

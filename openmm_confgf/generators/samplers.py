@@ -1,0 +1,95 @@
+"""From noise to conformations: the samplers, as functions of a score or a denoiser. Lengths in Angstrom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+SCORE_LIMIT = 1000.0
+"""Largest norm of an atom's score in `annealed_langevin` (released ConfGF code)."""
+
+
+def annealed_langevin(
+    score: Callable[[Tensor, Tensor], Tensor],
+    positions: Tensor,
+    sigmas: Tensor,
+    step_sizes: Tensor,
+    steps_per_level: int,
+    noise: Callable[[], Tensor],
+) -> Tensor:
+    """Annealed Langevin dynamics, ``R <- R + a_i s(R, sigma_i) + sqrt(2 a_i) z`` (Shi et al. 2021, algorithm 1).
+
+    Parameters
+    ----------
+    score : callable of (positions, sigma)
+    positions : Tensor, (..., D)
+        Where to start. Positions of atoms, or distances with D = 1: the limit is on the norm over the last axis.
+    sigmas, step_sizes : Tensor, (L,)
+        Noise levels, largest first, and the step size of each.
+    steps_per_level : int
+    noise : callable
+        A new standard normal tensor of the shape of `positions` at each call.
+
+    Returns
+    -------
+    Tensor, (..., D)
+    """
+    for sigma, step in zip(sigmas, step_sizes, strict=True):
+        for _ in range(steps_per_level):
+            drift = score(positions, sigma)
+            norm = torch.linalg.vector_norm(drift, dim=-1, keepdim=True)
+            drift = drift * (SCORE_LIMIT / norm.clamp_min(SCORE_LIMIT))
+            positions = positions + step * drift + torch.sqrt(2 * step) * noise()
+    return positions
+
+
+def probability_flow(denoise: Callable[[Tensor, Tensor], Tensor], positions: Tensor, sigmas: Tensor) -> Tensor:
+    """Solve ``dx / dsigma = (x - D(x, sigma)) / sigma`` down the noise levels with Euler steps, and denoise the last.
+
+    The probability-flow ODE of noise with standard deviation sigma (Karras et al. 2022, eq. 3): with the exact denoiser, a start that is
+    distributed like the noised conformations at the first level arrives distributed like the conformations. One call per level.
+
+    Parameters
+    ----------
+    denoise : callable of (positions, sigma)
+    positions : Tensor, (..., N, 3)
+        At noise level ``sigmas[0]``.
+    sigmas : Tensor, (L,)
+        Largest first.
+
+    Returns
+    -------
+    Tensor, (..., N, 3)
+    """
+    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+        positions = positions + (following - sigma) / sigma * (positions - denoise(positions, sigma))
+    return denoise(positions, sigmas[-1])
+
+
+def embed_distances(distances: Tensor, start: Tensor, edges: Tensor, steps: int = 1000, learning_rate: float = 0.1) -> Tensor:
+    """Positions whose distances are the given ones, by minimising ``sum (d_ij(R) - d_ij)^2`` with Adam (ConfGFDist's second stage).
+
+    Parameters
+    ----------
+    distances : Tensor, (K, E)
+    start : Tensor, (K, A, 3)
+    edges : Tensor of int64, (E, 2)
+    steps : int
+    learning_rate : float
+
+    Returns
+    -------
+    Tensor, (K, A, 3)
+    """
+    from ..geometry import distances as distances_of
+
+    positions = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([positions], learning_rate)
+    with torch.enable_grad():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            ((distances_of(positions, edges) - distances) ** 2).sum().backward()
+            optimizer.step()
+    return positions.detach()

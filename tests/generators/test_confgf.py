@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from openmm_confgf.checksums import molecule_hash
+from openmm_confgf.ensemble import Ensemble, Status
+from openmm_confgf.errors import ConfGFError, GenerationError, PlatformError, UnsupportedMoleculeError
+from openmm_confgf.generators import ConfGFGenerator, create_generator, generate
+from openmm_confgf.generators._network import sample_stream
+from openmm_confgf.molecule import MolecularGraph
+
+MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "C[C@H](N)C(=O)O", "C/C=C/C", "OC1CC1")]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return create_generator("confgf")
+
+
+def collected(generator, molecules, n, **options):
+    return dict(generator.sample_many(molecules, n, **options))
+
+
+def test_samples_do_not_depend_on_the_other_molecules_nor_on_their_number(untrained_field):
+    generator = ConfGFGenerator(untrained_field)
+    together = collected(generator, MOLECULES, [7, 3, 5, 6], seed=3)
+    for index, (molecule, n) in enumerate(zip(MOLECULES, [2, 6, 1, 6], strict=True)):
+        alone = generator.sample(molecule, n, seed=3)
+        shared = min(n, len(together[index]))
+        np.testing.assert_allclose(alone.positions[:shared], together[index].positions[:shared], atol=1e-6)
+
+
+def test_another_seed_gives_other_samples_and_each_sample_differs(untrained_field):
+    generator = ConfGFGenerator(untrained_field)
+    first, second = (generator.sample("CCO", 5, seed=s).positions for s in (0, 1))
+    assert np.abs(first - second).max() > 1e-3
+    assert min(np.abs(first[a] - first[b]).max() for a in range(5) for b in range(a)) > 1e-3
+
+
+def test_streams_of_molecules_seeds_and_samples_are_distinct():
+    draws = {sample_stream(m, s, k).standard_normal() for m in MOLECULES for s in range(3) for k in range(4)}
+    assert len(draws) == len(MOLECULES) * 12
+
+
+def test_what_the_weights_never_saw_is_refused_and_the_others_still_come(untrained_field):
+    generator = ConfGFGenerator(untrained_field)
+    strange = [MolecularGraph.from_smiles("C[Si](C)(C)C"), MOLECULES[0], MolecularGraph.from_smiles("C" * 12)]
+    results = collected(generator, strange, 2)
+    assert isinstance(results[0], UnsupportedMoleculeError) and "Si" in str(results[0]) and "--generator etkdg" in str(results[0])
+    assert isinstance(results[1], Ensemble)
+    assert isinstance(results[2], UnsupportedMoleculeError) and "38 atoms" in str(results[2]) and "20" in str(results[2])
+    with pytest.raises(UnsupportedMoleculeError):
+        generator.sample(strange[0], 1)
+
+
+def test_impossible_molecule_costs_itself_only(untrained_field):
+    impossible = MolecularGraph.from_smiles("C1#CC1")
+    results = collected(ConfGFGenerator(untrained_field), [impossible, MOLECULES[0]], 2)
+    assert isinstance(results[0], GenerationError) and isinstance(results[1], Ensemble)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_number_of_samples_must_be_positive(untrained_field, n):
+    with pytest.raises(ConfGFError, match="at least 1"):
+        ConfGFGenerator(untrained_field).sample("CCO", n)
+
+
+def test_unknown_device_and_missing_cuda_are_named(untrained_field):
+    import torch
+
+    with pytest.raises(PlatformError, match="auto, cpu or cuda"):
+        ConfGFGenerator(untrained_field).sample("CCO", 1, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(PlatformError, match="--device cpu"):
+            ConfGFGenerator(untrained_field).sample("CCO", 1, device="cuda")
+
+
+def test_unknown_generator_lists_the_known_ones():
+    with pytest.raises(ConfGFError, match="confgf-paper"):
+        create_generator("gpt")
+
+
+def test_training_molecules_are_recognised_whatever_their_stereo(shipped):
+    known = set(shipped.card.trained_on)
+    graph = MolecularGraph.from_smiles("CC#CCC[C@@H](C)O")  # first molecule of qm9_xtb_train
+    assert molecule_hash(graph.constitution) in known
+    assert shipped.trained_on(graph) and shipped.trained_on(MolecularGraph.from_smiles("CC#CCC[C@H](C)O"))
+    assert not shipped.trained_on(MolecularGraph.from_smiles("OB1OC2CC1C2F"))
+
+
+def test_conformers_of_a_stereochemical_molecule_are_sound_and_say_where_they_come_from(shipped):
+    ensemble = generate("C[C@H](O)[C@@H](F)/C=C/C(=O)NC", 24, generator=shipped, seed=7)
+    assert ensemble.positions.shape == (24, len(ensemble.graph), 3)
+    assert (ensemble.status == Status.OK).mean() >= 0.9
+    mol = ensemble.to_rdkit()
+    for conformer in mol.GetConformers():  # an independent reading of the stereo
+        single = Chem.Mol(mol)
+        single.RemoveAllConformers()
+        single.AddConformer(Chem.Conformer(conformer))
+        Chem.AssignStereochemistryFrom3D(single)
+        assert Chem.MolToSmiles(Chem.RemoveHs(single)) == ensemble.graph.smiles
+    provenance = ensemble.provenance
+    assert provenance.generator == "confgf" and provenance.seed == 7 and provenance.weights_sha256 == shipped.card.sha256
+    assert provenance.settings["calls"] == shipped.calls
+    np.testing.assert_allclose(ensemble.positions[ensemble.ok].mean(axis=1), 0, atol=1e-9)
+
+
+def test_hand_of_an_unspecified_centre_is_kept_from_the_start(shipped):
+    """The flow must not turn centres over: each sample ends with the hand that its ETKDG start had."""
+    from openmm_confgf.generators.etkdg import embed_etkdg
+
+    graph = MolecularGraph.from_smiles("CC(O)(F)CC")
+    started, ended = embed_etkdg(graph, 16, 0).positions, generate(graph, 16, generator=shipped, seed=0).positions
+
+    def hands(x):
+        return np.sign(np.einsum("bi,bi->b", x[:, 0] - x[:, 1], np.cross(x[:, 2] - x[:, 1], x[:, 3] - x[:, 1])))
+
+    assert set(hands(started)) == {-1, 1}
+    np.testing.assert_array_equal(hands(started), hands(ended))
+
+
+@pytest.mark.slow
+def test_relaxes_the_start_towards_the_reference_geometry(shipped, shared_data):
+    """Bond lengths of held-out molecules come nearer to the reference minima than ETKDG's are."""
+    from openmm_confgf.archive import load_archive
+
+    errors = {"confgf": [], "etkdg": []}
+    for reference in load_archive(shared_data / "qm9_xtb_test.npz")[:20]:
+        i, j = reference.graph.bonds.T
+        truth = np.linalg.norm(reference.positions[:, i] - reference.positions[:, j], axis=-1).mean(0)
+        for name, found in errors.items():
+            ensemble = generate(reference.graph, 8, generator=shipped if name == "confgf" else name)
+            x = ensemble.positions[ensemble.ok]
+            found.append(np.abs(np.linalg.norm(x[:, i] - x[:, j], axis=-1) - truth).mean())
+    assert np.mean(errors["confgf"]) < 0.5 * np.mean(errors["etkdg"])

@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdForceFieldHelpers
+
+from openmm_confgf.archive import load_archive
+from openmm_confgf.checks import check_conformations
+from openmm_confgf.ensemble import Ensemble, Status
+from openmm_confgf.errors import ConfGFError, GenerationError, MoleculeError
+from openmm_confgf.generators import ETKDGGenerator, Generator
+from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.molecule import MolecularGraph
+
+LIGAND = "CC(C)C[C@H](NC(=O)/C=C/c1ccccc1)C(=O)OC"
+BICYCLE = "CC(=O)[C@H]1[C@H]2CN=CN21"  # strained: RDKit alone cannot embed it with its stereo
+IMPOSSIBLE = "C1#CC1"
+IMPOSSIBLE_STEREO = "C[C@@]12C[C@@]1(F)CC2"  # trans-fused bicyclo[2.1.0]pentane
+
+
+def stereo_is_right(graph, frame):
+    """RDKit's perception from coordinates gives every specified atom and bond the tag that it has."""
+    seen = graph.to_rdkit(frame)
+    Chem.AssignStereochemistryFrom3D(seen, replaceExistingTags=True)
+    centres = [(a, seen.GetAtomWithIdx(a.GetIdx())) for a in graph.mol.GetAtoms() if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED]
+    bonds = [(b, seen.GetBondWithIdx(b.GetIdx())) for b in graph.mol.GetBonds() if b.GetStereo() > Chem.BondStereo.STEREOANY]
+    return all(a.GetChiralTag() == s.GetChiralTag() for a, s in centres) and all(b.GetStereo() == s.GetStereo() for b, s in bonds)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["raw", "mmff"])
+def generator(request):
+    return ETKDGGenerator(mmff=request.param)
+
+
+@pytest.mark.parametrize(("smiles", "n"), [(LIGAND, 20), (BICYCLE, 5)])
+def test_first_samples_do_not_depend_on_how_many_are_asked_for(generator, smiles, n):
+    all_samples, half, one = (generator.sample(smiles, m, seed=3) for m in (n, n // 2, 1))
+    np.testing.assert_array_equal(all_samples.positions[: n // 2], half.positions)
+    np.testing.assert_array_equal(all_samples.positions[:1], one.positions)
+
+
+def test_samples_do_not_depend_on_the_other_molecules(generator):
+    molecules = [MolecularGraph.from_smiles(s) for s in ("CCO", LIGAND, "CCCCN")]
+    together = dict(generator.sample_many(molecules, [4, 6, 5], seed=1))
+    assert [len(together[i]) for i in range(3)] == [4, 6, 5]
+    for i, molecule in enumerate(molecules):
+        np.testing.assert_array_equal(together[i].positions, generator.sample(molecule, len(together[i]), seed=1).positions)
+
+
+def test_samples_and_seeds_differ():
+    """RDKit's own seeding makes all conformers of seed 0 the same, and shares conformers between seeds 1 and 2."""
+    frames = np.concatenate([embed_etkdg(MolecularGraph.from_smiles("OCCCCN"), 10, seed).positions for seed in (0, 1, 2)])
+    apart = np.abs(frames[:, None] - frames[None]).max(axis=(2, 3)) + np.eye(len(frames))
+    assert apart.min() > 1e-3
+
+
+def test_specified_stereo_is_right_by_rdkits_own_perception(shared_data, generator):
+    graphs = [m.graph for m in load_archive(shared_data / "qm9_xtb_test.npz")[5::25] if len(m.graph.stereocentres)]
+    graphs += [MolecularGraph.from_smiles(s) for s in (LIGAND, BICYCLE, "C[C@H](O)[C@@H](F)/C=C\\C[S@](C)=O", "C/C=N\\O")]
+    assert len(graphs) > 8
+    rejected = total = 0
+    for _, ensemble in generator.sample_many(graphs, 6, seed=0):
+        assert isinstance(ensemble, Ensemble)
+        assert all(stereo_is_right(ensemble.graph, frame) for frame in ensemble.positions[ensemble.ok]), ensemble.graph.smiles
+        np.testing.assert_array_equal(check_conformations(ensemble.graph, ensemble.positions), ensemble.status)
+        rejected += (~ensemble.ok).sum()
+        total += len(ensemble)
+    assert rejected <= 0.1 * total
+
+
+def test_open_centres_come_in_both_hands():
+    ensemble = embed_etkdg(MolecularGraph.from_smiles("CC(F)(Cl)N"), 20, 0)
+    assert ensemble.ok.all()
+    hands = set()
+    for frame in ensemble.positions:
+        mol = ensemble.graph.to_rdkit(frame)
+        Chem.AssignStereochemistryFrom3D(mol)
+        hands.add(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+    assert len(hands) == 2
+
+
+def test_strained_bicycles_are_rescued():
+    ensemble = embed_etkdg(MolecularGraph.from_smiles(BICYCLE), 5, 0)
+    assert ensemble.ok.all()
+    assert ensemble.provenance.settings["rescued"] >= 1
+    apart = np.abs(ensemble.positions[:, None] - ensemble.positions[None]).max(axis=(2, 3)) + np.eye(5)
+    assert apart.min() > 1e-4
+    assert embed_etkdg(MolecularGraph.from_smiles(LIGAND), 5, 0).provenance.settings["rescued"] == 0
+
+
+def test_molecules_that_cannot_exist_are_an_error_and_stop_no_others(generator):
+    with pytest.raises(GenerationError, match="can exist in 3D"):
+        generator.sample(IMPOSSIBLE, 50)
+    results = dict(generator.sample_many([MolecularGraph.from_smiles(s) for s in ("CCO", IMPOSSIBLE, "CCN")], 2))
+    assert isinstance(results[1], GenerationError)
+    assert results[0].ok.all() and results[2].ok.all()
+
+
+def test_stereo_that_cannot_exist_is_an_error_soon():
+    with pytest.raises(GenerationError, match="stereo"):
+        ETKDGGenerator().sample(IMPOSSIBLE_STEREO, 100)
+
+
+def test_relaxed_samples_are_minima_of_mmff94s():
+    raw, relaxed = (ETKDGGenerator(mmff).sample(LIGAND, 4, seed=2) for mmff in (False, True))
+    assert relaxed.provenance.settings["relaxer"] == "MMFF94s"
+    assert relaxed.provenance.settings["relaxations_unfinished"] == 0
+    mol = relaxed.graph.to_rdkit(np.concatenate([raw.positions, relaxed.positions]))
+    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
+    fields = [rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties, confId=i) for i in range(8)]
+    forces = [np.sqrt(np.mean(np.square(f.CalcGrad()))) for f in fields]
+    energies = [f.CalcEnergy() for f in fields]
+    assert max(forces[4:]) < 1e-2 < min(forces[:4])
+    assert (np.array(energies[4:]) < np.array(energies[:4])).all()
+
+
+def test_uff_steps_in_where_mmff_has_no_parameters():
+    ensemble = ETKDGGenerator(mmff=True).sample("CB(O)O", 3)
+    assert ensemble.provenance.settings["relaxer"] == "UFF"
+    assert ensemble.ok.all()
+
+
+def test_unfinished_relaxations_are_counted_and_kept(monkeypatch):
+    monkeypatch.setattr("openmm_confgf.generators.etkdg.MAX_RELAXATION_STEPS", 2)
+    ensemble = ETKDGGenerator(mmff=True).sample(LIGAND, 3)
+    assert ensemble.provenance.settings["relaxations_unfinished"] == 3
+    assert ensemble.counts() == {"OK": 3}
+
+
+def test_no_force_field_is_an_error():
+    with pytest.raises(GenerationError, match="mmff=False"):
+        ETKDGGenerator(mmff=True).sample("FS(F)(F)(F)(F)F", 1)
+
+
+def test_rows_that_fail_stay_as_nan(monkeypatch):
+    from openmm_confgf.generators import etkdg
+
+    graph = MolecularGraph.from_smiles(BICYCLE)
+    rejection = etkdg._embed_by_rejection
+    for way in ("_embed_plain", "_embed_from_random_coordinates"):
+        monkeypatch.setattr(etkdg, way, lambda *args: None)
+    monkeypatch.setattr(etkdg, "_embed_by_rejection", lambda graph, seed, k: None if k % 2 else rejection(graph, seed, k))
+    for generator in (ETKDGGenerator(), ETKDGGenerator(mmff=True)):
+        ensemble = generator.sample(graph, 5)
+        assert ensemble.status.tolist() == [0, Status.NON_FINITE, 0, Status.NON_FINITE, 0]
+        assert np.isnan(ensemble.positions[[1, 3]]).all()
+
+
+def test_provenance_tells_how_to_make_it_again():
+    ensemble = ETKDGGenerator().sample("CCO", 2, seed=17)
+    assert (ensemble.provenance.generator, ensemble.provenance.seed) == ("etkdg", 17)
+    assert ETKDGGenerator(mmff=True).sample("CCO", 2).provenance.generator == "etkdg+mmff"
+    assert ensemble.energy is None and ensemble.log_q is None
+
+
+@pytest.mark.parametrize("smiles", ["[H][H]", "[Cl-]", "O", "C#N", "C1CC1"])
+def test_the_smallest_molecules(generator, smiles):
+    assert generator.sample(smiles, 3).ok.all()
+
+
+@pytest.mark.parametrize(
+    ("n", "seed", "said"),
+    [(0, 0, "at least 1"), (-3, 0, "at least 1"), ([2, 0], 0, "at least 1"), ([2], 0, "1 counts were given for 2"), (1, -1, "at least 0")],
+)
+def test_bad_calls_are_refused_before_work_starts(generator, n, seed, said):
+    molecules = [MolecularGraph.from_smiles("CCO")] * 2
+    with pytest.raises(ConfGFError, match=said) as caught:
+        generator.sample_many(molecules, n, seed=seed)  # not even iterated
+    assert caught.value.exit_code == 2
+
+
+def test_bad_smiles_are_refused(generator):
+    with pytest.raises(MoleculeError, match="cannot be parsed"):
+        generator.sample("CC(", 2)
+
+
+def test_is_a_generator_without_network_or_density():
+    generator = ETKDGGenerator()
+    assert isinstance(generator, Generator)
+    assert (generator.name, generator.calls, generator.has_density) == ("etkdg", 0, False)
+    assert not generator.trained_on(MolecularGraph.from_smiles("CCO"))
+    with pytest.raises(TypeError, match="abstract"):
+        Generator()
