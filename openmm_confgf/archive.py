@@ -1,0 +1,110 @@
+"""Archives of reference conformers: many molecules, each with a few conformers, in one npz file without pickle.
+
+The layout: ``smiles`` (M,) isomeric, ``n_atoms`` (M,), ``n_conf`` (M,) (absent: one each), ``numbers`` (sum n_atoms,), ``coords``
+(sum n_conf * n_atoms, 3) in Angstrom, molecule by molecule and conformer by conformer, ``energies`` (sum n_conf,) in kJ/mol (optional),
+``name`` (M,) (optional). The atom order is that of ``Chem.AddHs(Chem.MolFromSmiles(smiles))``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FileFormatError, MoleculeError
+from .molecule import MolecularGraph
+from .units import NM_PER_ANGSTROM
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceMolecule:
+    """One molecule of an archive and its reference conformers.
+
+    Attributes
+    ----------
+    name : str
+        The archive's label, or the SMILES where it has none.
+    graph : MolecularGraph
+        The molecule; its atom order is that of `positions`.
+    positions : ndarray of float64, (K, N, 3)
+        Coordinates in nm.
+    energies : ndarray of float64, (K,)
+        kJ/mol above the molecule's lowest conformer; NaN where the archive has none.
+    """
+
+    name: str
+    graph: MolecularGraph
+    positions: NDArray[np.float64]
+    energies: NDArray[np.float64]
+
+
+def load_archive(path: str | Path) -> list[ReferenceMolecule]:
+    """All molecules of an archive, in its order.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, is no npz, lacks an array, its sizes disagree, holds non-finite coordinates, or its atom order is not
+        that of its SMILES.
+    """
+    arrays = _read_arrays(Path(path))
+    n_atoms, n_conf = arrays["n_atoms"], arrays["n_conf"]
+    atom_ends = np.cumsum(n_atoms)
+    conformer_ends = np.cumsum(n_conf)
+    row_ends = np.cumsum(n_atoms * n_conf)
+    molecules = []
+    for m, smiles in enumerate(arrays["smiles"]):
+        name = str(arrays["name"][m])
+        try:
+            graph = MolecularGraph.from_smiles(str(smiles), name=name)
+        except MoleculeError as error:
+            raise FileFormatError(f"Molecule {m} of {path} cannot be used: {error}") from error
+        if not np.array_equal(graph.numbers, arrays["numbers"][atom_ends[m] - n_atoms[m] : atom_ends[m]]):
+            raise FileFormatError(
+                f"The atoms of molecule {m} ({name}) of {path} are not in the order of Chem.AddHs(Chem.MolFromSmiles(smiles)); reorder."
+            )
+        coords = arrays["coords"][row_ends[m] - n_atoms[m] * n_conf[m] : row_ends[m]].reshape(n_conf[m], n_atoms[m], 3)
+        energies = arrays["energies"][conformer_ends[m] - n_conf[m] : conformer_ends[m]]
+        molecules.append(ReferenceMolecule(name, graph, coords * NM_PER_ANGSTROM, energies))
+    return molecules
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an archive with the optional ones filled in, their sizes checked against each other."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise FileFormatError(f"{path} is a single array; an archive is written with np.savez_compressed.")
+        with loaded as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path} is not a complete npz file without pickled objects; write it with np.savez_compressed.") from error
+    if missing := [key for key in ("smiles", "n_atoms", "numbers", "coords") if key not in arrays]:
+        raise FileFormatError(f"{path} lacks {', '.join(missing)}; see openmm_confgf.archive for the layout.")
+    n_atoms = arrays["n_atoms"].astype(np.int64)
+    arrays["n_atoms"] = n_atoms
+    arrays["n_conf"] = arrays["n_conf"].astype(np.int64) if "n_conf" in arrays else np.ones_like(n_atoms)
+    arrays["name"] = arrays.get("name", arrays["smiles"])
+    arrays["coords"] = arrays["coords"].astype(np.float64)
+    conformers = int(arrays["n_conf"].sum())
+    arrays["energies"] = arrays.get("energies", np.full(conformers, np.nan)).astype(np.float64)
+    wanted = {
+        "smiles": (len(n_atoms),),
+        "n_conf": (len(n_atoms),),
+        "name": (len(n_atoms),),
+        "numbers": (int(n_atoms.sum()),),
+        "coords": (int((n_atoms * arrays["n_conf"]).sum()), 3),
+        "energies": (conformers,),
+    }
+    for key, shape in wanted.items():
+        if arrays[key].shape != shape:
+            raise FileFormatError(f"{key} of {path} has shape {arrays[key].shape} where n_atoms and n_conf ask for {shape}.")
+    if not np.isfinite(arrays["coords"]).all():
+        raise FileFormatError(f"{path} holds coordinates that are not finite; drop those conformers.")
+    return arrays

@@ -1,0 +1,6 @@
+"""Molecules and ensembles from and to files: SMILES, SDF, MOL, PDB, HDF5."""
+
+from .ensembles import check_writable, read_ensembles, write_ensembles
+from .molecules import MoleculeEntry, read_molecules
+
+__all__ = ["MoleculeEntry", "check_writable", "read_ensembles", "read_molecules", "write_ensembles"]

@@ -1,0 +1,104 @@
+"""HDF5 files: one ensemble with everything in it, and a trajectory of its usable samples that MDTraj loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import rdMolInterchange
+
+from .. import __version__
+from ..ensemble import Ensemble, Provenance
+from ..errors import FileFormatError, MoleculeError
+from ..molecule import MolecularGraph
+
+GROUP = "openmm_confgf"
+_LAYOUT = 1
+
+
+def write_hdf5(ensemble: Ensemble, path: Path) -> None:
+    """All samples, in full precision, in the group `GROUP`; the usable ones once more at the root, in MDTraj's layout."""
+    with h5py.File(path, "w") as file:
+        _write_trajectory(file, ensemble)
+        group = file.create_group(GROUP)
+        group.attrs["layout"] = _LAYOUT
+        group["name"] = ensemble.graph.name
+        group["molecule"] = rdMolInterchange.MolToJSON(ensemble.graph.mol)
+        group["residues"] = json.dumps([_residue(atom) for atom in ensemble.graph.mol.GetAtoms()])
+        group["provenance"] = json.dumps(dataclasses.asdict(ensemble.provenance))
+        group["status"] = ensemble.status
+        for name, unit in (("positions", "nanometers"), ("energy", "kilojoules_per_mole"), ("log_q", "nats")):
+            values = getattr(ensemble, name)
+            if values is not None:
+                group.create_dataset(name, data=values, **_packed(values))
+                group[name].attrs["units"] = unit
+
+
+def read_hdf5(path: Path) -> Ensemble:
+    """The ensemble as it was written.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is truncated, or was not written by `write_hdf5`.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if GROUP not in file:
+                raise FileFormatError(f"{path} holds no ensemble of openmm_confgf; write it with write_ensembles, or give an SDF file.")
+            content = {name: dataset[()] for name, dataset in file[GROUP].items()}
+            layout = int(file[GROUP].attrs["layout"])
+    except (OSError, KeyError, RuntimeError) as error:
+        raise FileFormatError(f"{path} is truncated or no HDF5 file; write it again.") from error
+    if layout > _LAYOUT:
+        raise FileFormatError(f"{path} has layout {layout}, newer than this version ({__version__}) reads; update openmm-confgf.")
+    try:
+        graph = MolecularGraph.from_rdkit(_molecule(content), content["name"].decode())
+        provenance = Provenance(**json.loads(content["provenance"]))
+        return Ensemble(graph, content["positions"], provenance, content["status"], content.get("energy"), content.get("log_q"))
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MoleculeError) as error:
+        raise FileFormatError(f"{path} was altered ({error}); write it again.") from error
+
+
+def _write_trajectory(file: h5py.File, ensemble: Ensemble) -> None:
+    """MDTraj's own HDF5 layout (conventions "Pande" 1.1)."""
+    import mdtraj
+    from mdtraj.formats import HDF5TrajectoryFile
+
+    trajectory = ensemble.to_mdtraj()
+    file.attrs.update(conventions="Pande", conventionVersion="1.1", program="openmm_confgf", programVersion=__version__)
+    file.attrs.update(application=f"MDTraj {mdtraj.__version__}", title=ensemble.graph.name)
+    topology = json.dumps(HDF5TrajectoryFile.convert_topology_to_dict(trajectory.topology))
+    file.create_dataset("topology", data=np.array([topology.encode("ascii")]))
+    file.create_dataset("coordinates", data=trajectory.xyz, **_packed(trajectory.xyz))
+    file["coordinates"].attrs["units"] = "nanometers"
+
+
+def _packed(values: Any) -> dict[str, Any]:
+    return {"compression": "gzip", "shuffle": True} if np.size(values) else {}
+
+
+def _residue(atom: Chem.Atom) -> list[Any] | None:
+    info: Any = atom.GetPDBResidueInfo()
+    if info is None:
+        return None
+    residue = [info.GetResidueName(), info.GetResidueNumber(), info.GetChainId(), info.GetInsertionCode()]
+    return [info.GetName(), info.GetSerialNumber(), *residue, info.GetIsHeteroAtom()]
+
+
+def _molecule(content: dict[str, Any]) -> Chem.Mol:
+    mols = rdMolInterchange.JSONToMols(content["molecule"].decode())
+    if len(mols) != 1:
+        raise ValueError("no molecule")
+    for atom, residue in zip(mols[0].GetAtoms(), json.loads(content["residues"]), strict=True):
+        if residue is not None:
+            name, serial, residue_name, number, chain, insertion, hetero = residue
+            info = Chem.AtomPDBResidueInfo(name, serial, "", residue_name, number, chain, insertion)
+            info.SetIsHeteroAtom(hetero)
+            atom.SetMonomerInfo(info)
+    return mols[0]

@@ -1,0 +1,130 @@
+import hashlib
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from openmm_confgf.archive import load_archive
+from openmm_confgf.checksums import sha256_of
+from openmm_confgf.errors import FileFormatError
+
+
+def make_arrays(smiles=("CCO", "C[C@H](O)F"), counts=(2, 3)):
+    """Arrays of a small archive, from RDKit embeddings."""
+    numbers, coords, n_atoms = [], [], []
+    for text, count in zip(smiles, counts, strict=True):
+        mol = Chem.AddHs(Chem.MolFromSmiles(text))
+        rdDistGeom.EmbedMultipleConfs(mol, count, randomSeed=7)
+        n_atoms.append(mol.GetNumAtoms())
+        numbers += [a.GetAtomicNum() for a in mol.GetAtoms()]
+        coords += [c.GetPositions() for c in mol.GetConformers()]
+    return {
+        "smiles": np.array(smiles),
+        "n_atoms": np.array(n_atoms, np.int32),
+        "n_conf": np.array(counts, np.int32),
+        "numbers": np.array(numbers, np.int8),
+        "coords": np.concatenate(coords).astype(np.float32),
+        "energies": np.arange(sum(counts), dtype=np.float64),
+    }
+
+
+def test_molecules_get_their_own_atoms_conformers_and_energies(tmp_path):
+    arrays = make_arrays()
+    np.savez(tmp_path / "a.npz", **arrays)
+    first, second = load_archive(tmp_path / "a.npz")
+    assert (first.name, second.name) == ("CCO", "C[C@H](O)F")
+    assert first.positions.shape == (2, 9, 3) and second.positions.shape == (3, 9, 3)
+    np.testing.assert_allclose(first.positions[1, 0], arrays["coords"][9].astype(float) / 10, rtol=1e-12)
+    np.testing.assert_allclose(second.positions[2, -1], arrays["coords"][-1].astype(float) / 10, rtol=1e-12)
+    assert list(first.energies) == [0, 1] and list(second.energies) == [2, 3, 4]
+    assert len(second.graph.stereocentres) == 1
+    # a C-O bond is a bond only if the unit is nm
+    assert 0.13 < np.linalg.norm(first.positions[0, 1] - first.positions[0, 2]) < 0.15
+
+
+def test_optional_arrays_have_their_documented_defaults(tmp_path):
+    arrays = make_arrays(counts=(1, 1))
+    del arrays["n_conf"], arrays["energies"]
+    np.savez(tmp_path / "a.npz", **arrays, name=np.array(["ethanol", "chiral"]))
+    first, second = load_archive(tmp_path / "a.npz")
+    assert first.name == "ethanol" and second.graph.name == "chiral"
+    assert len(first.positions) == 1 and np.isnan(first.energies).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"coords": None}, "lacks coords"),
+        ({"n_conf": np.array([2, 2], np.int32)}, "shape"),
+        ({"numbers": np.zeros(3, np.int8)}, "numbers .* shape"),
+        ({"smiles": np.array(["CCO", "C[C@H](F)O"])}, "order"),
+        ({"smiles": np.array(["CCO", "C[C@H](O"])}, "Molecule 1 .*parsed"),
+        ({"energies": np.zeros(4)}, "energies"),
+    ],
+)
+def test_inconsistent_archives_are_refused(tmp_path, change, match):
+    arrays = {key: value for key, value in (make_arrays() | change).items() if value is not None}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(FileFormatError, match=match):
+        load_archive(tmp_path / "a.npz")
+
+
+def test_atom_order_other_than_the_smiles_is_refused(tmp_path):
+    arrays = make_arrays()
+    arrays["numbers"][:9] = arrays["numbers"][:9][::-1].copy()
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(FileFormatError, match="not in the order"):
+        load_archive(tmp_path / "a.npz")
+
+
+def test_non_finite_coordinates_are_refused(tmp_path):
+    arrays = make_arrays()
+    arrays["coords"][3, 1] = np.inf
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(FileFormatError, match="not finite"):
+        load_archive(tmp_path / "a.npz")
+
+
+def test_files_that_are_no_archive_are_refused_in_one_line(tmp_path):
+    np.savez(tmp_path / "whole.npz", **make_arrays())
+    whole = (tmp_path / "whole.npz").read_bytes()
+    contents = {"text.npz": b"hello", "empty.npz": b"", "cut.npz": whole[: len(whole) // 2]}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(FileFormatError, match=name) as caught:
+            load_archive(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FileFormatError, match=r"missing\.npz"):
+        load_archive(tmp_path / "missing.npz")
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    arrays = make_arrays()
+    arrays["smiles"] = arrays["smiles"].astype(object)
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(FileFormatError, match="pickled"):
+        load_archive(tmp_path / "a.npz")
+
+
+def test_a_single_array_is_no_archive(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(FileFormatError):
+        load_archive(tmp_path / "a.npy")
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc" * 1000)
+    assert sha256_of(tmp_path / "x") == hashlib.sha256(b"abc" * 1000).hexdigest()
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        sha256_of(tmp_path / "y")
+
+
+def test_the_test_set_of_this_project_loads_whole(shared_data):
+    molecules = load_archive(shared_data / "qm9_xtb_test.npz")
+    assert len(molecules) == 200 and sum(len(m.positions) for m in molecules) == 3168
+    for molecule in molecules:
+        bonds = molecule.graph.bonds
+        lengths = np.linalg.norm(molecule.positions[:, bonds[:, 0]] - molecule.positions[:, bonds[:, 1]], axis=-1)
+        assert 0.08 < lengths.min() and lengths.max() < 0.2
+        assert molecule.energies.min() == pytest.approx(0.0, abs=1e-6)
