@@ -137,10 +137,13 @@ class NetworkGenerator(Generator):
         unseen = sorted(set(graph.numbers.tolist()) - self._elements)
         if unseen:
             symbols = ", ".join(Chem.GetPeriodicTable().GetElementSymbol(z) for z in unseen)
-            raise UnsupportedMoleculeError(f"{graph.name!r} holds {symbols}, which the weights {self.card.name!r} never saw; use --generator etkdg.")
+            raise UnsupportedMoleculeError(
+                f"{graph.name!r} holds {symbols}, which the weights {self.card.name!r} never saw; use --generator etkdg."
+            )
         if len(graph) > self.card.max_atoms:
             raise UnsupportedMoleculeError(
-                f"{graph.name!r} has {len(graph)} atoms, the weights {self.card.name!r} saw at most {self.card.max_atoms}; use --generator etkdg."
+                f"{graph.name!r} has {len(graph)} atoms, and the weights {self.card.name!r} saw at most {self.card.max_atoms}; "
+                "use --generator etkdg."
             )
 
 

@@ -41,7 +41,9 @@ def create_generator(name: str) -> Generator:
     return PRESETS[name]()
 
 
-def generate(molecule: MolecularGraph | str, n: int = 100, *, generator: Generator | str = "confgf", seed: int = 0, device: str = "auto") -> Ensemble:
+def generate(
+    molecule: MolecularGraph | str, n: int = 100, *, generator: Generator | str = "confgf", seed: int = 0, device: str = "auto"
+) -> Ensemble:
     """Conformations of one molecule; for many at once, use ``create_generator(name).sample_many``.
 
     Parameters

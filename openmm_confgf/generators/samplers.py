@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -63,9 +64,36 @@ def probability_flow(denoise: Callable[[Tensor, Tensor], Tensor], positions: Ten
     -------
     Tensor, (..., N, 3)
     """
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in itertools.pairwise(sigmas):
         positions = positions + (following - sigma) / sigma * (positions - denoise(positions, sigma))
     return denoise(positions, sigmas[-1])
+
+
+def mode_ascent(denoise: Callable[[Tensor, Tensor], Tensor], positions: Tensor, sigmas: Tensor, momentum: float = 0.8) -> Tensor:
+    """Climb to a mode of the noised density: ``x <- D(y, sigma)`` with ``y = x + momentum (x - x_before)``.
+
+    Since ``D(x, sigma) = x + sigma^2 grad log p_sigma(x)`` (Tweedie's formula), this is gradient ascent with the step sigma^2 and
+    heavy-ball momentum (Polyak 1964), evaluated ahead (Nesterov 1983). The last step is taken without momentum. It moves samples to
+    the conformation that they belong to, as a minimiser does in a force field, and keeps no density.
+
+    Parameters
+    ----------
+    denoise : callable of (positions, sigma)
+    positions : Tensor, (..., N, 3)
+    sigmas : Tensor, (L,)
+        Noise level of each step: the smaller, the sharper the modes and the slower the climb.
+    momentum : float
+
+    Returns
+    -------
+    Tensor, (..., N, 3)
+    """
+    velocity = torch.zeros_like(positions)
+    for k, sigma in enumerate(sigmas):
+        ahead = positions + momentum * velocity if k < len(sigmas) - 1 else positions
+        climbed = denoise(ahead, sigma)
+        velocity, positions = climbed - positions, climbed
+    return positions
 
 
 def embed_distances(distances: Tensor, start: Tensor, edges: Tensor, steps: int = 1000, learning_rate: float = 0.1) -> Tensor:

@@ -21,13 +21,13 @@ def collected(generator, molecules, n, **options):
     return dict(generator.sample_many(molecules, n, **options))
 
 
-def test_samples_do_not_depend_on_the_other_molecules_nor_on_their_number(untrained_field):
-    generator = ConfGFGenerator(untrained_field)
+def test_samples_do_not_depend_on_the_other_molecules_nor_on_their_number(shipped):
+    generator = shipped
     together = collected(generator, MOLECULES, [7, 3, 5, 6], seed=3)
     for index, (molecule, n) in enumerate(zip(MOLECULES, [2, 6, 1, 6], strict=True)):
         alone = generator.sample(molecule, n, seed=3)
         shared = min(n, len(together[index]))
-        np.testing.assert_allclose(alone.positions[:shared], together[index].positions[:shared], atol=1e-6)
+        np.testing.assert_allclose(alone.positions[:shared], together[index].positions[:shared], atol=1e-4)
 
 
 def test_another_seed_gives_other_samples_and_each_sample_differs(untrained_field):

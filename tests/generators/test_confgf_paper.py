@@ -50,4 +50,3 @@ def test_sampler_is_the_published_update_written_out_for_one_molecule(untrained_
             x = x + step * drift + np.sqrt(2 * step) * z
     expected = (x - x.mean(0)).numpy()
     np.testing.assert_allclose(result, expected, atol=1e-3 * np.abs(expected).max())
-
