@@ -2,8 +2,8 @@
 
     python devtools/training/qm9_b3lyp_archive.py qm9_b3lyp_train.npz OUT.npz COUNT
 
-Bonds are perceived from the geometry and stereo is read from it; a molecule whose perceived graph is not its SMILES is dropped. COUNT molecules are
-drawn with seed 0.
+Bonds are perceived from the geometry and stereo is read from it; a molecule whose perceived graph is not its SMILES is dropped.
+COUNT molecules are drawn with seed 0.
 """
 
 import sys
@@ -25,7 +25,9 @@ def in_smiles_order(numbers: np.ndarray, coords: np.ndarray, flat: str) -> tuple
         smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
     except (ValueError, RuntimeError):
         return None
-    if Chem.MolToSmiles(Chem.MolFromSmiles(smiles), isomericSmiles=False) != Chem.MolToSmiles(Chem.MolFromSmiles(flat), isomericSmiles=False):
+    if Chem.MolToSmiles(Chem.MolFromSmiles(smiles), isomericSmiles=False) != Chem.MolToSmiles(
+        Chem.MolFromSmiles(flat), isomericSmiles=False
+    ):
         return None
     ordered = Chem.AddHs(Chem.MolFromSmiles(smiles))
     match = mol.GetSubstructMatch(ordered, useChirality=True)

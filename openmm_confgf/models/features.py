@@ -98,7 +98,9 @@ def featurise(graph: MolecularGraph) -> GraphFeatures:
     with rdBase.BlockLogs():
         matrix = rdDistGeom.GetMoleculeBoundsMatrix(Chem.Mol(mol))
     tetrahedra, hands = _tetrahedra(graph)
-    return GraphFeatures(atoms, pairs.astype(np.int16), np.stack([matrix[j, i], matrix[i, j]], axis=1).astype(np.float32), tetrahedra, hands)
+    return GraphFeatures(
+        atoms, pairs.astype(np.int16), np.stack([matrix[j, i], matrix[i, j]], axis=1).astype(np.float32), tetrahedra, hands
+    )
 
 
 def _mark_sides(side: NDArray[np.int16], graph: MolecularGraph, a: int, b: int, c: int, d: int, wanted: int) -> None:

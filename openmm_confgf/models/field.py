@@ -1,4 +1,4 @@
-"""PairField: a denoiser made of pairwise pseudo-forces over all pairs, with learned reference distances and a term that tells left from right.
+"""PairField: a denoiser made of pairwise pseudo-forces, with learned reference distances and a term that tells left from right.
 
 The published ConfGF field (models/confgf.py) sees three hops of bonds and independently noised distances. This one sees every pair,
 noise on positions, and is unrolled: each block moves the atoms by the chain rule of its pair scores and looks at the new distances.
@@ -161,7 +161,15 @@ class _Block(nn.Module):
         nn.init.normal_(self.linear_response.weight, std=0.1 * c**-0.5)
 
     def forward(
-        self, graph: EncodedGraph, atoms: Tensor, pairs: Tensor, vectors: Tensor | None, x: Tensor, noise: Tensor, level: Tensor, hands: Tensor
+        self,
+        graph: EncodedGraph,
+        atoms: Tensor,
+        pairs: Tensor,
+        vectors: Tensor | None,
+        x: Tensor,
+        noise: Tensor,
+        level: Tensor,
+        hands: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         i, j = graph.batch.pair_index.T
         difference = x.index_select(-2, i) - x.index_select(-2, j)
@@ -235,7 +243,7 @@ def _radial(distance: Tensor) -> Tensor:
     """Gaussians of the distance (..., 1) -> (..., N_RADIAL), evenly spaced in its logarithm."""
     low, high = (torch.log(torch.tensor(r, device=distance.device, dtype=distance.dtype)) for r in RADIAL_RANGE)
     centres = torch.linspace(0, 1, N_RADIAL, device=distance.device, dtype=distance.dtype)
-    return torch.exp(-(((torch.log(distance) - low) / (high - low) - centres) * N_RADIAL) ** 2 / 2)
+    return torch.exp(-((((torch.log(distance) - low) / (high - low) - centres) * N_RADIAL) ** 2) / 2)
 
 
 def _noise_features(sigma: Tensor) -> Tensor:

@@ -80,7 +80,9 @@ def load_weights(weights: str | Path) -> tuple[nn.Module, Card]:
     try:
         content = tensor_path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"The weights {tensor_path} cannot be read ({error.strerror}); reinstall the package or give another file.") from error
+        raise WeightsError(
+            f"The weights {tensor_path} cannot be read ({error.strerror}); reinstall the package or give another file."
+        ) from error
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise WeightsError(f"The weights {tensor_path} are truncated or altered: their sha256 is not the card's; fetch them again.")
     try:

@@ -41,6 +41,9 @@ class NoisyDistances(TensorRecord):
     molecules: int
 
 
+Noisy = NoisyBatch | NoisyDistances
+
+
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig:
     """Noise on mean-free positions: sigma in Angstrom, log-uniform over two ranges.
@@ -97,7 +100,7 @@ class LadderNoise:
         return NoisyDistances(graph, lengths, lengths + sigma * shift, sigma, len(molecules))
 
 
-class StepDataset(Dataset[NoisyBatch | NoisyDistances]):
+class StepDataset(Dataset[Noisy]):
     """Item k is the batch of training step k.
 
     Molecules of like size share a batch; a batch holds about `pair_budget` atom pairs over all of its conformations.
@@ -128,7 +131,7 @@ class StepDataset(Dataset[NoisyBatch | NoisyDistances]):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> NoisyBatch | NoisyDistances:
+    def __getitem__(self, step: int) -> Noisy:
         if step >= self.steps:
             raise IndexError(step)
         epoch = 0

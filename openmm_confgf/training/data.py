@@ -6,7 +6,7 @@ import dataclasses
 import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ _FEATURES = [f.name for f in dataclasses.fields(GraphFeatures)]
 
 def save_training_set(path: str | Path, molecules: list[TrainingMolecule]) -> None:
     """Write a training set as one npz file of flat arrays and their lengths."""
-    arrays: dict[str, NDArray] = {
+    arrays: dict[str, NDArray[Any]] = {
         "fingerprints": np.array([m.fingerprint for m in molecules]),
         "n_conf": np.array([len(m.positions) for m in molecules]),
         "positions": np.concatenate([m.positions.reshape(-1, 3) for m in molecules]),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from ..models.confgf import ConfGF, distance_score_loss
@@ -54,7 +55,7 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.learning_rate, self.steps, self.weight_decay = learning_rate, steps, weight_decay
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the schedule of `warm_hold_decay`."""
         optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay)
         schedule: Callable[[int], float] = lambda step: warm_hold_decay(step, self.steps)  # noqa: E731
@@ -74,6 +75,8 @@ class DenoisingModule(TrainingModule):
     steps : int
         Length of the run; the learning rate reaches 0 there.
     """
+
+    net: PairField
 
     def __init__(self, config: FieldConfig = FieldConfig(), learning_rate: float = 2e-3, steps: int = 40_000) -> None:
         super().__init__(learning_rate, steps, weight_decay=1e-4)
@@ -106,6 +109,8 @@ class DistanceScoreModule(TrainingModule):
     steps : int
         Length of the run.
     """
+
+    net: ConfGF
 
     def __init__(self, learning_rate: float = 1e-3, steps: int = 40_000) -> None:
         super().__init__(learning_rate, steps, weight_decay=0.0)

@@ -20,7 +20,7 @@ from ..checksums import sha256_of
 from ..errors import ConfGFError
 from ..models.field import FieldConfig, PairField
 from ..models.weights import Card, save_weights
-from .batches import LadderNoise, NoiseConfig, StepDataset
+from .batches import LadderNoise, NoiseConfig, Noisy, StepDataset
 from .data import TrainingMolecule, archive_fingerprints, load_training_molecules
 from .denoising import DenoisingModule, DistanceScoreModule, TrainingModule
 
@@ -68,8 +68,8 @@ def train(
     Parameters
     ----------
     archives : sequence of str or Path
-        Archives of reference conformers (`openmm_confgf.archive`) or training sets (`training.data.save_training_set`). A file that is named k
-        times counts k times.
+        Archives of reference conformers (`openmm_confgf.archive`) or training sets (`training.data.save_training_set`). A file that is
+        named k times counts k times.
     directory : str or Path
         Gets the checkpoint, the log, the weights and their card.
     run : RunConfig
@@ -100,12 +100,14 @@ def train(
     fitted = [m for path, molecules in sets.items() for m in repeats[path] * split_validation(molecules)[0]]
     validation = [m for molecules in sets.values() for m in split_validation(molecules)[1]]
     if not fitted:
-        raise ConfGFError(f"{', '.join(map(str, archives))} hold no molecule to train on; give archives with other molecules than those held out.")
+        raise ConfGFError(
+            f"{', '.join(map(str, archives))} hold no molecule to train on; give archives with other molecules than those held out."
+        )
     lightning.seed_everything(run.seed, verbose=False)
     module, noise = _NETWORKS[run.preset](run)
-    batches = [StepDataset(fitted, run.steps, noise, run.pair_budget, run.seed)]
-    batches.append(StepDataset(validation or fitted, VALIDATION_STEPS, noise, run.pair_budget, run.seed + 1))
-    fit(module, *batches, run, directory, device, progress)
+    training = StepDataset(fitted, run.steps, noise, run.pair_budget, run.seed)
+    checking = StepDataset(validation or fitted, VALIDATION_STEPS, noise, run.pair_budget, run.seed + 1)
+    fit(module, training, checking, run, directory, device, progress)
     weights = Path(directory) / f"{run.preset}.safetensors"
     save_weights(weights, module.net, _card(module.net, sets, repeats, run, _last_metrics(Path(directory))))
     return weights
@@ -163,13 +165,13 @@ class RoundLoader(lightning.LightningDataModule):
         super().__init__()
         self.training, self.validation, self.round_steps = training, validation, round_steps
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Noisy]:
         """The batches of the trainer's current round."""
         assert self.trainer is not None
         start = self.trainer.current_epoch * self.round_steps
         return DataLoader(Subset(self.training, range(start, min(start + self.round_steps, len(self.training)))), batch_size=None)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Noisy]:
         """The same noisy batches every time."""
         return DataLoader(self.validation, batch_size=None)
 
@@ -184,7 +186,7 @@ class RoundLog(lightning.Callback):
         """Append the round's metrics."""
         if "loss" not in trainer.callback_metrics:
             return  # the end of a round that an earlier run has logged already
-        row = {"step": trainer.global_step, "time": round(time.time())}
+        row: dict[str, float] = {"step": trainer.global_step, "time": round(time.time())}
         row |= {name: round(value.item(), 5) for name, value in trainer.callback_metrics.items()}
         with open(self.path, "a") as log:
             log.write(json.dumps(row) + "\n")

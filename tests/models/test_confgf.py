@@ -64,9 +64,7 @@ def test_field_follows_a_permutation_of_the_atoms(net):
         EdgeGraph.from_batch(collate([featurise(g)])) for g in (graph, MolecularGraph.from_rdkit(Chem.RenumberAtoms(graph.mol, order)))
     )
     x = random_positions(first)
-    fields = [
-        pseudo_forces(net(g, distances(p, g.edges), torch.tensor(0.5)), p, g.edges) for g, p in ((first, x), (second, x[:, order]))
-    ]
+    fields = [pseudo_forces(net(g, distances(p, g.edges), torch.tensor(0.5)), p, g.edges) for g, p in ((first, x), (second, x[:, order]))]
     torch.testing.assert_close(fields[1], fields[0][:, order], atol=1e-5, rtol=1e-5)
 
 

@@ -88,5 +88,7 @@ def test_relabelled_atoms_give_relabelled_positions(net):
         # RDKit's bounds depend on the atom order by up to a few hundredths of an Angstrom: leave them out of this comparison
         batch = type(batch)(**{**vars(batch), "bounds": torch.full_like(batch.bounds, 2.0)})
         batch = type(batch)(*(v.double() if v.is_floating_point() else v for v in vars(batch).values()))
-        results.append(net(net.encode(batch), positions, torch.full((1, 1), 0.3, dtype=torch.float64), conformation_hands(positions, batch)))
+        results.append(
+            net(net.encode(batch), positions, torch.full((1, 1), 0.3, dtype=torch.float64), conformation_hands(positions, batch))
+        )
     torch.testing.assert_close(results[1], results[0][:, :, order], atol=1e-9, rtol=0)

@@ -71,8 +71,12 @@ def test_card_says_what_was_trained_on_and_held_out_molecules_are_not(archive, t
     held = tmp_path / "held.npz"
     graph = MolecularGraph.from_smiles("C[C@@H](N)C(=O)O")  # the other hand of a training molecule
     ensemble = ETKDGGenerator().sample(graph, 1)
-    np.savez(held, smiles=np.array([graph.smiles]), n_atoms=np.array([len(graph)]), numbers=graph.numbers, coords=ensemble.positions[0] * 10)
-    weights = train([archive, archive], tmp_path / "run", RunConfig(steps=2, round_steps=2, pair_budget=400), held_out=[held], progress=False)
+    np.savez(
+        held, smiles=np.array([graph.smiles]), n_atoms=np.array([len(graph)]), numbers=graph.numbers, coords=ensemble.positions[0] * 10
+    )
+    weights = train(
+        [archive, archive], tmp_path / "run", RunConfig(steps=2, round_steps=2, pair_budget=400), held_out=[held], progress=False
+    )
     _, card = load_weights(weights)
     assert len(card.trained_on) == len(SMILES) - 1
     assert card.data[0]["repeats"] == 2 and card.data[0]["conformers"] == 2 * (len(SMILES) - 1) and len(card.data[0]["sha256"]) == 64
