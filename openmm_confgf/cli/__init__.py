@@ -1,0 +1,1 @@
+"""The command line, `openmm-confgf`: parses, calls the API, prints."""

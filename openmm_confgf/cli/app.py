@@ -1,0 +1,66 @@
+"""The typer application. Exit codes: 0, 1 (work that failed, wholly or for some molecules), 2 (a bad call), 130 (Ctrl-C)."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import ConfGFError
+from .benchmark import conformers
+from .doctor import doctor
+from .generate import generate
+from .interrupts import ctrl_c_for_python_only
+from .output import note
+from .score import score
+from .seed import seed
+from .train import confgf
+
+app = typer.Typer(
+    name="openmm-confgf",
+    help="Conformers from learned models, scored with OpenMM, and MD started from them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+benchmark = typer.Typer(help="Measure generators against reference conformers.", no_args_is_help=True, rich_markup_mode=None)
+train = typer.Typer(help="Train a network on your own molecules.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(generate)
+app.command()(score)
+app.command()(seed)
+train.command()(confgf)
+benchmark.command()(conformers)
+app.command()(doctor)
+app.add_typer(train, name="train")
+app.add_typer(benchmark, name="benchmark")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; `arguments` default to those of the process."""
+    # what dependencies say to their own developers is no news to someone at a shell
+    for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
+        warnings.simplefilter("ignore", category)
+    try:
+        with ctrl_c_for_python_only():
+            app(args=arguments, prog_name="openmm-confgf")
+    except ConfGFError as error:
+        note(f"error: {error}")
+        sys.exit(error.exit_code)

@@ -1,0 +1,68 @@
+"""Options that several commands share, with one wording each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import ConfGFError, PlatformError
+
+Seed = Annotated[int, typer.Option("--seed", help="Random seed; the same one gives the same result.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where the network runs.")]
+Platform = Annotated[
+    str, typer.Option("--platform", help="OpenMM platform: auto, CUDA, OpenCL, HIP, CPU or Reference.", metavar="NAME", show_default=True)
+]
+Properties = Annotated[
+    list[str] | None,
+    typer.Option("--property", help="Platform property: Precision=mixed, DeviceIndex=0 ... Repeatable.", metavar="KEY=VALUE"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+ForceField = Annotated[
+    str,
+    typer.Option("--forcefield", help="openff-2.2.1, gaff-2.2.20, or Amber XML files: amber14-all.xml,implicit/obc2.xml.", metavar="NAME"),
+]
+Temperature = Annotated[float, typer.Option("--temperature", help="In K.", metavar="K")]
+Generator = Annotated[str, typer.Option("--generator", help="confgf, confgf-paper, confgf-dist, etkdg or etkdg+mmff.", metavar="NAME")]
+Generators = Annotated[
+    list[str],
+    typer.Option("--generator", help="confgf, confgf-paper, confgf-dist, etkdg or etkdg+mmff; repeatable.", metavar="NAME"),
+]
+EnsembleFile = Annotated[Path, typer.Argument(help="Conformers: .sdf, .mol, .pdb or .h5.", metavar="IN", show_default=False)]
+
+
+def thermal_energy(temperature: float) -> float:
+    """kT in kJ/mol of --temperature.
+
+    Raises
+    ------
+    ConfGFError
+        If it is no temperature.
+    """
+    from ..units import kT
+
+    try:
+        return kT(temperature)
+    except ValueError as error:
+        raise ConfGFError(f"--temperature: {error}") from error
+
+
+def checked_platform(platform: str, pairs: list[str] | None) -> dict[str, str]:
+    """The KEY=VALUE pairs of --property as OpenMM takes them, once the platform is known to work with them.
+
+    Raises
+    ------
+    PlatformError
+        If a pair has no ``=``, or the platform cannot be used.
+    """
+    from ..energies import resolve_platform
+
+    properties = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise PlatformError(f"--property {pair!r} is not KEY=VALUE; give for example Precision=mixed.")
+        properties[key] = value
+    resolve_platform(platform, properties)
+    return properties

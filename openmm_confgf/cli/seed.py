@@ -1,0 +1,119 @@
+"""``openmm-confgf seed``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .batch import attempt_each, run_batch
+from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Seed, Temperature, checked_platform, thermal_energy
+from .output import as_json, as_table, note, results_only_on_stdout
+
+if TYPE_CHECKING:
+    from ..openmm_plugin.seeding import Seed as SeedResult
+
+
+def seed(
+    ensembles: EnsembleFile,
+    directory: Annotated[Path, typer.Option("-o", "--output", help="Folder for the seeds; it is made.", show_default=False)],
+    count: Annotated[int, typer.Option("--count", help="Seeds of each molecule.")] = 8,
+    run_ps: Annotated[float, typer.Option("--run-ps", help="Length of the Langevin run of each seed.", metavar="PS")] = 1.0,
+    temperature: Temperature = 300.0,
+    forcefield: ForceField = "openff-2.2.1",
+    random_seed: Seed = 0,
+    platform: Platform = "auto",
+    properties: Properties = None,
+    json: AsJson = False,
+) -> None:
+    """Start MD: diverse low-energy conformers, minimised, with velocities, after a short Langevin run.
+
+    Each seed is a State XML, a System XML and a PDB file that OpenMM loads without this package (`Simulation.loadState`). Several
+    molecules get one numbered folder each.
+
+    \b
+    Example:
+      openmm-confgf seed ibuprofen.sdf --count 8 -o seeds
+      openmm-confgf seed peptide.pdb --forcefield amber14-all.xml,implicit/obc2.xml --run-ps 5 -o seeds
+    """
+    from .. import __version__
+    from ..energies import SystemBuilder
+    from ..errors import ConfGFError
+    from ..files import check_writable, read_ensembles
+    from ..openmm_plugin.seeding import seed_simulations
+
+    with results_only_on_stdout() as show:
+        start = time.perf_counter()
+        thermal_energy(temperature)  # refuses what is not one
+        if count < 1 or run_ps < 0 or random_seed < 0:
+            raise ConfGFError(f"--count {count}, --run-ps {run_ps:g}, --seed {random_seed}: give at least 1, 0 and 0.")
+        settings = checked_platform(platform, properties)
+        check_writable(directory / "seed.pdb")
+        given = read_ensembles(ensembles)
+        builder = SystemBuilder(forcefield)
+        folders = [directory / f"molecule-{i:03d}" for i in range(len(given))] if len(given) > 1 else [directory]
+        batch = run_batch(
+            [ensemble.graph.name for ensemble in given],
+            attempt_each(
+                given,
+                lambda i, ensemble: seed_simulations(
+                    ensemble,
+                    folders[i],
+                    builder,
+                    count=count,
+                    run_ps=run_ps,
+                    temperature=temperature,
+                    seed=random_seed,
+                    platform=platform,
+                    properties=settings,
+                ),
+            ),
+            f"seeding with {forcefield}",
+        )
+        report = {
+            "command": "seed",
+            "version": __version__,
+            "forcefield": forcefield,
+            "temperature": temperature,
+            "run_ps": run_ps,
+            "seed": random_seed,
+            "molecules": [
+                {"index": i, "name": given[i].graph.name, "seeds": [seed_report(s) for s in seeds]} for i, seeds in batch.finished.items()
+            ],
+            **batch.report(),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        batch.explain()
+        if json:
+            show(as_json(report))
+        elif batch.finished:
+            rows = [
+                [
+                    given[i].graph.name,
+                    str(s.index),
+                    s.status.name,
+                    f"{s.minimized_energy:.2f}",
+                    f"{s.final_energy:.2f}",
+                    str(s.state_xml or "-"),
+                ]
+                for i, seeds in batch.finished.items()
+                for s in seeds
+            ]
+            show(as_table(["molecule", "conformer", "status", "minimum kJ/mol", "after the run", "state"], rows))
+        usable = sum(s.state_xml is not None for seeds in batch.finished.values() for s in seeds)
+        note(f"wrote {usable} seeds to {directory} in {report['seconds']:.1f} s")
+    raise typer.Exit(batch.exit_code)
+
+
+def seed_report(seed: SeedResult) -> dict[str, Any]:
+    """One seed in JSON's types."""
+    return {
+        "index": seed.index,
+        "status": seed.status.name,
+        **{key: str(path) if (path := getattr(seed, key)) else None for key in ("state_xml", "system_xml", "pdb")},
+        "minimized_energy_kj_per_mol": seed.minimized_energy,
+        "final_energy_kj_per_mol": seed.final_energy,
+        "mean_temperature": seed.mean_temperature,
+    }

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from rdkit import Chem
+
+import openmm_confgf.generators
+from openmm_confgf.ensemble import Status
+from openmm_confgf.errors import GenerationError, UnsupportedMoleculeError
+from openmm_confgf.files import read_ensembles
+from openmm_confgf.generators import ETKDGGenerator
+
+
+def test_a_smiles_becomes_an_sdf_with_the_right_stereo(run, tmp_path):
+    path = tmp_path / "out.sdf"
+    outcome = run("generate", "C[C@H](O)CC", "-n", 5, "--generator", "etkdg", "-o", path, "--json")
+    assert outcome.code == 0
+    report = outcome.json
+    assert report["command"] == "generate" and report["generator"] == "etkdg" and report["seed"] == 0
+    assert report["molecules"][0]["smiles"] == "CC[C@H](C)O" and report["molecules"][0]["conformations"] == 5
+    assert report["molecules"][0]["status"] == {"OK": 5}
+    assert report["files"] == [str(path)] and report["failed"] == [] and report["interrupted"] is False
+    mols = list(Chem.SDMolSupplier(str(path), removeHs=False))
+    assert len(mols) == 5
+    for mol in mols:
+        Chem.AssignStereochemistryFrom3D(mol)
+        assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == "CC[C@H](C)O"
+
+
+def test_the_seed_decides(run, tmp_path):
+    positions = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        path = tmp_path / f"{name}.h5"
+        assert run("generate", "CCCO", "-n", 2, "--generator", "etkdg", "--seed", seed, "-o", path).code == 0
+        positions.append(read_ensembles(path)[0].positions)
+    assert np.array_equal(positions[0], positions[1]) and not np.allclose(positions[0], positions[2])
+
+
+def test_without_json_a_table_for_people(run, tmp_path):
+    outcome = run("generate", "CCO", "-n", 3, "--generator", "etkdg", "-o", tmp_path / "out.sdf")
+    assert "CCO" in outcome.out and "3 OK" in outcome.out
+    assert "wrote" in outcome.err and "out.sdf" in outcome.err
+
+
+def test_bad_molecules_of_a_batch_are_named_and_the_others_come_out(run, tmp_path):
+    (tmp_path / "in.smi").write_text("CCO ethanol\nC1CC broken\n[Na+].[Cl-] salt\nCC(N)=O acetamide\n")
+    outcome = run("generate", tmp_path / "in.smi", "-n", 2, "--generator", "etkdg", "-o", tmp_path / "out.sdf", "--json")
+    assert outcome.code == 1
+    assert [m["index"] for m in outcome.json["molecules"]] == [0, 3]
+    assert [(f["index"], f["name"]) for f in outcome.json["failed"]] == [(1, "broken"), (2, "salt")]
+    assert "failed: molecule 2 (broken)" in outcome.err and "2 of 4 molecules finished, 2 failed" in outcome.err
+    assert [len(e) for e in read_ensembles(tmp_path / "out.sdf")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["CCO", "-n", "0"], "at least 1"),
+        (["CCO", "-n", "-3"], "at least 1"),
+        (["CCO", "--seed", "-1"], "at least 0"),
+        (["CC(C", "-n", "2"], "cannot be parsed"),
+        (["[Na+].[Cl-]"], "2 fragments"),
+        (["C[CH2]"], "radical"),
+        (["missing.sdf"], "missing.sdf"),
+        (["CCO", "--generator", "magic"], "magic"),
+        (["CCO", "-o", "file/out.sdf"], "file"),
+        (["CCO", "-o", "out.docx"], ".docx"),
+    ],
+)
+def test_bad_calls_give_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    defaults = [] if "--generator" in arguments else ["--generator", "etkdg"]
+    outcome = run("generate", *arguments, *defaults)
+    assert outcome.code == 2 and outcome.out == ""
+    assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1 and message in outcome.err
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_output_is_checked_before_the_work(run, tmp_path, monkeypatch):
+    def never(name):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", never)
+    (tmp_path / "file").write_text("")
+    assert run("generate", "CCO", "-o", tmp_path / "file" / "out.sdf").code == 2
+
+
+def test_an_empty_file_is_refused(run, tmp_path):
+    (tmp_path / "empty.smi").write_text("")
+    outcome = run("generate", tmp_path / "empty.smi", "--generator", "etkdg", "-o", tmp_path / "out.sdf")
+    assert outcome.code == 2 and "empty.smi" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_ctrl_c_keeps_the_molecules_that_are_finished(run, tmp_path, monkeypatch):
+    class Interrupted(ETKDGGenerator):
+        def sample_many(self, molecules, n, **options):
+            stream = super().sample_many(molecules, n, **options)
+            yield next(stream)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name: Interrupted())
+    (tmp_path / "in.smi").write_text("CCO\nCCN\nCCC\n")
+    outcome = run("generate", tmp_path / "in.smi", "-n", 2, "-o", tmp_path / "out.sdf", "--json")
+    assert outcome.code == 130
+    assert outcome.json["interrupted"] is True and len(outcome.json["molecules"]) == 1
+    assert [e.graph.smiles for e in read_ensembles(tmp_path / "out.sdf")] == ["CCO"]
+
+
+@pytest.mark.parametrize(("error", "code"), [(GenerationError("no luck"), 1), (UnsupportedMoleculeError("no boron; take etkdg"), 2)])
+def test_a_single_molecule_that_fails_gives_its_own_exit_code(run, tmp_path, monkeypatch, error, code):
+    class Failing(ETKDGGenerator):
+        def sample_many(self, molecules, n, **options):
+            yield 0, error
+
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name: Failing())
+    outcome = run("generate", "CCO", "-o", tmp_path / "out.sdf")
+    assert outcome.code == code and outcome.err == f"error: {error}\n" and not (tmp_path / "out.sdf").exists()
+
+
+def test_a_molecule_without_any_usable_conformer_has_failed(run, tmp_path, monkeypatch):
+    class Clashing(ETKDGGenerator):
+        def sample_many(self, molecules, n, **options):
+            for index, ensemble in super().sample_many(molecules, n, **options):
+                yield index, ensemble.replace(status=np.full(n, Status.CLASH, np.int8)) if index == 0 else ensemble
+
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name: Clashing())
+    (tmp_path / "in.smi").write_text("CCO\nCCN\n")
+    outcome = run("generate", tmp_path / "in.smi", "-n", 2, "-o", tmp_path / "out.sdf", "--json")
+    assert outcome.code == 1 and outcome.json["failed"][0]["error"] == "none of its conformations is usable (2 CLASH)"
+    assert [e.graph.smiles for e in read_ensembles(tmp_path / "out.sdf")] == ["CCN"]
+    assert run("generate", "CCO", "-n", 2, "-o", tmp_path / "none.sdf").code == 1 and not (tmp_path / "none.sdf").exists()

@@ -1,0 +1,34 @@
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from openmm_confgf.cli.output import as_json, as_table, results_only_on_stdout
+
+
+def test_json_is_one_line_and_has_no_nan():
+    text = as_json({"a": [1.0, math.nan, (math.inf, "x")], "b": {"c": np.float64(2.5), "d": np.float64("nan")}, "e": None})
+    assert "\n" not in text
+    assert json.loads(text) == {"a": [1.0, None, [None, "x"]], "b": {"c": 2.5, "d": None}, "e": None}
+
+
+def test_what_cannot_be_json_is_an_error_and_not_text():
+    with pytest.raises(TypeError):
+        as_json({"path": object()})
+
+
+def test_prints_of_libraries_go_to_stderr(capsys):
+    with results_only_on_stdout() as show:
+        print("chatter")
+        show("result")
+        sys.stdout.write("more chatter")
+    assert capsys.readouterr() == ("result\n", "chatter\nmore chatter")
+
+
+def test_table_keeps_brackets_and_long_names():
+    name = "C[C@H](O)[bold]" + "c1ccccc1" * 20
+    text = as_table(["molecule", "n"], [[name, "3"]])
+    letters = "".join(line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│"))
+    assert letters == name

@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import pytest
+
+from openmm_confgf.files import write_ensembles
+from openmm_confgf.generators import ETKDGGenerator
+
+IN_OPENMM_ALONE = """
+import sys
+import openmm
+from openmm import app, unit
+state, system, pdb = sys.argv[1:]
+pdb = app.PDBFile(pdb)
+system = openmm.XmlSerializer.deserialize(open(system).read())
+integrator = openmm.LangevinMiddleIntegrator(300, 1, 0.001)
+simulation = app.Simulation(pdb.topology, system, integrator, openmm.Platform.getPlatformByName("Reference"))
+simulation.loadState(state)
+simulation.step(5)
+print(simulation.context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
+assert not [name for name in sys.modules if name.startswith("openmm_confgf")]
+"""
+
+
+@pytest.fixture(scope="module")
+def conformers(tmp_path_factory):
+    path = tmp_path_factory.mktemp("seed") / "in.sdf"
+    write_ensembles([ETKDGGenerator().sample("CCCO", 6, seed=2)], path)
+    return path
+
+
+def test_seeds_run_in_a_process_that_has_openmm_only(run, conformers, tmp_path):
+    outcome = run("seed", conformers, "--count", 2, "--run-ps", 0.02, "-o", tmp_path / "seeds", "--platform", "Reference", "--json")
+    assert outcome.code == 0
+    (molecule,) = outcome.json["molecules"]
+    assert len(molecule["seeds"]) == 2
+    for seed in molecule["seeds"]:
+        assert seed["status"] == "OK" and seed["minimized_energy_kj_per_mol"] is not None
+    files = [molecule["seeds"][0][key] for key in ("state_xml", "system_xml", "pdb")]
+    done = subprocess.run([sys.executable, "-c", IN_OPENMM_ALONE, *files], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout)) < 1e4
+
+
+def test_several_molecules_get_a_folder_each(run, tmp_path):
+    write_ensembles([ETKDGGenerator().sample(smiles, 2) for smiles in ("CCO", "CCN")], tmp_path / "in.sdf")
+    outcome = run("seed", tmp_path / "in.sdf", "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds")
+    assert outcome.code == 0 and "CCN" in outcome.out and "wrote 2 seeds" in outcome.err
+    assert sorted(p.name for p in (tmp_path / "seeds").iterdir()) == ["molecule-000", "molecule-001"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--count", "0"], "--count 0"),
+        (["--run-ps", "-1"], "--run-ps -1"),
+        (["--temperature", "-5"], "above 0"),
+        (["--forcefield", "nonsense"], "nonsense"),
+    ],
+)
+def test_bad_calls_give_one_line_and_exit_code_2(run, conformers, tmp_path, options, message):
+    outcome = run("seed", conformers, "-o", tmp_path / "seeds", *options)
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1 and message in outcome.err
+
+
+def test_a_folder_that_cannot_be_made_is_refused(run, conformers, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = run("seed", conformers, "-o", tmp_path / "file" / "seeds")
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
