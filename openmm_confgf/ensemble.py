@@ -128,9 +128,7 @@ class Ensemble:
         index = np.atleast_1d(index)
         index = index if index.dtype == bool else index.astype(np.int64)
         pick = lambda values: None if values is None else values[index]  # noqa: E731
-        return self.replace(
-            positions=self.positions[index], status=self.status[index], energy=pick(self.energy), log_q=pick(self.log_q)
-        )
+        return self.replace(positions=self.positions[index], status=self.status[index], energy=pick(self.energy), log_q=pick(self.log_q))
 
     def ranked(self) -> Ensemble:
         """The usable samples by increasing energy (in their own order where there is no energy)."""

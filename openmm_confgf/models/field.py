@@ -111,7 +111,6 @@ class PairField(nn.Module):
         -------
         Tensor, (M, K, N, 3)
         """
-        m, k, n, _ = positions.shape
         noise = sigma[..., None, None]
         level = _noise_features(sigma)
         atoms, pairs, vectors = graph.atoms[:, None], graph.pairs[:, None], None
@@ -182,9 +181,11 @@ class _Block(nn.Module):
             at_i, at_j = vectors.index_select(-3, i), vectors.index_select(-3, j)
             along_i, along_j = (at_i * unit.unsqueeze(-1)).sum(-2), (at_j * unit.unsqueeze(-1)).sum(-2)
             geometric += [along_i - along_j, along_i * along_j, (at_i * at_j).sum(-2)]
-        volume, gradient = _volumes(x, graph.batch.tetrahedra)
+        tetrahedra = graph.batch.tetrahedra
+        volume, gradient = _volumes(_corners(x, tetrahedra))
         handed = torch.stack([torch.tanh(hands * volume / 4), torch.tanh(hands * volume), hands.abs()], -1)
-        atoms = atoms + _gather_mean(self.hand_to_atom(handed), graph.batch.tetrahedra, atoms, hands)
+        told = self.hand_to_atom(handed) * hands.abs().unsqueeze(-1)
+        atoms = atoms + _to_corners(told.unsqueeze(-2).expand(*told.shape[:-1], 4, -1), tetrahedra, x.shape[-2])
         normed = self.atom_norm(atoms)
         met = _meet(self.from_atoms(normed), i, j)
         state = self.pair_norm(pairs) + self.from_geometry(torch.cat(geometric, -1)) + self.from_noise(level).unsqueeze(-2)
@@ -198,9 +199,9 @@ class _Block(nn.Module):
         new_vectors = summed[..., 3:].unflatten(-1, (3, self.vectors)) / 4
         vectors = new_vectors if vectors is None else vectors + new_vectors
         atoms = atoms + self.atom(torch.cat([normed, incidence.abs() @ active / 4], -1))
-        apex = torch.gather(atoms.expand(*x.shape[:-1], -1), 2, _as_index(graph.batch.tetrahedra[..., 0], x.shape[1], atoms.shape[-1]))
-        strength = self.hand(torch.cat([apex, handed, level.unsqueeze(-2).expand(*handed.shape[:-1], -1)], -1)) * hands.unsqueeze(-1)
-        step = summed[..., :3] + _scatter(strength.unsqueeze(-2) * gradient, graph.batch.tetrahedra, x)
+        around = _corners(atoms, tetrahedra).mean(-2)
+        strength = self.hand(torch.cat([around, handed, level.unsqueeze(-2).expand(*handed.shape[:-1], -1)], -1)) * hands.unsqueeze(-1)
+        step = summed[..., :3] + _to_corners(strength.unsqueeze(-2) * gradient, tetrahedra, x.shape[-2])
         return atoms, pairs, vectors, step
 
 
@@ -210,33 +211,25 @@ def _meet(atoms: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return plus_i + plus_j + times_i * times_j
 
 
-def _volumes(x: Tensor, tetrahedra: Tensor) -> tuple[Tensor, Tensor]:
-    """Signed volumes (M, K, Q) and their normalised gradients on apex and three atoms (M, K, Q, 4, 3)."""
-    index = tetrahedra[:, None, :, :, None].expand(-1, x.shape[1], -1, -1, 3).flatten(2, 3)
-    apex, a, b, c = torch.gather(x, 2, index).unflatten(2, tetrahedra.shape[1:]).unbind(3)
-    a, b, c = a - apex, b - apex, c - apex
+def _corners(values: Tensor, tetrahedra: Tensor) -> Tensor:
+    """Values of the atoms (M, K, N, W) at the four atoms of each tetrahedron, (M, K, Q, 4, W)."""
+    index = tetrahedra.flatten(1)[:, None, :, None].expand(-1, values.shape[1], -1, values.shape[-1])
+    return torch.gather(values, 2, index).unflatten(2, tetrahedra.shape[1:])
+
+
+def _to_corners(values: Tensor, tetrahedra: Tensor, n_atoms: int) -> Tensor:
+    """Sums over tetrahedra of the values (M, K, Q, 4, W) on their atoms, (M, K, N, W)."""
+    index = tetrahedra.flatten(1)[:, None, :, None].expand(-1, values.shape[1], -1, values.shape[-1])
+    return values.new_zeros(*values.shape[:2], n_atoms, values.shape[-1]).scatter_add(2, index, values.flatten(2, 3))
+
+
+def _volumes(corners: Tensor) -> tuple[Tensor, Tensor]:
+    """Signed volumes (M, K, Q) of corners (M, K, Q, 4, 3), apex first, and their normalised gradients (M, K, Q, 4, 3)."""
+    a, b, c = (corners[..., 1:, :] - corners[..., :1, :]).unbind(-2)
     on_a, on_b, on_c = torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)
     gradient = torch.stack([-(on_a + on_b + on_c), on_a, on_b, on_c], -2)
     scale = torch.sqrt((gradient**2).sum((-2, -1), keepdim=True) + 1e-2)
     return (a * on_a).sum(-1), gradient / scale
-
-
-def _scatter(pushes: Tensor, tetrahedra: Tensor, x: Tensor) -> Tensor:
-    """Sum the pushes (M, K, Q, 4, 3) on the tetrahedra's atoms."""
-    index = tetrahedra[:, None, :, :, None].expand(-1, x.shape[1], -1, -1, 3).flatten(2, 3)
-    return torch.zeros_like(x).scatter_add(2, index, pushes.flatten(2, 3))
-
-
-def _as_index(atoms: Tensor, k: int, width: int) -> Tensor:
-    return atoms[:, None, :, None].expand(-1, k, -1, width)
-
-
-def _gather_mean(values: Tensor, tetrahedra: Tensor, atoms: Tensor, hands: Tensor) -> Tensor:
-    """Add the values (M, K, Q, H) of each handed tetrahedron to its four atoms."""
-    m, k, q, h = values.shape
-    values = (values * hands.abs().unsqueeze(-1)).unsqueeze(-2).expand(-1, -1, -1, 4, -1).flatten(2, 3)
-    index = tetrahedra[:, None, :, :, None].expand(-1, k, -1, -1, h).flatten(2, 3)
-    return values.new_zeros(m, k, atoms.shape[-2], h).scatter_add(2, index, values)
 
 
 def _radial(distance: Tensor) -> Tensor:

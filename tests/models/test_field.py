@@ -92,3 +92,12 @@ def test_relabelled_atoms_give_relabelled_positions(net):
             net(net.encode(batch), positions, torch.full((1, 1), 0.3, dtype=torch.float64), conformation_hands(positions, batch))
         )
     torch.testing.assert_close(results[1], results[0][:, :, order], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 1, 2, 0), (1, 2, 3, 0)])
+def test_order_of_a_centres_neighbours_makes_no_difference(net, inputs, order):
+    """Exchanging two corners changes the sign of volume and hand; the network must only see their product."""
+    batch, x, sigma, _ = inputs
+    reordered = type(batch)(**{**vars(batch), "tetrahedra": batch.tetrahedra[..., list(order)]})
+    results = [net(net.encode(b), x, sigma, conformation_hands(x, b)) for b in (batch, reordered)]
+    torch.testing.assert_close(results[1], results[0], atol=1e-9, rtol=0)
