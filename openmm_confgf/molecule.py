@@ -60,13 +60,14 @@ class MolecularGraph:
         Raises
         ------
         MoleculeError
-            If it cannot be sanitised, or is not one closed-shell fragment with all its hydrogens.
+            If it cannot be sanitised, is not one closed-shell fragment with all its hydrogens, or specifies stereo other than that of
+            tetrahedral centres and double bonds.
         """
         mol = Chem.Mol(mol)
         with rdBase.BlockLogs():
             if Chem.SanitizeMol(mol, catchErrors=True):
                 raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {_chemistry_problems(mol)}.")
-        name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(Chem.RemoveHs(mol))
+        name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(_without_hydrogens(mol))
         if mol.GetNumConformers() and mol.GetConformer().Is3D():
             Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=False)
         mol.RemoveAllConformers()
@@ -75,6 +76,7 @@ class MolecularGraph:
         Chem.AssignStereochemistry(mol)
         Chem.SetDoubleBondNeighborDirections(mol)
         Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+        _check_stereo(mol, name)
         return cls(mol, name)
 
     @classmethod
@@ -101,12 +103,12 @@ class MolecularGraph:
     @functools.cached_property
     def smiles(self) -> str:
         """Canonical isomeric SMILES without explicit hydrogens: the molecule's identity."""
-        return str(Chem.MolToSmiles(Chem.RemoveHs(self.mol)))
+        return str(Chem.MolToSmiles(_without_hydrogens(self.mol)))
 
     @functools.cached_property
     def constitution(self) -> str:
         """Canonical SMILES without stereo: what a training set is compared by."""
-        return str(Chem.MolToSmiles(Chem.RemoveHs(self.mol), isomericSmiles=False))
+        return str(Chem.MolToSmiles(_without_hydrogens(self.mol), isomericSmiles=False))
 
     @functools.cached_property
     def numbers(self) -> NDArray[np.int64]:
@@ -194,6 +196,11 @@ class MolecularGraph:
 _HANDS = {Chem.ChiralType.CHI_TETRAHEDRAL_CCW: 1, Chem.ChiralType.CHI_TETRAHEDRAL_CW: -1}
 
 
+def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    with rdBase.BlockLogs():  # RDKit warns of the hydrogens that it keeps
+        return Chem.RemoveHs(mol)
+
+
 def _check_complete(mol: Chem.Mol, name: str) -> None:
     """Refuse what no generator here can build: nothing, fragments, radicals, dummy atoms, missing hydrogens."""
     if mol.GetNumAtoms() == 0:
@@ -212,6 +219,23 @@ def _check_complete(mol: Chem.Mol, name: str) -> None:
         if atom.GetTotalNumHs():
             missing = atom.GetTotalNumHs()
             raise MoleculeError(f"{label} lacks {missing} explicit hydrogen(s); add them with Chem.AddHs(mol, addCoords=True).")
+
+
+def _check_stereo(mol: Chem.Mol, name: str) -> None:
+    """Refuse specified stereo that no check here can see: a sample of the other hand would pass as right."""
+    for atom in mol.GetAtoms():
+        if atom.GetChiralTag() not in (Chem.ChiralType.CHI_UNSPECIFIED, *_HANDS):
+            kind = atom.GetChiralTag().name.removeprefix("CHI_").lower()
+            raise MoleculeError(
+                f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r} has its {kind} stereo specified, and only tetrahedral centres and "
+                "double bonds can be; leave it open."
+            )
+    for bond in mol.GetBonds():
+        if bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW):
+            raise MoleculeError(
+                f"the bond of atoms {bond.GetBeginAtomIdx()} and {bond.GetEndAtomIdx()} of {name!r} is a specified chiral axis, and only "
+                "tetrahedral centres and double bonds can be specified; leave it open (drop the wedges beside it)."
+            )
 
 
 def _parse_problem(smiles: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
 NM_PER_ANGSTROM: float = unit.angstrom.conversion_factor_to(unit.nanometer)
-KJ_PER_KCAL: float = unit.kilocalorie.conversion_factor_to(unit.kilojoule)
-KJ_PER_HARTREE: float = (unit.hartree * unit.AVOGADRO_CONSTANT_NA).value_in_unit(unit.kilojoule_per_mole)
 GAS_CONSTANT: float = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
 
 
@@ -42,9 +40,6 @@ def positions_in_nm(positions: Any) -> NDArray[np.float64]:
 def kT(temperature: Any = 300.0) -> float:
     """Thermal energy in kJ/mol of a temperature in K (a bare number or a Quantity)."""
     kelvin = float(in_md_units(temperature))
-    if not kelvin > 0:
-        raise ValueError(f"The temperature is {kelvin} K; give one above 0 K.")
+    if not 0 < kelvin < math.inf:
+        raise ValueError(f"The temperature is {kelvin} K; give a finite one above 0 K.")
     return GAS_CONSTANT * kelvin
-
-
-OPENMM_VERSION: str = openmm.version.version

@@ -16,8 +16,8 @@ from rich.table import Table
 
 
 def note(message: str) -> None:
-    """One line on stderr, as it is."""
-    print(message, file=sys.stderr)
+    """One line on stderr, whatever a molecule's name or a library's error brings along."""
+    print(" ".join(message.splitlines()), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -195,7 +195,7 @@ def _xml_builder(names: list[str]) -> Callable[[MolecularGraph], openmm.System]:
         except Exception as error:  # a ValueError for a missing template, and others from the scripts inside XML files
             raise ForceFieldError(
                 f"{','.join(names)} cannot type {graph.name!r} ({_first_line(error)}); it needs standard residues and atom names, "
-                "as a PDB file has them: read the molecule from one, or take openff-2.2.1."
+                "which .pdb and .h5 files hold and .sdf files do not: read the molecule from one of those, or take openff-2.2.1."
             ) from error
 
     return build

@@ -12,6 +12,7 @@ What is counted how:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,10 +72,10 @@ def benchmark_conformers(
     FileFormatError
         If the archive cannot be used.
     ConfGFError
-        If `delta` or `max_molecules` is not positive, or there is no system.
+        If `delta` or `max_molecules` is not positive and finite, or there is no system.
     """
-    if not delta > 0:
-        raise ConfGFError(f"delta is {delta}; give a threshold above 0 Angstrom.")
+    if not 0 < delta < math.inf:
+        raise ConfGFError(f"delta is {delta}; give a finite threshold above 0 Angstrom.")
     if max_molecules is not None and max_molecules < 1:
         raise ConfGFError(f"{max_molecules} molecules were asked for; ask for at least 1.")
     if not systems:

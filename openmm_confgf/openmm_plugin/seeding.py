@@ -113,7 +113,7 @@ def seed_simulations(
     Raises
     ------
     ValueError
-        If the count or the temperature is not positive, or the run's length or the seed is negative.
+        If the count or the temperature is not positive, the run's length or the seed is negative, or one of them is not finite.
     FileFormatError
         If the directory cannot be written.
     GenerationError
@@ -121,10 +121,11 @@ def seed_simulations(
     ForceFieldError, PlatformError
         As in `create_system` and `ContextEnergy`.
     """
-    kelvin, n_steps = float(in_md_units(temperature)), round(float(in_md_units(run_ps)) / TIMESTEP)
-    if count < 1 or not kelvin > 0 or n_steps < 0 or seed < 0:
+    kelvin, length = float(in_md_units(temperature)), float(in_md_units(run_ps))
+    if count < 1 or not 0 < kelvin < np.inf or not 0 <= length < np.inf or seed < 0:
         asked = f"count {count}, temperature {kelvin} K, run_ps {run_ps}, seed {seed}"
         raise ValueError(f"Seeds cannot be made with {asked}; give positive values (run_ps and seed may be 0).")
+    n_steps = round(length / TIMESTEP)
     folder = _writable(Path(directory))
     graph = ensemble.graph
     builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield

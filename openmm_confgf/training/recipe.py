@@ -25,6 +25,10 @@ from .data import TrainingMolecule, archive_fingerprints, load_training_molecule
 from .denoising import DenoisingModule, DistanceScoreModule, TrainingModule
 
 VALIDATION_STEPS = 48
+"""Batches of a validation."""
+
+VALIDATION_SHARE = 40
+"""One constitution in so many is left out of the training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +196,9 @@ class RoundLog(lightning.Callback):
             log.write(json.dumps(row) + "\n")
 
 
-def split_validation(molecules: Sequence[TrainingMolecule], share: int = 40) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
+def split_validation(
+    molecules: Sequence[TrainingMolecule], share: int = VALIDATION_SHARE
+) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
     """Training and validation molecules: every `share`-th constitution by its fingerprint is for validation, whatever the other data."""
     held = [int(m.fingerprint, 16) % share == 0 for m in molecules]
     return [m for m, h in zip(molecules, held, strict=True) if not h], [m for m, h in zip(molecules, held, strict=True) if h]

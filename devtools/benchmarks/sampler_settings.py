@@ -1,0 +1,73 @@
+"""How the default sampler's settings were chosen: coverage and matching on the validation molecules, one row for each setting.
+
+    python devtools/benchmarks/sampler_settings.py qm9_xtb_train.npz [--weights FILE] [--molecules 40] [--only PART-OF-A-NAME ...]
+
+Validation molecules are those that training leaves out (`training.recipe.split_validation`) and that have at least three references. The
+references of the training archive are fewer than those of the test archive: these figures compare settings with each other, and no more.
+
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from openmm_confgf.archive import ReferenceMolecule, load_archive
+from openmm_confgf.checksums import molecule_hash
+from openmm_confgf.evaluation.conformers import evaluate_molecule
+from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
+from openmm_confgf.training.recipe import VALIDATION_SHARE
+
+SETTINGS = {
+    "flow only, 0.6 to 0.01": {"flow_calls": 25, "settle_sigmas": (0.01,)},
+    "flow only, 0.3 to 0.01": {"sigma_max": 0.3, "flow_calls": 25, "settle_sigmas": (0.01,)},
+    "settle only": {"sigma_max": 0.3, "flow_calls": 2, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
+    "0.4, settle 8 8 4": {"sigma_max": 0.4, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
+    "0.6, settle 8 8 4": {"settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
+    "0.8, settle 8 8 4": {"sigma_max": 0.8, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
+    "0.6, settle 12 4 2": {"settle_sigmas": 12 * (0.2,) + 4 * (0.1,) + 2 * (0.05,)},
+    "0.6, settle 16 16 8": {"settle_sigmas": 16 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
+    "0.6, settle 0 16 8": {"settle_sigmas": 16 * (0.1,) + 8 * (0.05,)},
+    "0.6, settle 8 8 4 4": {"settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,) + 4 * (0.025,)},
+}
+
+
+def validation_molecules(path: str, count: int) -> list[ReferenceMolecule]:
+    """Molecules of an archive that training holds out for validation."""
+    held = (m for m in load_archive(path) if int(molecule_hash(m.graph.constitution), 16) % VALIDATION_SHARE == 0)
+    return [m for m in held if len(m.positions) >= 3][:count]
+
+
+def row(name: str, generator: Generator, references: Sequence[ReferenceMolecule]) -> str:
+    """Mean recall and precision at 0.5 Angstrom, twice as many conformers as references."""
+    start = time.perf_counter()
+    counts = [2 * len(m.positions) for m in references]
+    outcomes = generator.sample_many([m.graph for m in references], counts)
+    found = [evaluate_molecule(references[k], outcome, counts[k], 0.5) for k, outcome in outcomes]
+    mean = {key: np.nanmean([getattr(f.matching, key) for f in found]) for key in ("cov_r", "mat_r", "cov_p", "mat_p")}
+    rejected = sum(f.rejected for f in found) / sum(counts)
+    return (
+        f"| {name} | {generator.calls} | {100 * mean['cov_r']:.1f} | {mean['mat_r']:.3f} | {100 * mean['cov_p']:.1f} | {mean['mat_p']:.3f} "
+        f"| {100 * rejected:.1f} | {time.perf_counter() - start:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive")
+    parser.add_argument("--weights", default="confgf")
+    parser.add_argument("--molecules", type=int, default=40)
+    parser.add_argument("--only", nargs="*", default=[""])
+    arguments = parser.parse_args()
+    references = validation_molecules(arguments.archive, arguments.molecules)
+    print("| settings | calls | COV-R % | MAT-R A | COV-P % | MAT-P A | rejected % | seconds |\n|---|---|---|---|---|---|---|---|")
+    for name, generator in (("etkdg", ETKDGGenerator()), ("etkdg+mmff", ETKDGGenerator(mmff=True))):
+        if any(part in name for part in arguments.only):
+            print(row(name, generator, references))
+            sys.stdout.flush()
+    for name, settings in SETTINGS.items():
+        if any(part in name for part in arguments.only):
+            print(row(name, ConfGFGenerator(arguments.weights, **settings), references))
+            sys.stdout.flush()
