@@ -87,10 +87,17 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise FileFormatError(f"{path} is not a complete npz file without pickled objects; write it with np.savez_compressed.") from error
     if missing := [key for key in ("smiles", "n_atoms", "numbers", "coords") if key not in arrays]:
         raise FileFormatError(f"{path} lacks {', '.join(missing)}; see openmm_confgf.archive for the layout.")
-    n_atoms = arrays["n_atoms"].astype(np.int64)
-    arrays["n_atoms"] = n_atoms
-    arrays["n_conf"] = arrays["n_conf"].astype(np.int64) if "n_conf" in arrays else np.ones_like(n_atoms)
+    n_atoms = arrays["n_atoms"]
+    arrays["n_conf"] = arrays.get("n_conf", np.ones_like(n_atoms))
     arrays["name"] = arrays.get("name", arrays["smiles"])
+    for key in ("n_atoms", "n_conf"):
+        counts = arrays[key]
+        if counts.ndim != 1 or len(counts) == 0 or counts.dtype.kind not in "iu" or (counts < 1).any():
+            raise FileFormatError(f"{key} of {path} is no list of counts; give each molecule an integer of at least 1, and one molecule.")
+        arrays[key] = counts.astype(np.int64)
+    if any(arrays[key].dtype.kind not in "iuf" for key in ("coords", "energies") if key in arrays):
+        raise FileFormatError(f"coords or energies of {path} are no numbers; write them as floats.")
+    n_atoms = arrays["n_atoms"]
     arrays["coords"] = arrays["coords"].astype(np.float64)
     conformers = int(arrays["n_conf"].sum())
     arrays["energies"] = arrays.get("energies", np.full(conformers, np.nan)).astype(np.float64)

@@ -84,7 +84,7 @@ class Ensemble:
     Raises
     ------
     ValueError
-        If shapes disagree.
+        If shapes disagree, or a status is not known.
     """
 
     graph: MolecularGraph
@@ -106,6 +106,8 @@ class Ensemble:
             values = getattr(self, name)
             if values is not None and np.shape(values) != (len(positions),):
                 raise ValueError(f"{name} has shape {np.shape(values)} for {len(positions)} conformations; give one value each.")
+        if not np.isin(status, list(Status)).all():
+            raise ValueError(f"A status is none of {', '.join(f'{s.value} ({s.name})' for s in Status)}; give one of these each.")
         finite = np.isfinite(positions).all(axis=(1, 2)) & (True if self.energy is None else np.isfinite(self.energy))
         status[~finite & (status == Status.OK)] = Status.NON_FINITE
         if self.energy is not None:

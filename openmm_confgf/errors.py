@@ -30,10 +30,6 @@ class ForceFieldError(ConfGFError):
     """The force field is unknown or cannot type the molecule."""
 
 
-class UnsupportedForceError(ForceFieldError):
-    """The System holds a force that the requested evaluation cannot take."""
-
-
 class PlatformError(ConfGFError):
     """The OpenMM platform, its properties or the torch device are not available here."""
 

@@ -57,11 +57,6 @@ def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
     return torch.atan2(sine, (first * second).sum(-1))
 
 
-def mean_free(positions: Tensor) -> Tensor:
-    """Positions with their centroid moved to the origin, (..., N, 3)."""
-    return positions - positions.mean(-2, keepdim=True)
-
-
 def pseudo_forces(distance_scores: Tensor, positions: Tensor, pairs: Tensor) -> Tensor:
     """Chain rule from scores of distances to scores of positions (ConfGF, Shi et al. 2021, eq. 7).
 

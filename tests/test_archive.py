@@ -61,6 +61,12 @@ def test_optional_arrays_have_their_documented_defaults(tmp_path):
         ({"smiles": np.array(["CCO", "C[C@H](F)O"])}, "order"),
         ({"smiles": np.array(["CCO", "C[C@H](O"])}, "Molecule 1 .*parsed"),
         ({"energies": np.zeros(4)}, "energies"),
+        ({"coords": np.array(["a", "b"])}, "no numbers"),
+        ({"n_conf": np.array([-1, 1])}, "n_conf .* at least 1"),
+        ({"n_conf": np.array([0, 1])}, "n_conf .* at least 1"),
+        ({"n_atoms": np.array([9.5, 9.0])}, "n_atoms .* integer"),
+        ({"n_atoms": np.int64(9)}, "n_atoms .* list"),
+        ({"n_atoms": np.zeros(0, np.int32)}, "n_atoms .* one molecule"),
     ],
 )
 def test_inconsistent_archives_are_refused(tmp_path, change, match):

@@ -31,6 +31,11 @@ def test_every_bad_status_costs_infinity(alanine_ensemble, status):
     assert not ensemble.ok[0] and ensemble.ok[1]
 
 
+def test_a_status_that_does_not_exist_is_refused(alanine_ensemble):
+    with pytest.raises(ValueError, match=r"0 \(OK\)"):
+        alanine_ensemble.replace(status=np.full(8, 77))
+
+
 def test_a_status_that_is_already_bad_is_kept(alanine_ensemble):
     marked = np.full(8, Status.FAILED, np.int8)
     assert alanine_ensemble.replace(status=marked).counts() == {"FAILED": 8}

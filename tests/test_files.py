@@ -9,9 +9,9 @@ from openmm import app, unit
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from openmm_confgf.ensemble import Status
+from openmm_confgf.ensemble import Ensemble, Status
 from openmm_confgf.errors import FileFormatError, MoleculeError
-from openmm_confgf.files import MoleculeEntry, check_writable, read_ensembles, read_molecules, write_ensembles
+from openmm_confgf.files import MoleculeEntry, check_writable, read_each_ensemble, read_ensembles, read_molecules, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
 
@@ -199,6 +199,30 @@ def test_bad_records_are_named_and_stop_no_others(tmp_path):
         read_ensembles(path)
 
 
+def test_ensembles_beside_bad_records_can_be_had(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "good.sdf")
+    good, flat = path.read_text(), Chem.MolToMolBlock(Chem.AddHs(Chem.MolFromSmiles("CCO"))) + "$$$$\n"
+    path.write_text(good + "no molecule at all\n$$$$\n" + flat + good.replace("-6.5", "low") + good)
+    outcomes = read_each_ensemble(path)
+    assert [isinstance(outcome, Ensemble) for outcome in outcomes] == [True, False, False, False]
+    assert ["Record 7" in str(outcomes[1]), "no 3D" in str(outcomes[2]), "'low'" in str(outcomes[3])] == [True] * 3
+    np.testing.assert_array_equal(outcomes[0].energy, alanine_ensemble.energy[alanine_ensemble.ok])
+    path.write_text(good + "no molecule at all\n$$$$\n" + good)
+    first, _, last = read_each_ensemble(path)
+    np.testing.assert_array_equal(first.positions, last.positions)
+    with pytest.raises(FileFormatError, match="Record 7"):
+        read_ensembles(path)
+
+
+def test_the_status_of_another_program_is_no_status_here(tmp_path):
+    ensemble = embed_etkdg(MolecularGraph.from_smiles("CCO"), 1, 0)
+    mol = ensemble.to_rdkit()
+    mol.SetProp("status", "in stock")
+    with Chem.SDWriter(str(tmp_path / "vendor.sdf")) as writer:
+        writer.write(mol)
+    assert read_ensembles(tmp_path / "vendor.sdf")[0].status.tolist() == [Status.OK]
+
+
 def test_bad_properties_are_named(alanine_ensemble, tmp_path):
     (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.sdf")
     text = path.read_text()
@@ -301,6 +325,16 @@ def test_directories(tmp_path):
         read_molecules(str(tmp_path))
 
 
+def test_pdb_whose_models_differ(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.pdb")
+    lines = path.read_text().splitlines(keepends=True)
+    last = max(k for k, line in enumerate(lines) if line.startswith("HETATM"))
+    path.write_text("".join(lines[:last]))
+    for read in (read_ensembles, read_molecules):
+        with pytest.raises(FileFormatError, match="has 13 atoms, and its MODEL 6 has 12;"):
+            read(path)
+
+
 def test_pdb_without_hydrogens_is_an_entry(tmp_path):
     path = tmp_path / "heavy.pdb"
     Chem.MolToPDBFile(Chem.MolFromSequence("AG"), str(path))
@@ -320,6 +354,18 @@ def test_truncated_or_foreign_hdf5(alanine_ensemble, tmp_path):
     with h5py.File(path, "w") as file:
         file["coordinates"] = np.zeros((2, 3, 3))
     with pytest.raises(FileFormatError, match="holds no ensemble of openmm_confgf"):
+        read_ensembles(path)
+
+
+def test_hdf5_with_nonsense_in_it(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        file["openmm_confgf"]["status"][0] = 77
+    with pytest.raises(FileFormatError, match="was altered .*status"):
+        read_ensembles(path)
+    with h5py.File(path, "a") as file:
+        file["openmm_confgf"].create_group("inner")
+    with pytest.raises(FileFormatError, match="no HDF5"):
         read_ensembles(path)
 
 
@@ -382,6 +428,9 @@ def test_names_that_would_break_a_record(alanine_ensemble, tmp_path):
     (found,) = read_ensembles(path)
     assert found.graph.name == "two lines $$$$"
     assert len(found) == 6
+    graph = MolecularGraph(alanine_ensemble.graph.mol, "$$$$ rich")
+    (path,) = write_ensembles([alanine_ensemble.replace(graph=graph)] * 2, tmp_path / "out.sdf")
+    assert [(e.graph.name, len(e)) for e in read_ensembles(path)] == [("rich", 12)]
 
 
 def test_pdb_coordinates_are_those_of_openmm(alanine_ensemble, tmp_path):

@@ -131,6 +131,27 @@ def test_bad_smiles_are_told_where(smiles, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("smiles", ["Cl[Pt@SP1](F)(Br)N", "S[As@TB1](F)(Cl)(Br)N", "C[Co@OH1](F)(Cl)(Br)(I)S"])
+def test_stereo_that_cannot_be_checked_is_refused(smiles):
+    with pytest.raises(MoleculeError, match=r"atom 1 .* leave it open"):
+        MolecularGraph.from_smiles(smiles)
+
+
+def test_specified_chiral_axes_are_refused():
+    mol = Chem.AddHs(Chem.MolFromSmiles("Cc1cccc(I)c1-c1c(C)cccc1Br"))
+    assert len(MolecularGraph.from_rdkit(mol)) == mol.GetNumAtoms()
+    axis = mol.GetBondBetweenAtoms(7, 8)
+    axis.SetStereoAtoms(1, 9)
+    axis.SetStereo(Chem.BondStereo.STEREOATROPCW)
+    with pytest.raises(MoleculeError, match="atoms 7 and 8 .* chiral axis"):
+        MolecularGraph.from_rdkit(mol)
+
+
+def test_lone_ions_have_a_smiles_and_no_warning(capfd):
+    assert [MolecularGraph.from_smiles(smiles).smiles for smiles in ("[H+]", "[Na+]", "[H][H]")] == ["[H+]", "[Na+]", "[H][H]"]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_missing_hydrogens_are_named():
     with pytest.raises(MoleculeError, match=r"atom 0 \(C\).*lacks 3 explicit hydrogen.*Chem.AddHs"):
         MolecularGraph.from_rdkit(Chem.MolFromSmiles("CCO"))

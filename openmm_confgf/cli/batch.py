@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import ConfGFError, GenerationError
@@ -112,18 +113,38 @@ def run_batch(
     return Batch(dict(sorted(finished.items())), failures, len(names), interrupted)
 
 
-def usable(outcome: Ensemble | ConfGFError) -> Ensemble | ConfGFError:
-    """The outcome, or an error instead of an ensemble in which no conformation is OK: that molecule failed."""
-    if isinstance(outcome, ConfGFError) or outcome.ok.any():
-        return outcome
-    counts = ", ".join(f"{number} {status}" for status, number in outcome.counts().items())
-    return GenerationError(f"none of its conformations is usable ({counts})")
+def with_usable(ensemble: Ensemble, advice: str) -> Ensemble:
+    """The ensemble, once one of its conformations is known to be OK.
+
+    Raises
+    ------
+    GenerationError
+        If none is: that molecule failed.
+    """
+    if ensemble.ok.any():
+        return ensemble
+    raise GenerationError(f"no conformation of {ensemble.graph.name!r} is usable ({status_text(ensemble)}); {advice}.")
 
 
-def attempt_each(items: Sequence[Item], work: Callable[[int, Item], Result]) -> Iterator[tuple[int, Result | ConfGFError]]:
-    """Do `work` on each item (its index, itself); an error of this package becomes that item's result."""
-    for index, item in enumerate(items):
+def names_of(given: Sequence[Ensemble | ConfGFError], path: Path) -> list[str]:
+    """What the molecules of a file are called; one that could not be read is named by its file, and by the record in its error."""
+    return [path.name if isinstance(outcome, ConfGFError) else outcome.graph.name for outcome in given]
+
+
+def attempt_each(
+    stream: Iterable[tuple[int, Item | ConfGFError]], work: Callable[[int, Item], Result]
+) -> Iterator[tuple[int, Result | ConfGFError]]:
+    """Do `work` on each item (its index, itself); an error of this package, there already or raised, is that item's result."""
+    for index, item in stream:
+        if isinstance(item, ConfGFError):
+            yield index, item
+            continue
         try:
             yield index, work(index, item)
         except ConfGFError as error:
             yield index, error
+
+
+def status_text(ensemble: Ensemble) -> str:
+    """Counts by status, for tables."""
+    return ", ".join(f"{number} {status}" for status, number in ensemble.counts().items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import Failure, run_batch, usable
+from .batch import Failure, attempt_each, run_batch, status_text, with_usable
 from .options import AsJson, Device, Generator, Seed
 from .output import as_json, as_table, note, results_only_on_stdout
 
@@ -51,9 +51,10 @@ def generate(
         graphs = {i: entry.graph for i, entry in enumerate(entries) if entry.graph is not None}
         places = list(graphs)
         stream = source.sample_many(list(graphs.values()), count, seed=seed, device=device)
+        advice = "try another --generator, or check that the molecule can exist"
         batch = run_batch(
             [entry.name for entry in entries],
-            ((places[i], usable(outcome)) for i, outcome in stream),
+            attempt_each(((places[i], outcome) for i, outcome in stream), lambda _, ensemble: with_usable(ensemble, advice)),
             f"{source.name}, {count} each",
             failed,
         )
@@ -95,8 +96,3 @@ def describe(ensemble: Ensemble) -> dict[str, Any]:
             "settings": ensemble.provenance.settings,
         },
     }
-
-
-def status_text(ensemble: Ensemble) -> str:
-    """Counts by status, for tables."""
-    return ", ".join(f"{number} {status}" for status, number in ensemble.counts().items())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import attempt_each, run_batch
-from .generate import describe, status_text
+from .batch import attempt_each, names_of, run_batch, status_text, with_usable
+from .generate import describe
 from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Temperature, checked_platform, thermal_energy
 from .output import as_json, as_table, note, results_only_on_stdout
 
@@ -24,7 +24,9 @@ def score(
     minimize: Annotated[bool, typer.Option("--minimize", help="Minimise each conformer first, and write the minima.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write them with their energies, in the same order: .sdf, .pdb or .h5.", show_default=False),
+        typer.Option(
+            "-o", "--output", help="Write them, in the same order: .sdf or .h5 with their energies, .pdb without.", show_default=False
+        ),
     ] = None,
     platform: Platform = "auto",
     properties: Properties = None,
@@ -42,7 +44,7 @@ def score(
     """
     from .. import __version__
     from ..energies import SystemBuilder
-    from ..files import check_writable, read_ensembles, write_ensembles
+    from ..files import check_writable, read_each_ensemble, write_ensembles
     from ..scoring import score as score_ensemble
 
     with results_only_on_stdout() as show:
@@ -51,15 +53,14 @@ def score(
         settings = checked_platform(platform, properties)
         if output is not None:
             check_writable(output)
-        given = read_ensembles(ensembles)
+        given = read_each_ensemble(ensembles)
         builder = SystemBuilder(forcefield)
-        batch = run_batch(
-            [ensemble.graph.name for ensemble in given],
-            attempt_each(
-                given, lambda _, ensemble: score_ensemble(ensemble, builder, minimize=minimize, platform=platform, properties=settings)
-            ),
-            f"scoring with {forcefield}",
-        )
+
+        def scored(_: int, ensemble: Ensemble) -> Ensemble:
+            result = score_ensemble(ensemble, builder, minimize=minimize, platform=platform, properties=settings)
+            return with_usable(result, "generate more of them, or try another force field")
+
+        batch = run_batch(names_of(given, ensembles), attempt_each(enumerate(given), scored), f"scoring with {forcefield}")
         files = write_ensembles(list(batch.finished.values()), output) if output is not None and batch.finished else []
         energies = {i: energy_summary(ensemble, thermal) for i, ensemble in batch.finished.items()}
         report = {

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import attempt_each, run_batch
+from .batch import attempt_each, names_of, run_batch
 from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Seed, Temperature, checked_platform, thermal_energy
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
+    from ..ensemble import Ensemble
     from ..openmm_plugin.seeding import Seed as SeedResult
 
 
@@ -40,38 +42,42 @@ def seed(
     """
     from .. import __version__
     from ..energies import SystemBuilder
-    from ..errors import ConfGFError
-    from ..files import check_writable, read_ensembles
+    from ..errors import ConfGFError, GenerationError
+    from ..files import check_folder, read_each_ensemble
     from ..openmm_plugin.seeding import seed_simulations
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         thermal_energy(temperature)  # refuses what is not one
-        if count < 1 or run_ps < 0 or random_seed < 0:
-            raise ConfGFError(f"--count {count}, --run-ps {run_ps:g}, --seed {random_seed}: give at least 1, 0 and 0.")
+        if count < 1 or not 0 <= run_ps < math.inf or random_seed < 0:
+            raise ConfGFError(f"--count {count}, --run-ps {run_ps:g}, --seed {random_seed}: give at least 1, 0 and 0, all finite.")
         settings = checked_platform(platform, properties)
-        check_writable(directory / "seed.pdb")
-        given = read_ensembles(ensembles)
+        check_folder(directory)
+        given = read_each_ensemble(ensembles)
         builder = SystemBuilder(forcefield)
         folders = [directory / f"molecule-{i:03d}" for i in range(len(given))] if len(given) > 1 else [directory]
-        batch = run_batch(
-            [ensemble.graph.name for ensemble in given],
-            attempt_each(
-                given,
-                lambda i, ensemble: seed_simulations(
-                    ensemble,
-                    folders[i],
-                    builder,
-                    count=count,
-                    run_ps=run_ps,
-                    temperature=temperature,
-                    seed=random_seed,
-                    platform=platform,
-                    properties=settings,
-                ),
-            ),
-            f"seeding with {forcefield}",
-        )
+
+        def seeded(i: int, ensemble: Ensemble) -> list[SeedResult]:
+            seeds = seed_simulations(
+                ensemble,
+                folders[i],
+                builder,
+                count=count,
+                run_ps=run_ps,
+                temperature=temperature,
+                seed=random_seed,
+                platform=platform,
+                properties=settings,
+            )
+            if not any(seed.state_xml for seed in seeds):
+                found = ", ".join(seed.status.name for seed in seeds)
+                raise GenerationError(
+                    f"no seed of {ensemble.graph.name!r} is usable ({found}); try other conformers, or a lower --temperature."
+                )
+            return seeds
+
+        names = names_of(given, ensembles)
+        batch = run_batch(names, attempt_each(enumerate(given), seeded), f"seeding with {forcefield}")
         report = {
             "command": "seed",
             "version": __version__,
@@ -79,9 +85,7 @@ def seed(
             "temperature": temperature,
             "run_ps": run_ps,
             "seed": random_seed,
-            "molecules": [
-                {"index": i, "name": given[i].graph.name, "seeds": [seed_report(s) for s in seeds]} for i, seeds in batch.finished.items()
-            ],
+            "molecules": [{"index": i, "name": names[i], "seeds": [seed_report(s) for s in seeds]} for i, seeds in batch.finished.items()],
             **batch.report(),
             "seconds": round(time.perf_counter() - start, 3),
         }
@@ -91,17 +95,17 @@ def seed(
         elif batch.finished:
             rows = [
                 [
-                    given[i].graph.name,
+                    names[i],
                     str(s.index),
                     s.status.name,
                     f"{s.minimized_energy:.2f}",
                     f"{s.final_energy:.2f}",
-                    str(s.state_xml or "-"),
+                    str(s.state_xml.relative_to(directory)) if s.state_xml else "-",
                 ]
                 for i, seeds in batch.finished.items()
                 for s in seeds
             ]
-            show(as_table(["molecule", "conformer", "status", "minimum kJ/mol", "after the run", "state"], rows))
+            show(as_table(["molecule", "conformer", "status", "minimum kJ/mol", "after the run", f"state in {directory}"], rows))
         usable = sum(s.state_xml is not None for seeds in batch.finished.values() for s in seeds)
         note(f"wrote {usable} seeds to {directory} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)

@@ -41,11 +41,13 @@ def confgf(
       openmm-confgf train confgf mine.npz --held-out test.npz --steps 20000 -o run
     """
     from ..checksums import sha256_of
+    from ..files import check_folder
     from ..training.recipe import RunConfig, train
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         run = RunConfig(preset, steps, round_steps, learning_rate, pair_budget, seed)
+        check_folder(directory)
         weights = train(archives, directory, run, held_out=held_out or [], device=device)
         report = {
             "command": "train confgf",

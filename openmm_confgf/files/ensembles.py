@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..ensemble import Ensemble
-from ..errors import FileFormatError
+from ..errors import ConfGFError, FileFormatError
 from . import hdf5, pdb, sdf
 from .molecules import check_readable
 
@@ -30,6 +30,24 @@ def read_ensembles(path: str | Path) -> list[Ensemble]:
         If the file does not exist, is empty, truncated or of another format, or a record has no 3D coordinates.
     MoleculeError
         If a molecule is incomplete; the message names the record.
+    """
+    ensembles = []
+    for outcome in read_each_ensemble(path):
+        if isinstance(outcome, ConfGFError):
+            raise outcome
+        ensembles.append(outcome)
+    return ensembles
+
+
+def read_each_ensemble(path: str | Path) -> list[Ensemble | ConfGFError]:
+    """As `read_ensembles`, but SDF records that cannot be used are their own errors in the list, and stop no others.
+
+    Raises
+    ------
+    FileFormatError
+        If the file as a whole cannot be read.
+    MoleculeError
+        If the molecule of a .pdb file is incomplete.
     """
     path = Path(path)
     suffix = check_readable(path, _READABLE)
@@ -101,12 +119,23 @@ def check_writable(path: str | Path) -> str:
         raise FileFormatError(f"{path} is a directory; give a file ({', '.join(_WRITABLE)}).")
     if path.suffix.lower() not in _WRITABLE:
         raise FileFormatError(f"{path} has no suffix that can be written; give one of {', '.join(_WRITABLE)}.")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise FileFormatError(f"{folder} cannot be written to ({error.strerror}); choose another folder.") from error
+    check_folder(path.absolute().parent)
     return path.suffix.lower()
+
+
+def check_folder(folder: str | Path) -> None:
+    """Make sure, before long work starts, that files can be written in a folder, or in the one where it is to be made.
+
+    Raises
+    ------
+    FileFormatError
+    """
+    folder = Path(folder).absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise FileFormatError(f"{existing} cannot be written to ({error.strerror}); choose another folder.") from error
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def read_hdf5(path: Path) -> Ensemble:
                 raise FileFormatError(f"{path} holds no ensemble of openmm_confgf; write it with write_ensembles, or give an SDF file.")
             content = {name: dataset[()] for name, dataset in file[GROUP].items()}
             layout = int(file[GROUP].attrs["layout"])
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise FileFormatError(f"{path} is truncated or no HDF5 file; write it again.") from error
     if layout > _LAYOUT:
         raise FileFormatError(f"{path} has layout {layout}, newer than this version ({__version__}) reads; update openmm-confgf.")

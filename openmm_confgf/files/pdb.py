@@ -35,7 +35,13 @@ def read_pdb(path: Path) -> tuple[MolecularGraph, NDArray[np.float64]]:
         raise FileFormatError(f"{path} is no PDB file that OpenMM can read: {error}.") from error
     if not content.topology.getNumAtoms():
         raise FileFormatError(f"{path} has no ATOM or HETATM records; give a PDB file of one molecule.")
-    frames = np.array([positions_in_nm(content.getPositions(asNumpy=True, frame=k)) for k in range(content.getNumFrames())])
+    models = [positions_in_nm(content.getPositions(asNumpy=True, frame=k)) for k in range(content.getNumFrames())]
+    for number, model in enumerate(models, start=1):
+        if len(model) != len(models[0]):
+            raise FileFormatError(
+                f"MODEL 1 of {path} has {len(models[0])} atoms, and its MODEL {number} has {len(model)}; give all of them the same atoms."
+            )
+    frames = np.array(models)
     try:
         graph = MolecularGraph.from_topology(content.topology, frames[0], path.stem)
     except MoleculeError as error:

@@ -67,16 +67,8 @@ def read_groups(path: Path) -> list[Group]:
     return groups
 
 
-def read_sdf(path: Path) -> list[Ensemble]:
-    """One ensemble for each group of records; where the file tells no status, the conformations are checked.
-
-    Raises
-    ------
-    FileFormatError
-        If a record cannot be read, or has no 3D coordinates.
-    MoleculeError
-        If a record is not one complete molecule.
-    """
+def read_sdf(path: Path) -> list[Ensemble | ConfGFError]:
+    """One ensemble for each group of records, or why there is none; where the file tells no status, the conformations are checked."""
     return [_ensemble(path, group) for group in read_groups(path)]
 
 
@@ -85,7 +77,8 @@ def write_sdf(ensembles: Sequence[Ensemble], path: Path) -> None:
     with Chem.SDWriter(str(path)) as writer:
         for ensemble in ensembles:
             mol = ensemble.to_rdkit()
-            mol.SetProp("_Name", " ".join(ensemble.graph.name.split()))
+            # one line, which must not look like the end of the record before it
+            mol.SetProp("_Name", " ".join(ensemble.graph.name.split()).removeprefix("$$$$").lstrip())
             mol.SetProp(STATUS, Status.OK.name)
             mol.SetProp(STEREO, ensemble.graph.smiles)
             energies = None if ensemble.energy is None else ensemble.energy[ensemble.ok]
@@ -135,24 +128,27 @@ def _with_specified_stereo(graph: MolecularGraph, smiles: str) -> MolecularGraph
     return with_stereo_only_at(graph, {match[row[0]] for row in template.stereocentres.tolist()}, double_bonds)
 
 
-def _ensemble(path: Path, group: Group) -> Ensemble:
+def _ensemble(path: Path, group: Group) -> Ensemble | ConfGFError:
     if isinstance(group.graph, ConfGFError):
-        raise group.graph
+        return group.graph
     flat = [group.number + k for k, mol in enumerate(group.records) if not (mol.GetNumConformers() and mol.GetConformer().Is3D())]
     if flat:
-        raise FileFormatError(f"Record {flat[0]} of {path} has no 3D coordinates; make conformations of it first (generate).")
+        return FileFormatError(f"Record {flat[0]} of {path} has no 3D coordinates; make conformations of it first (generate).")
     positions = np.array([mol.GetConformer().GetPositions() for mol in group.records]) * NM_PER_ANGSTROM
-    status = np.array([_status(path, group.number + k, mol) for k, mol in enumerate(group.records)])
+    try:
+        status = np.array([_status(path, group.number + k, mol) for k, mol in enumerate(group.records)])
+        energies = [_energy(path, group.number + k, mol) for k, mol in enumerate(group.records)]
+    except FileFormatError as error:
+        return error
     if (status < 0).any():
         status = np.where(status < 0, check_conformations(group.graph, positions), status)
-    energies = [_energy(path, group.number + k, mol) for k, mol in enumerate(group.records)]
     energy = None if None in energies else np.array(energies, np.float64)
     return Ensemble(group.graph, positions, Provenance(path.name, __version__), status.astype(np.int8), energy)
 
 
 def _status(path: Path, number: int, mol: Chem.Mol) -> int:
-    """The status of a record, -1 where it tells none."""
-    if not mol.HasProp(STATUS):
+    """The status of a record, -1 where it tells none: without `STEREO` it is another program's, and about something else."""
+    if not (mol.HasProp(STATUS) and mol.HasProp(STEREO)):
         return -1
     try:
         return Status[mol.GetProp(STATUS)]

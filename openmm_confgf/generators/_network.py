@@ -140,6 +140,11 @@ class NetworkGenerator(Generator):
             raise UnsupportedMoleculeError(
                 f"{graph.name!r} holds {symbols}, which the weights {self.card.name!r} never saw; use --generator etkdg."
             )
+        if len(graph) < self.card.min_atoms:
+            raise UnsupportedMoleculeError(
+                f"{graph.name!r} has {len(graph)} atoms, and the weights {self.card.name!r} saw at least {self.card.min_atoms}; "
+                "use --generator etkdg."
+            )
         if len(graph) > self.card.max_atoms:
             raise UnsupportedMoleculeError(
                 f"{graph.name!r} has {len(graph)} atoms, and the weights {self.card.name!r} saw at most {self.card.max_atoms}; "

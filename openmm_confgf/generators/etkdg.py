@@ -183,7 +183,7 @@ def _relaxed(ensemble: Ensemble) -> Ensemble:
             relaxer = "UFF"
             outcome = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(mol, 0, MAX_RELAXATION_STEPS)
         else:
-            raise GenerationError(f"Neither MMFF94s nor UFF has parameters for {graph.name!r}; leave it unrelaxed (mmff=False).")
+            raise GenerationError(f"Neither MMFF94s nor UFF has parameters for {graph.name!r}; use --generator etkdg (mmff=False).")
     positions = ensemble.positions.copy()
     positions[finite] = np.array([c.GetPositions() for c in mol.GetConformers()]) * NM_PER_ANGSTROM
     settings = ensemble.provenance.settings | {"relaxer": relaxer, "relaxations_unfinished": sum(flag != 0 for flag, _ in outcome)}

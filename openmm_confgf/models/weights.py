@@ -34,8 +34,8 @@ class Card:
         Checksum of the safetensors file.
     elements : list of int
         Atomic numbers that occur in the training data.
-    max_atoms : int
-        Atoms of the largest training molecule.
+    min_atoms, max_atoms : int
+        Atoms of the smallest and of the largest training molecule.
     trained_on : list of str
         `molecule_hash` of the constitution of every training molecule.
     data : list of dict
@@ -49,6 +49,7 @@ class Card:
     config: dict[str, int]
     sha256: str
     elements: list[int]
+    min_atoms: int
     max_atoms: int
     trained_on: list[str]
     data: list[dict[str, Any]]
@@ -116,7 +117,7 @@ def read_card(path: Path) -> Card:
     try:
         return Card(**json.loads(path.read_text()))
     except OSError as error:
-        shipped = ", ".join(card.stem for card in available_weights())
+        shipped = ", ".join(card.stem for card in available_weights()) or "none, since the package ships none"
         raise WeightsError(f"There is no card {path}; give the path of a .safetensors file with its card, or one of: {shipped}.") from error
     except (ValueError, TypeError) as error:
         raise WeightsError(f"{path} is not a weights card ({error}).") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -19,7 +18,8 @@ from ..checks import check_conformations
 from ..energies import ContextEnergy, SystemBuilder, minimize
 from ..energies.context import platform_properties, resolve_platform
 from ..ensemble import Ensemble, Status
-from ..errors import FileFormatError, GenerationError
+from ..errors import GenerationError
+from ..files import check_folder
 from ..rmsd import diverse_low_energy
 from ..units import GAS_CONSTANT, in_md_units
 
@@ -126,7 +126,9 @@ def seed_simulations(
         asked = f"count {count}, temperature {kelvin} K, run_ps {run_ps}, seed {seed}"
         raise ValueError(f"Seeds cannot be made with {asked}; give positive values (run_ps and seed may be 0).")
     n_steps = round(length / TIMESTEP)
-    folder = _writable(Path(directory))
+    folder = Path(directory)
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     graph = ensemble.graph
     builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
     system = builder.build(graph)
@@ -210,16 +212,6 @@ def _as_pdb(topology: app.Topology, positions: NDArray[np.float64]) -> str:
     text = StringIO()
     app.PDBFile.writeFile(topology, positions * unit.nanometer, text, keepIds=True)
     return text.getvalue()
-
-
-def _writable(directory: Path) -> Path:
-    """The directory, created if need be, once something could be written to it."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError as error:
-        raise FileFormatError(f"Cannot write to {directory} ({error.strerror}); name another directory.") from error
 
 
 def _write(path: Path, text: str) -> Path:

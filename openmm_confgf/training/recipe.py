@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +50,11 @@ class RunConfig:
         Atom pairs in a batch, over all of its conformations.
     seed : int
         Decides the initial weights, the batches and the noise.
+
+    Raises
+    ------
+    ConfGFError
+        If a value is out of range.
     """
 
     preset: str = "confgf"
@@ -56,6 +63,15 @@ class RunConfig:
     learning_rate: float = 2e-3
     pair_budget: int = 7500
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "round_steps", "learning_rate", "pair_budget"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfGFError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
+        if self.seed < 0:
+            raise ConfGFError(f"The seed is {self.seed}; give one of at least 0.")
+        if self.steps % self.round_steps:
+            raise ConfGFError(f"{self.steps} steps cannot be cut into rounds of {self.round_steps}; give a multiple.")
 
 
 def train(
@@ -94,7 +110,7 @@ def train(
     FileFormatError
         If an archive cannot be used.
     ConfGFError
-        If nothing is left to train on, or the configuration cannot be used.
+        If the preset is unknown, or nothing is left to train on.
     """
     if run.preset not in _NETWORKS:
         raise ConfGFError(f"The preset {run.preset!r} is unknown; use one of {', '.join(_NETWORKS)}.")
@@ -151,6 +167,7 @@ def _card(
         config=dataclasses.asdict(network.config) if isinstance(network, PairField) else {},
         sha256="",
         elements=sorted({int(z) for m in molecules for z in m.features.atoms[:, 0]}),
+        min_atoms=min(len(m.features) for m in molecules),
         max_atoms=max(len(m.features) for m in molecules),
         trained_on=sorted({m.fingerprint for m in molecules}),
         data=data,
@@ -226,14 +243,8 @@ def fit(
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     progress : bool
         Whether to show a progress bar.
-
-    Raises
-    ------
-    ConfGFError
-        If `steps` is not a multiple of `round_steps`.
     """
-    if run.steps < 1 or run.steps % run.round_steps:
-        raise ConfGFError(f"{run.steps} steps cannot be cut into rounds of {run.round_steps}; give a multiple.")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "last.ckpt"

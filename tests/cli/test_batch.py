@@ -49,7 +49,8 @@ def test_attempts_catch_errors_of_this_package_only():
             raise ZeroDivisionError
         return index, item.upper()
 
-    first, second = attempt_each(["a", "bad"], work)
-    assert first == (0, (0, "A")) and second[0] == 1 and str(second[1]) == "untyped"
+    unreadable = MoleculeError("radical")
+    first, second, third = attempt_each([(0, "a"), (3, "bad"), (1, unreadable)], work)
+    assert first == (0, (0, "A")) and second[0] == 3 and str(second[1]) == "untyped" and third == (1, unreadable)
     with pytest.raises(ZeroDivisionError):
-        list(attempt_each(["bug"], work))
+        list(attempt_each([(0, "bug")], work))

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from openmm_confgf.cli.output import as_json, as_table, results_only_on_stdout
+from openmm_confgf.cli.output import as_json, as_table, note, results_only_on_stdout
 
 
 def test_json_is_one_line_and_has_no_nan():
@@ -25,6 +25,11 @@ def test_prints_of_libraries_go_to_stderr(capsys):
         show("result")
         sys.stdout.write("more chatter")
     assert capsys.readouterr() == ("result\n", "chatter\nmore chatter")
+
+
+def test_a_note_is_one_line(capsys):
+    note("the molecule 'a\nb\r\nc' is bad")
+    assert capsys.readouterr() == ("", "the molecule 'a b c' is bad\n")
 
 
 def test_table_keeps_brackets_and_long_names():

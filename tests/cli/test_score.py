@@ -57,6 +57,24 @@ def test_summary_counts_what_is_thermally_accessible():
     assert nothing["lowest_kj_per_mol"] is None and nothing["within_3_kt"] == 0
 
 
+def test_a_bad_record_costs_one_molecule(run, conformers, tmp_path):
+    path = tmp_path / "in.sdf"
+    path.write_text("no molecule at all\n$$$$\n" + conformers.read_text())
+    outcome = run("score", path, "--platform", "Reference", "-o", tmp_path / "out.sdf", "--json")
+    assert outcome.code == 1 and [molecule["index"] for molecule in outcome.json["molecules"]] == [1, 2]
+    assert outcome.json["failed"][0]["index"] == 0 and "Record 1" in outcome.json["failed"][0]["error"]
+    assert "2 of 3 molecules finished, 1 failed" in outcome.err
+    assert [len(ensemble) for ensemble in read_ensembles(tmp_path / "out.sdf")] == [4, 4]
+
+
+def test_a_molecule_without_any_usable_conformer_has_failed(run, tmp_path):
+    path = tmp_path / "in.h5"
+    write_ensembles([ETKDGGenerator().sample("CCCO", 2).replace(status=np.full(2, Status.CLASH, np.int8))], path)
+    outcome = run("score", path, "-o", tmp_path / "out.sdf")
+    assert outcome.code == 1 and outcome.err.startswith("error: no conformation of 'CCCO' is usable (2 CLASH)")
+    assert not (tmp_path / "out.sdf").exists()
+
+
 def test_peptides_take_amber(run, tmp_path):
     graph = MolecularGraph.from_smiles("CCO")
     path = tmp_path / "ethanol.sdf"

@@ -46,7 +46,14 @@ def test_several_molecules_get_a_folder_each(run, tmp_path):
     write_ensembles([ETKDGGenerator().sample(smiles, 2) for smiles in ("CCO", "CCN")], tmp_path / "in.sdf")
     outcome = run("seed", tmp_path / "in.sdf", "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds")
     assert outcome.code == 0 and "CCN" in outcome.out and "wrote 2 seeds" in outcome.err
+    assert "molecule-001/seed-00-state.xml" in outcome.out
     assert sorted(p.name for p in (tmp_path / "seeds").iterdir()) == ["molecule-000", "molecule-001"]
+
+
+def test_a_molecule_without_any_usable_seed_has_failed(run, conformers, tmp_path):
+    outcome = run("seed", conformers, "--count", 2, "--run-ps", 0.02, "--temperature", 1e6, "-o", tmp_path / "seeds")
+    assert outcome.code == 1 and outcome.err.startswith("error: no seed of 'CCCO' is usable") and outcome.err.count("\n") == 1
+    assert list((tmp_path / "seeds").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,9 @@ def test_several_molecules_get_a_folder_each(run, tmp_path):
     [
         (["--count", "0"], "--count 0"),
         (["--run-ps", "-1"], "--run-ps -1"),
+        (["--run-ps", "nan"], "--run-ps nan"),
+        (["--run-ps", "inf"], "--run-ps inf"),
+        (["--temperature", "inf"], "above 0"),
         (["--temperature", "-5"], "above 0"),
         (["--forcefield", "nonsense"], "nonsense"),
     ],

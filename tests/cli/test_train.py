@@ -27,7 +27,16 @@ def test_a_short_run_leaves_weights_that_match_their_card(run, archive, tmp_path
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--steps", "3", "--round-steps", "2"], "multiple"), (["--preset", "magic"], "magic"), (["--steps", "0"], "0 steps")],
+    [
+        (["--steps", "3", "--round-steps", "2"], "multiple"),
+        (["--preset", "magic"], "magic"),
+        (["--steps", "0"], "steps is 0"),
+        (["--round-steps", "0"], "round_steps is 0"),
+        (["--learning-rate", "nan"], "learning_rate is nan"),
+        (["--pair-budget", "0"], "pair_budget is 0"),
+        (["--seed", "-1"], "at least 0"),
+        (["-o", "/dev/null/run"], "/dev/null"),
+    ],
 )
 def test_bad_calls_give_one_line_and_exit_code_2(run, archive, tmp_path, options, message):
     outcome = run("train", "confgf", archive, "-o", tmp_path / "run", *options)

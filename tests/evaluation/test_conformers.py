@@ -140,7 +140,7 @@ def test_json_has_the_agreed_shape(archive):
     assert len({line.count("|") for line in table[2:]}) == 1
 
 
-@pytest.mark.parametrize("bad", [{"delta": 0.0}, {"delta": float("nan")}, {"max_molecules": 0}, {"systems": {}}])
+@pytest.mark.parametrize("bad", [{"delta": 0.0}, {"delta": float("nan")}, {"delta": float("inf")}, {"max_molecules": 0}, {"systems": {}}])
 def test_bad_calls_are_refused(archive, bad):
     with pytest.raises(ConfGFError, match=r"give|ask for"):
         benchmark_conformers(archive, **{"systems": {"a": Scripted(None)}} | bad)

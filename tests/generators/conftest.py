@@ -13,7 +13,7 @@ def untrained_field(tmp_path_factory):
     """Weights of a small PairField that was never trained: enough for what does not depend on their values."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "field.safetensors"
-    card = Card("untrained", "PairField", SIZES, "", [1, 6, 7, 8], 20, ["x"], [], {})
+    card = Card("untrained", "PairField", SIZES, "", [1, 6, 7, 8], 3, 20, ["x"], [], {})
     save_weights(path, PairField(FieldConfig(**SIZES)), card)
     return path
 
@@ -23,5 +23,5 @@ def untrained_confgf(tmp_path_factory):
     """Weights of a published network that was never trained."""
     torch.manual_seed(2)
     path = tmp_path_factory.mktemp("weights") / "paper.safetensors"
-    save_weights(path, ConfGF(), Card("untrained", "ConfGF", {}, "", [1, 6, 7, 8], 20, ["x"], [], {}))
+    save_weights(path, ConfGF(), Card("untrained", "ConfGF", {}, "", [1, 6, 7, 8], 3, 20, ["x"], [], {}))
     return path

@@ -44,11 +44,17 @@ def test_streams_of_molecules_seeds_and_samples_are_distinct():
 
 def test_what_the_weights_never_saw_is_refused_and_the_others_still_come(untrained_field):
     generator = ConfGFGenerator(untrained_field)
-    strange = [MolecularGraph.from_smiles("C[Si](C)(C)C"), MOLECULES[0], MolecularGraph.from_smiles("C" * 12)]
+    strange = [
+        MolecularGraph.from_smiles("C[Si](C)(C)C"),
+        MOLECULES[0],
+        MolecularGraph.from_smiles("C" * 12),
+        MolecularGraph.from_smiles("[H][H]"),
+    ]
     results = collected(generator, strange, 2)
     assert isinstance(results[0], UnsupportedMoleculeError) and "Si" in str(results[0]) and "--generator etkdg" in str(results[0])
     assert isinstance(results[1], Ensemble)
     assert isinstance(results[2], UnsupportedMoleculeError) and "38 atoms" in str(results[2]) and "20" in str(results[2])
+    assert isinstance(results[3], UnsupportedMoleculeError) and "2 atoms" in str(results[3])
     with pytest.raises(UnsupportedMoleculeError):
         generator.sample(strange[0], 1)
 

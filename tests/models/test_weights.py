@@ -13,7 +13,7 @@ from openmm_confgf.models.weights import Card, available_weights, load_weights, 
 def saved(tmp_path):
     torch.manual_seed(0)
     net = ConfGF()
-    card = Card("mine", "ConfGF", {}, "", [1, 6], 9, ["abc"], [], {"steps": 1})
+    card = Card("mine", "ConfGF", {}, "", [1, 6], 3, 9, ["abc"], [], {"steps": 1})
     return net, save_weights(tmp_path / "mine.safetensors", net, card), tmp_path / "mine.safetensors"
 
 

@@ -157,8 +157,8 @@ def test_bad_samples_are_not_picked(ensemble, openff, tmp_path):
 
 def test_bad_calls_fail_before_work(ensemble, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileFormatError, match="another directory"):
+    with pytest.raises(FileFormatError, match="another folder"):
         seed_simulations(ensemble, tmp_path / "file" / "seeds", "never looked at")
-    for wrong in ({"count": 0}, {"run_ps": -1}, {"temperature": 0}, {"seed": -1}):
+    for wrong in ({"count": 0}, {"run_ps": -1}, {"run_ps": np.nan}, {"temperature": 0}, {"temperature": np.inf}, {"seed": -1}):
         with pytest.raises(ValueError, match="positive"):
             seed_simulations(ensemble, tmp_path, "never looked at", **wrong)
