@@ -8,6 +8,7 @@ The layout: ``smiles`` (M,) isomeric, ``n_atoms`` (M,), ``n_conf`` (M,) (absent:
 from __future__ import annotations
 
 import dataclasses
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from .errors import FileFormatError, MoleculeError
 from .molecule import MolecularGraph
 from .units import NM_PER_ANGSTROM
+
+_UNCHECKED_STEREO = re.compile(r"@(SP|TB|OH|AL)\d*")
+"""Stereo that is neither a tetrahedral centre's nor a double bond's; reference conformers have it, and nothing else reads it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +64,7 @@ def load_archive(path: str | Path) -> list[ReferenceMolecule]:
     for m, smiles in enumerate(arrays["smiles"]):
         name = str(arrays["name"][m])
         try:
-            graph = MolecularGraph.from_smiles(str(smiles), name=name)
+            graph = MolecularGraph.from_smiles(_UNCHECKED_STEREO.sub("", str(smiles)), name=name)
         except MoleculeError as error:
             raise FileFormatError(f"Molecule {m} of {path} cannot be used: {error}") from error
         if not np.array_equal(graph.numbers, arrays["numbers"][atom_ends[m] - n_atoms[m] : atom_ends[m]]):

@@ -134,3 +134,17 @@ def test_the_test_set_of_this_project_loads_whole(shared_data):
         lengths = np.linalg.norm(molecule.positions[:, bonds[:, 0]] - molecule.positions[:, bonds[:, 1]], axis=-1)
         assert 0.08 < lengths.min() and lengths.max() < 0.2
         assert molecule.energies.min() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_stereo_that_nothing_checks_is_left_open(tmp_path):
+    smiles = "FP(Cl)(C)(C)C"  # embedded without stereo; the archive names one all the same
+    arrays = make_arrays((smiles,), (1,))
+    arrays["smiles"] = np.array(["F[P@TB15](Cl)(C)(C)C"])
+    np.savez(tmp_path / "a.npz", **arrays)
+    (molecule,) = load_archive(tmp_path / "a.npz")
+    assert molecule.graph.smiles == Chem.CanonSmiles(smiles) and len(molecule.graph.stereocentres) == 0
+
+
+def test_archives_of_the_project_can_all_be_read(shared_data):
+    sizes = {"qm9_xtb_test": 200, "qm9_xtb_train": 3660, "druglike_xtb_train": 1174, "druglike_b3lyp_test": 344}
+    assert {name: len(load_archive(shared_data / f"{name}.npz")) for name in sizes} == sizes

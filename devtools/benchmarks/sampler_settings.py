@@ -28,6 +28,7 @@ SETTINGS = {
     "0.6, settle 8 8 4": {"settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
     "0.8, settle 8 8 4": {"sigma_max": 0.8, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
     "0.6, settle 12 4 2": {"settle_sigmas": 12 * (0.2,) + 4 * (0.1,) + 2 * (0.05,)},
+    "0.6, settle 8 16 8 (default)": {},
     "0.6, settle 16 16 8": {"settle_sigmas": 16 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
     "0.6, settle 0 16 8": {"settle_sigmas": 16 * (0.1,) + 8 * (0.05,)},
     "0.6, settle 8 8 4 4": {"settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,) + 4 * (0.025,)},

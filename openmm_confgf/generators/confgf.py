@@ -45,7 +45,7 @@ class ConfGFGenerator(NetworkGenerator):
         weights: str | Path = "confgf",
         sigma_max: float = 0.6,
         flow_calls: int = 6,
-        settle_sigmas: Sequence[float] = 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,),
+        settle_sigmas: Sequence[float] = 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,),
     ) -> None:
         super().__init__(weights)
         self.sigma_max, self.flow_calls, self.settle_sigmas = sigma_max, flow_calls, tuple(settle_sigmas)

@@ -264,6 +264,7 @@ def fit(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*num_workers.*|.*Checkpoint directory.*|.*log_every_n_steps.*|.*Experiment logs.*")
-        # weights_only: the checkpoint is this run's own, but nothing in it needs pickle
         resume = str(checkpoint) if checkpoint.exists() else None
         trainer.fit(module, datamodule=RoundLoader(training, validation, run.round_steps), ckpt_path=resume, weights_only=True)
+    # the averaged weights; a run that was finished before makes no step, and Lightning then leaves the last ones in the module
+    module.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])
