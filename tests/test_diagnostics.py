@@ -38,7 +38,7 @@ def test_the_built_in_energy_is_openmms_own():
 
 
 def test_altered_and_incomplete_weights_are_named(tmp_path):
-    card = Card("good", "ConfGF", {}, "", [1, 6], 9, [], [], {})
+    card = Card("good", "ConfGF", {}, "", [1, 6], 3, 9, [], [], {})
     save_weights(tmp_path / "good.safetensors", ConfGF(), card)
     tensors, text = (tmp_path / "good.safetensors").read_bytes(), (tmp_path / "good.json").read_text()
     (tmp_path / "truncated.safetensors").write_bytes(tensors[:-100])

@@ -11,6 +11,7 @@ import os, signal, threading, time
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from openmm_confgf.cli.interrupts import ctrl_c_for_python_only
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with Ctrl-C ignored
 mol = Chem.AddHs(Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1CCCCC"))
 embedded = 0
 try:
