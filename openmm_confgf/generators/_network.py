@@ -19,7 +19,8 @@ from .. import __version__
 from ..checks import check_conformations
 from ..checksums import molecule_hash
 from ..ensemble import Ensemble, Provenance
-from ..errors import ConfGFError, PlatformError, UnsupportedMoleculeError
+from ..errors import ConfGFError, UnsupportedMoleculeError
+from ..models.devices import resolve_device
 from ..models.features import GraphBatch, GraphFeatures, collate, featurise
 from ..models.weights import load_weights
 from ..molecule import MolecularGraph
@@ -156,20 +157,3 @@ def sample_stream(graph: MolecularGraph, seed: int, k: int) -> np.random.Generat
     """The random stream of sample k: it depends on the molecule, the seed and k, and on no other sample."""
     identity = int(hashlib.sha256(graph.smiles.encode()).hexdigest()[:8], 16)
     return np.random.default_rng([seed, identity, k])
-
-
-def resolve_device(device: str) -> torch.device:
-    """A torch device: CUDA where there is one for ``"auto"``.
-
-    Raises
-    ------
-    PlatformError
-        If it is not ``"auto"``, ``"cpu"`` or ``"cuda"``, or there is no CUDA device.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device not in ("cpu", "cuda"):
-        raise PlatformError(f"The device {device!r} is unknown; give auto, cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise PlatformError("torch finds no CUDA device; use --device cpu, or install a CUDA build of torch.")
-    return torch.device(device)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ..checksums import sha256_of
 from ..errors import ConfGFError
+from ..models.devices import resolve_device
 from ..models.field import FieldConfig, PairField
 from ..models.weights import Card, save_weights
 from .batches import LadderNoise, NoiseConfig, Noisy, StepDataset
@@ -109,11 +110,14 @@ def train(
     ------
     FileFormatError
         If an archive cannot be used.
+    PlatformError
+        If there is no such device.
     ConfGFError
         If the preset is unknown, or nothing is left to train on.
     """
     if run.preset not in _NETWORKS:
         raise ConfGFError(f"The preset {run.preset!r} is unknown; use one of {', '.join(_NETWORKS)}.")
+    resolve_device(device)
     repeats = collections.Counter(Path(a) for a in archives)
     excluded = frozenset(fingerprint for path in held_out for fingerprint in archive_fingerprints(path))
     sets = {path: load_training_molecules(path, excluded) for path in repeats}
@@ -251,7 +255,7 @@ def fit(
     checkpoints = ModelCheckpoint(directory, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[lightning.Callback] = [RoundLog(directory / "log.jsonl"), checkpoints, EMAWeightAveraging(decay=0.999)]
     trainer = lightning.Trainer(
-        accelerator={"cuda": "gpu"}.get(device, device),
+        accelerator={"cuda": "gpu", "cpu": "cpu"}[resolve_device(device).type],
         devices=1,
         max_steps=run.steps,
         gradient_clip_val=1.0,
@@ -263,7 +267,7 @@ def fit(
         logger=False,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*num_workers.*|.*Checkpoint directory.*|.*log_every_n_steps.*|.*Experiment logs.*")
+        warnings.filterwarnings("ignore", message=".*num_workers.*|.*Checkpoint directory.*")
         resume = str(checkpoint) if checkpoint.exists() else None
         trainer.fit(module, datamodule=RoundLoader(training, validation, run.round_steps), ckpt_path=resume, weights_only=True)
     # the averaged weights; a run that was finished before makes no step, and Lightning then leaves the last ones in the module

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_confgf.errors import ConfGFError, FileFormatError
+from openmm_confgf.errors import ConfGFError, FileFormatError, PlatformError
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.models.weights import load_weights
 from openmm_confgf.molecule import MolecularGraph
@@ -101,6 +101,8 @@ def test_training_set_file_is_what_was_prepared(archive, tmp_path):
 def test_bad_runs_are_refused_before_work(archive, tmp_path):
     with pytest.raises(ConfGFError, match="multiple"):
         train([archive], tmp_path, RunConfig(steps=5, round_steps=2))
+    with pytest.raises(PlatformError, match="auto, cpu or cuda"):
+        train([archive], tmp_path, RunConfig(), device="tpu")
     with pytest.raises(ConfGFError, match="confgf-paper"):
         train([archive], tmp_path, RunConfig(preset="other"))
     with pytest.raises(ConfGFError, match="no molecule"):

@@ -1,0 +1,24 @@
+"""Where networks run."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import PlatformError
+
+
+def resolve_device(device: str) -> torch.device:
+    """A torch device: CUDA where there is one for ``"auto"``.
+
+    Raises
+    ------
+    PlatformError
+        If it is not ``"auto"``, ``"cpu"`` or ``"cuda"``, or there is no CUDA device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda"):
+        raise PlatformError(f"The device {device!r} is unknown; give auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PlatformError("torch finds no CUDA device; use --device cpu, or install a CUDA build of torch.")
+    return torch.device(device)
