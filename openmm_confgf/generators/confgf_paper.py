@@ -55,7 +55,7 @@ class PublishedConfGFGenerator(NetworkGenerator):
             return _flat_noise(streams, sizes, 3, starts)
 
         ladder = self.ladder
-        positions = starts.transpose(0, 1).flatten(1, 2)[:, graph.atom_slots]
+        positions = graph.flat(starts)
         sigmas, steps = ladder.sigmas().to(starts), ladder.step_sizes().to(starts)
         return _unflatten(annealed_langevin(score, positions, sigmas, steps, ladder.steps_per_level, noise), graph, starts)
 
@@ -86,7 +86,7 @@ class ConfGFDistGenerator(PublishedConfGFGenerator):
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         graph, net, ladder = EdgeGraph.from_batch(batch), self._network(), self.ladder
         edge_counts = torch.bincount(graph.molecule, minlength=len(starts)).tolist()
-        positions = starts.transpose(0, 1).flatten(1, 2)[:, graph.atom_slots]
+        positions = graph.flat(starts)
 
         def score(lengths: Tensor, sigma: Tensor) -> Tensor:
             return net(graph, lengths.squeeze(-1), sigma).unsqueeze(-1)

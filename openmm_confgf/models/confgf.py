@@ -50,6 +50,10 @@ class EdgeGraph(TensorRecord):
         kinds = torch.where(hops == 1, order, 4 + hops)[molecule, pair]
         return cls(batch.atoms[..., 0].flatten()[slots], edges, kinds, molecule, slots)
 
+    def flat(self, padded: Tensor) -> Tensor:
+        """Positions of a padded batch (M, K, N, 3) as those of the flat atoms, (K, A, 3)."""
+        return padded.transpose(0, 1).flatten(1, 2)[:, self.atom_slots]
+
 
 class ConfGF(nn.Module):
     """Score of the distances, ``s_ij = d log p_sigma(d | G) / d d_ij`` (paper, eqs. 9 to 11).

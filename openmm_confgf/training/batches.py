@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -93,7 +94,7 @@ class LadderNoise:
         """Draw conformers, noise levels and noise for a batch of molecules."""
         padded, clean = _draw_conformers(molecules, self.draws, rng)
         graph = EdgeGraph.from_batch(padded)
-        lengths = distances(clean.transpose(0, 1).flatten(1, 2)[:, graph.atom_slots], graph.edges)
+        lengths = distances(graph.flat(clean), graph.edges)
         level = self.ladder.sigmas()[torch.from_numpy(rng.integers(self.ladder.levels, size=(self.draws, len(molecules))))]
         sigma = level[:, graph.molecule]
         shift = torch.from_numpy(rng.standard_normal(tuple(lengths.shape), np.float32))
@@ -134,16 +135,12 @@ class StepDataset(Dataset[Noisy]):
     def __getitem__(self, step: int) -> Noisy:
         if step >= self.steps:
             raise IndexError(step)
-        epoch = 0
-        while True:
-            plan = self._plan(epoch)
-            start = self._epoch_starts[epoch]
-            if step < start + len(plan):
-                break
-            if len(self._epoch_starts) == epoch + 1:
-                self._epoch_starts.append(start + len(plan))
+        epoch = bisect.bisect_right(self._epoch_starts, step) - 1
+        while step >= (end := self._epoch_starts[epoch] + len(self._plan(epoch))):
+            self._epoch_starts.append(end)
             epoch += 1
-        return self.noise.batch([self.molecules[m] for m in plan[step - start]], np.random.default_rng([self.seed, step]))
+        chosen = self._plan(epoch)[step - self._epoch_starts[epoch]]
+        return self.noise.batch([self.molecules[m] for m in chosen], np.random.default_rng([self.seed, step]))
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         """Batches of one pass over the molecules: sorted by size with a little noise, cut by budget, shuffled."""

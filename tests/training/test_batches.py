@@ -30,6 +30,20 @@ def test_every_molecule_is_seen_once_an_epoch_and_batches_keep_their_budget(mole
         assert len(batch) == 1 or len(batch) * 4 * largest * (largest - 1) // 2 <= 1500
 
 
+def test_steps_run_through_the_epochs_and_each_epoch_is_planned_once(molecules, monkeypatch):
+    dataset = StepDataset(molecules * 2, 60, NoiseConfig(), 1500)
+    monkeypatch.setattr(NoiseConfig, "batch", lambda self, chosen, rng: len(chosen))
+    permutations = []
+    argsort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda values: permutations.append(1) or argsort(values))
+    sizes = [dataset[step] for step in range(60)]
+    seen, epochs = 0, 0
+    for size in sizes:
+        seen += size
+        epochs += seen % len(dataset.molecules) == 0
+    assert epochs >= 3 and len(permutations) <= epochs + 1
+
+
 def test_a_batch_is_a_function_of_its_step_alone(molecules):
     first, second = (StepDataset(molecules, 50, NoiseConfig(), 800, seed=5) for _ in range(2))
     for step in (30, 2, 17, 30):
