@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_conformations
 from .energies import ContextEnergy, SystemBuilder
-from .energies import minimize as minimize_positions
-from .ensemble import Ensemble, Status
+from .ensemble import Ensemble
+from .relaxation import relax
 
 
 def score(
@@ -24,8 +23,7 @@ def score(
 ) -> Ensemble:
     """Give each conformation its potential energy in a force field.
 
-    Conformations that are already bad keep their status and are not evaluated. Minimised ones are checked again: they must still be the
-    molecule that they were.
+    Conformations that are already bad keep their status and are not evaluated. Minimised ones are checked again, as in `relax`.
 
     Parameters
     ----------
@@ -50,29 +48,17 @@ def score(
         If the platform is not available.
     """
     builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
-    usable = np.flatnonzero(ensemble.ok)
-    positions, status = ensemble.positions.copy(), ensemble.status.copy()
-    energy = np.full(len(ensemble), np.inf)
-    with ContextEnergy(builder.build(ensemble.graph), platform, properties) as evaluation:
-        settings = {
-            "forcefield": builder.forcefield,
-            "platform": evaluation.platform,
-            "platform_properties": evaluation.properties,
-            "minimized": minimize,
-        }
-        if minimize:
-            relaxed = minimize_positions(evaluation, positions[usable])
-            positions[usable], energy[usable], status[usable] = relaxed
-            good = usable[status[usable] == Status.OK]
-            status[good] = check_conformations(ensemble.graph, positions[good])
-        else:
-            result = evaluation.evaluate(positions[usable])
-            energy[usable], status[usable] = result.energy, result.status
+    settings: dict[str, Any] = {"minimized": minimize}
+    if minimize:
+        scored = relax(ensemble, builder, platform=platform, properties=properties)
+        settings |= scored.provenance.settings["relaxation"]
+    else:
+        usable = np.flatnonzero(ensemble.ok)
+        energy, status = np.full(len(ensemble), np.inf), ensemble.status.copy()
+        with ContextEnergy(builder.build(ensemble.graph), platform, properties) as evaluation:
+            result = evaluation.evaluate(ensemble.positions[usable])
+            settings |= {"forcefield": builder.forcefield, "platform": evaluation.platform, "platform_properties": evaluation.properties}
+        energy[usable], status[usable] = result.energy, result.status
+        scored = ensemble.replace(energy=energy, status=status)
     provenance = dataclasses.replace(ensemble.provenance, settings=ensemble.provenance.settings | settings)
-    return ensemble.replace(
-        positions=positions,
-        energy=energy,
-        status=status,
-        log_q=None if minimize else ensemble.log_q,
-        provenance=provenance,
-    )
+    return scored.replace(provenance=provenance)

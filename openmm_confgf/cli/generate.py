@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .batch import Failure, attempt_each, run_batch, status_text, with_usable
-from .options import AsJson, Device, Generator, Seed
+from .options import AsJson, Device, Generator, Platform, Properties, Seed, Weights, checked_platform
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -23,6 +23,18 @@ def generate(
     ],
     count: Annotated[int, typer.Option("-n", "--count", help="Conformers of each molecule.")] = 100,
     generator: Generator = "confgf",
+    weights: Weights = None,
+    relax: Annotated[
+        str | None,
+        typer.Option(
+            "--relax",
+            help="Relax each conformer afterwards: mmff94s, mmff (with UFF where MMFF94s has no parameters), or a force field as in score.",
+            metavar="FORCEFIELD",
+            show_default=False,
+        ),
+    ] = None,
+    platform: Platform = "auto",
+    properties: Properties = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where they go: .sdf, .pdb or .h5.")] = Path("conformers.sdf"),
     seed: Seed = 0,
     device: Device = "auto",
@@ -34,18 +46,21 @@ def generate(
     Example:
       openmm-confgf generate "CC(C)Cc1ccc(cc1)[C@@H](C)C(=O)O" -n 100 -o ibuprofen.sdf
       openmm-confgf generate library.smi -n 50 --seed 7 -o library.sdf
+      openmm-confgf generate "CCOC(=O)CN" -n 50 --relax openff-2.2.1 -o minima.sdf
 
     A molecule that cannot be done is named and the others come out (exit code 1). Ctrl-C keeps the molecules that are
-    finished (exit code 130).
+    finished (exit code 130). --platform and --property are for --relax in a force field of OpenMM.
     """
     from .. import __version__
     from ..files import check_writable, read_molecules, write_ensembles
-    from ..generators import create_generator
+    from ..generators import RelaxedGenerator, create_generator
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         check_writable(output)
-        source = create_generator(generator)
+        source = create_generator(generator, weights)
+        if relax is not None:
+            source = RelaxedGenerator(source, relax, platform, checked_platform(platform, properties))
         entries = read_molecules(molecules)
         failed = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = {i: entry.graph for i, entry in enumerate(entries) if entry.graph is not None}

@@ -24,10 +24,14 @@ ForceField = Annotated[
     typer.Option("--forcefield", help="openff-2.2.1, gaff-2.2.20, or Amber XML files: amber14-all.xml,implicit/obc2.xml.", metavar="NAME"),
 ]
 Temperature = Annotated[float, typer.Option("--temperature", help="In K.", metavar="K")]
-Generator = Annotated[str, typer.Option("--generator", help="confgf, confgf-paper, confgf-dist, etkdg or etkdg+mmff.", metavar="NAME")]
-Generators = Annotated[
-    list[str],
-    typer.Option("--generator", help="confgf, confgf-paper, confgf-dist, etkdg or etkdg+mmff; repeatable.", metavar="NAME"),
+_GENERATORS = "confgf, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff or conforge (needs CDPKit)"
+Generator = Annotated[str, typer.Option("--generator", help=f"{_GENERATORS}.", metavar="NAME")]
+Generators = Annotated[list[str], typer.Option("--generator", help=f"{_GENERATORS}; repeatable.", metavar="NAME")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", help="Weights of the network instead of the shipped ones: a .safetensors file with its card.", metavar="FILE"
+    ),
 ]
 EnsembleFile = Annotated[Path, typer.Argument(help="Conformers: .sdf, .mol, .pdb or .h5.", metavar="IN", show_default=False)]
 

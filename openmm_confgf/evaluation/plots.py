@@ -23,7 +23,7 @@ from ..units import NM_PER_ANGSTROM
 COLOURS = "viridis_r"
 """Colour map of energies: dark is high."""
 
-_INK = "#3b4252"
+INK = "#3b4252"
 _ELEMENT_COLOURS = {7: "#3050f8", 8: "#e02020", 9: "#60b030", 15: "#ff8000", 16: "#d0b000", 17: "#20b020", 35: "#a62929", 53: "#940094"}
 _INNER_ATOM = "[!#1;!$(*#*);$(*(~[!#1])~[!#1])]"
 _ROTATABLE = Chem.MolFromSmarts(f"{_INNER_ATOM}-;!@{_INNER_ATOM}")
@@ -52,7 +52,7 @@ def plot_ensemble(ensemble: Ensemble, path: str | Path, title: str | None = None
     conformer_overlay(usable, overlay)
     energy_histogram(usable, histogram)
     torsion_plot(usable, torsions)
-    figure.suptitle(title or ensemble.graph.name, fontsize=13, color=_INK)
+    figure.suptitle(title or ensemble.graph.name, fontsize=13, color=INK)
     figure.savefig(path, format="png")
     return Path(path)
 
@@ -70,11 +70,11 @@ def energy_histogram(ensemble: Ensemble, axes: Axes) -> None:
     counts, _ = np.histogram(energy, bins)
     colours = _colours(0.5 * (bins[1:] + bins[:-1]), energy.max())
     axes.bar(bins[:-1], counts, width=np.diff(bins), align="edge", color=colours, edgecolor="white", linewidth=0.6)
-    axes.plot(energy, np.full(len(energy), -0.03 * max(counts.max(), 1)), "|", color=_INK, alpha=0.5, markersize=7)
+    axes.plot(energy, np.full(len(energy), -0.03 * max(counts.max(), 1)), "|", color=INK, alpha=0.5, markersize=7)
     axes.set_xlabel("energy above the lowest (kJ/mol)")
     axes.set_ylabel("conformers")
-    axes.set_title(f"{len(energy)} conformers", fontsize=10, color=_INK)
-    _plain(axes)
+    axes.set_title(f"{len(energy)} conformers", fontsize=10, color=INK)
+    plain(axes)
 
 
 def torsion_plot(ensemble: Ensemble, axes: Axes) -> None:
@@ -102,8 +102,8 @@ def torsion_plot(ensemble: Ensemble, axes: Axes) -> None:
     axes.set_xlim(-180, 180)
     axes.set_xticks(range(-180, 181, 60))
     axes.set_xlabel("torsion (degrees), dark: high energy")
-    axes.set_title(f"{len(labels)} rotatable bonds" if labels else "no rotatable bond", fontsize=10, color=_INK)
-    _plain(axes)
+    axes.set_title(f"{len(labels)} rotatable bonds" if labels else "no rotatable bond", fontsize=10, color=INK)
+    plain(axes)
 
 
 def conformer_overlay(ensemble: Ensemble, axes: Axes, count: int = 12) -> None:
@@ -134,7 +134,7 @@ def conformer_overlay(ensemble: Ensemble, axes: Axes, count: int = 12) -> None:
     axes.set_aspect("equal")
     axes.margins(0.06)
     axes.axis("off")
-    axes.set_title(f"the {len(lowest)} lowest, aligned", fontsize=10, color=_INK)
+    axes.set_title(f"the {len(lowest)} lowest, aligned", fontsize=10, color=INK)
 
 
 def relative_energies(ensemble: Ensemble) -> NDArray[np.float64]:
@@ -181,6 +181,7 @@ def _colours(energy: NDArray[np.float64], highest: float) -> NDArray[np.float64]
     return np.asarray(colormaps[COLOURS](0.12 + 0.83 * energy / max(highest, 1e-12)))
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """No box around the axes, small labels."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK, labelsize=8)
+    axes.tick_params(colors=INK, labelsize=8)

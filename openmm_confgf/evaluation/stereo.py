@@ -40,6 +40,8 @@ def stereo_is_right(ensemble: Ensemble) -> NDArray[np.bool_]:
         for bond in seen.GetBonds():
             if bond.GetIdx() not in wanted_bonds:
                 bond.SetStereo(Chem.BondStereo.STEREONONE)
+            # the SMILES would write these for double bonds that are left open
+            bond.SetBondDir(Chem.BondDir.NONE)
         same_tags = all(seen.GetAtomWithIdx(i).GetChiralTag() == tag for i, tag in wanted.items()) and all(
             seen.GetBondWithIdx(i).GetStereo() == stereo for i, stereo in wanted_bonds.items()
         )

@@ -3,16 +3,21 @@
 from ._base import Generator
 from .confgf import ConfGFGenerator
 from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
+from .conforge import ConforgeGenerator
 from .etkdg import ETKDGGenerator
-from .presets import PRESETS, create_generator, generate
+from .presets import NETWORKS, PRESETS, create_generator, generate
+from .relaxed import RelaxedGenerator
 
 __all__ = [
+    "NETWORKS",
     "PRESETS",
     "ConfGFDistGenerator",
     "ConfGFGenerator",
+    "ConforgeGenerator",
     "ETKDGGenerator",
     "Generator",
     "PublishedConfGFGenerator",
+    "RelaxedGenerator",
     "create_generator",
     "generate",
 ]

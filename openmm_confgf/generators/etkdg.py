@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -10,18 +9,16 @@ import numpy as np
 import rdkit
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem import rdDistGeom
 
 from .. import __version__
 from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance, Status
-from ..errors import ConfGFError, GenerationError
+from ..errors import ConfGFError, ForceFieldError, GenerationError
 from ..molecule import MolecularGraph
+from ..relaxation import relax
 from ..units import NM_PER_ANGSTROM
 from ._base import Generator, check_request
-
-MAX_RELAXATION_STEPS = 5000
-"""Steps of RDKit's minimiser after which a conformation is kept as it is; drug-like molecules of 60 to 90 atoms took fewer than 1000."""
 
 _ATTEMPTS = 20
 """Tries per conformation and stage; most molecules need one or two. RDKit's own 10 N take a second for each conformation that fails."""
@@ -42,8 +39,7 @@ class ETKDGGenerator(Generator):
     Parameters
     ----------
     mmff : bool
-        Relax each conformation with MMFF94s, or with UFF where MMFF94s has no parameters; `Provenance.settings` names the one that was
-        used and counts the conformations that were not relaxed fully.
+        Relax each conformation with MMFF94s, or with UFF where MMFF94s has no parameters, as ``relax(ensemble, "mmff")`` does.
     """
 
     def __init__(self, mmff: bool = False) -> None:
@@ -62,8 +58,8 @@ class ETKDGGenerator(Generator):
         for index, (graph, count) in enumerate(zip(molecules, counts, strict=True)):
             try:
                 ensemble = embed_etkdg(graph, count, seed)
-                yield index, _relaxed(ensemble) if self.mmff else ensemble
-            except GenerationError as error:
+                yield index, relax(ensemble, "mmff") if self.mmff else ensemble
+            except (GenerationError, ForceFieldError) as error:
                 yield index, error
 
 
@@ -169,23 +165,3 @@ def _embed_by_rejection(graph: MolecularGraph, seed: int, k: int) -> NDArray[np.
             return frames[right[0]]
         params.randomSeed += _REJECTED_AT_ONCE
     return None
-
-
-def _relaxed(ensemble: Ensemble) -> Ensemble:
-    """The same conformations relaxed with MMFF94s or UFF; rows of NaN stay."""
-    graph, finite = ensemble.graph, np.isfinite(ensemble.positions).all(axis=(1, 2))
-    mol = graph.to_rdkit(ensemble.positions[finite])
-    with rdBase.BlockLogs():
-        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-            relaxer = "MMFF94s"
-            outcome = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, 0, MAX_RELAXATION_STEPS, relaxer)
-        elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
-            relaxer = "UFF"
-            outcome = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(mol, 0, MAX_RELAXATION_STEPS)
-        else:
-            raise GenerationError(f"Neither MMFF94s nor UFF has parameters for {graph.name!r}; use --generator etkdg (mmff=False).")
-    positions = ensemble.positions.copy()
-    positions[finite] = np.array([c.GetPositions() for c in mol.GetConformers()]) * NM_PER_ANGSTROM
-    settings = ensemble.provenance.settings | {"relaxer": relaxer, "relaxations_unfinished": sum(flag != 0 for flag, _ in outcome)}
-    provenance = dataclasses.replace(ensemble.provenance, generator="etkdg+mmff", settings=settings)
-    return Ensemble(graph, positions, provenance, check_conformations(graph, positions))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
@@ -10,35 +11,50 @@ from ..molecule import MolecularGraph
 from ._base import Generator
 from .confgf import ConfGFGenerator
 from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
+from .conforge import ConforgeGenerator
 from .etkdg import ETKDGGenerator
+from .relaxed import RelaxedGenerator
 
-PRESETS: dict[str, Callable[[], Generator]] = {
+NETWORKS: dict[str, Callable[..., Generator]] = {
     "confgf": ConfGFGenerator,
+    "confgf+mmff": lambda **weights: RelaxedGenerator(ConfGFGenerator(**weights), "mmff"),
     "confgf-paper": PublishedConfGFGenerator,
     "confgf-dist": ConfGFDistGenerator,
+}
+"""Presets that take other weights than the shipped ones."""
+
+PRESETS: dict[str, Callable[[], Generator]] = {
+    **NETWORKS,
     "etkdg": ETKDGGenerator,
     "etkdg+mmff": lambda: ETKDGGenerator(mmff=True),
+    "conforge": ConforgeGenerator,
 }
 
 
-def create_generator(name: str) -> Generator:
-    """A generator with its shipped weights.
+def create_generator(name: str, weights: str | Path | None = None) -> Generator:
+    """A generator with its shipped weights, or with others.
 
     Parameters
     ----------
     name : str
-        ``"confgf"``, ``"confgf-paper"``, ``"confgf-dist"``, ``"etkdg"`` or ``"etkdg+mmff"``.
+        ``"confgf"``, ``"confgf+mmff"``, ``"confgf-paper"``, ``"confgf-dist"``, ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
+    weights : str or Path, optional
+        Of the network: the name of shipped ones, or a ``.safetensors`` file with its card beside it.
 
     Raises
     ------
     ConfGFError
-        If there is no such generator.
+        If there is no such generator, it needs a package that is not installed, or weights are given for one that has no network.
     WeightsError
         If its weights cannot be used.
     """
     if name not in PRESETS:
         raise ConfGFError(f"The generator {name!r} is unknown; use one of {', '.join(PRESETS)}.")
-    return PRESETS[name]()
+    if weights is None:
+        return PRESETS[name]()
+    if name not in NETWORKS:
+        raise ConfGFError(f"The generator {name!r} has no network that could take weights; use one of {', '.join(NETWORKS)}.")
+    return NETWORKS[name](weights=weights)
 
 
 def generate(

@@ -25,6 +25,25 @@ def test_a_smiles_becomes_an_sdf_with_the_right_stereo(run, tmp_path):
         assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == "CC[C@H](C)O"
 
 
+def test_relaxed_conformers_say_so_and_carry_the_energies_of_the_force_field(run, tmp_path):
+    path = tmp_path / "out.h5"
+    arguments = ["generate", "CCCO", "-n", 2, "--generator", "etkdg", "-o", path, "--json"]
+    assert run(*arguments).code == 0 and read_ensembles(path)[0].energy is None
+    outcome = run(*arguments, "--relax", "mmff94s")
+    assert outcome.code == 0 and outcome.json["generator"] == "etkdg+mmff94s"
+    assert outcome.json["molecules"][0]["provenance"]["settings"]["relaxation"]["forcefield"] == "MMFF94s"
+    (relaxed,) = read_ensembles(path)
+    assert relaxed.provenance.generator == "etkdg+mmff94s" and relaxed.energy is not None
+    outcome = run(*arguments, "--relax", "openff-2.2.1", "--platform", "CPU", "--property", "Threads=1")
+    assert outcome.json["molecules"][0]["provenance"]["settings"]["relaxation"]["platform"] == "CPU"
+
+
+def test_a_molecule_that_cannot_be_relaxed_costs_one_molecule(run, tmp_path):
+    (tmp_path / "in.smi").write_text("CCO\nCB(O)O boronic\n")
+    outcome = run("generate", tmp_path / "in.smi", "-n", 1, "--generator", "etkdg", "--relax", "mmff94s", "-o", tmp_path / "out.sdf")
+    assert outcome.code == 1 and "failed: molecule 2 (boronic): MMFF94s has no parameters" in outcome.err
+
+
 def test_the_seed_decides(run, tmp_path):
     positions = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
@@ -61,6 +80,9 @@ def test_bad_molecules_of_a_batch_are_named_and_the_others_come_out(run, tmp_pat
         (["C[CH2]"], "radical"),
         (["missing.sdf"], "missing.sdf"),
         (["CCO", "--generator", "magic"], "magic"),
+        (["CCO", "--relax", "magic"], "magic"),
+        (["CCO", "--relax", "mmff94s", "--platform", "magic"], "magic"),
+        (["CB(O)O", "--relax", "mmff94s"], "relax it with mmff"),
         (["CCO", "-o", "file/out.sdf"], "file"),
         (["CCO", "-o", "out.docx"], ".docx"),
     ],
@@ -76,7 +98,7 @@ def test_bad_calls_give_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arg
 
 
 def test_the_output_is_checked_before_the_work(run, tmp_path, monkeypatch):
-    def never(name):
+    def never(name, weights=None):
         raise AssertionError("work began")
 
     monkeypatch.setattr(openmm_confgf.generators, "create_generator", never)
@@ -97,7 +119,7 @@ def test_ctrl_c_keeps_the_molecules_that_are_finished(run, tmp_path, monkeypatch
             yield next(stream)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name: Interrupted())
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name, weights=None: Interrupted())
     (tmp_path / "in.smi").write_text("CCO\nCCN\nCCC\n")
     outcome = run("generate", tmp_path / "in.smi", "-n", 2, "-o", tmp_path / "out.sdf", "--json")
     assert outcome.code == 130
@@ -111,7 +133,7 @@ def test_a_single_molecule_that_fails_gives_its_own_exit_code(run, tmp_path, mon
         def sample_many(self, molecules, n, **options):
             yield 0, error
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name: Failing())
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name, weights=None: Failing())
     outcome = run("generate", "CCO", "-o", tmp_path / "out.sdf")
     assert outcome.code == code and outcome.err == f"error: {error}\n" and not (tmp_path / "out.sdf").exists()
 
@@ -122,7 +144,7 @@ def test_a_molecule_without_any_usable_conformer_has_failed(run, tmp_path, monke
             for index, ensemble in super().sample_many(molecules, n, **options):
                 yield index, ensemble.replace(status=np.full(n, Status.CLASH, np.int8)) if index == 0 else ensemble
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name: Clashing())
+    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda name, weights=None: Clashing())
     (tmp_path / "in.smi").write_text("CCO\nCCN\n")
     outcome = run("generate", tmp_path / "in.smi", "-n", 2, "-o", tmp_path / "out.sdf", "--json")
     assert outcome.code == 1 and outcome.json["failed"][0]["error"].startswith("no conformation of 'CCO' is usable (2 CLASH); try")

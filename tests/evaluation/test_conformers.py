@@ -6,7 +6,7 @@ import pytest
 from openmm_confgf.archive import load_archive
 from openmm_confgf.checksums import sha256_of
 from openmm_confgf.ensemble import Ensemble, Provenance, Status
-from openmm_confgf.errors import ConfGFError, GenerationError, LeakageError
+from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, LeakageError
 from openmm_confgf.evaluation.conformers import benchmark_conformers
 from openmm_confgf.generators._base import Generator
 from openmm_confgf.generators.etkdg import ETKDGGenerator
@@ -140,7 +140,134 @@ def test_json_has_the_agreed_shape(archive):
     assert len({line.count("|") for line in table[2:]}) == 1
 
 
-@pytest.mark.parametrize("bad", [{"delta": 0.0}, {"delta": float("nan")}, {"delta": float("inf")}, {"max_molecules": 0}, {"systems": {}}])
+def test_several_thresholds_are_those_of_several_runs(archive):
+    systems = {"etkdg": ETKDGGenerator()}
+    together = benchmark_conformers(archive, systems, delta=(0.6, 0.02), seed=3)
+    found = together.to_dict()
+    assert found["delta"] == 0.6 and found["deltas"] == [0.6, 0.02]
+    summary = found["systems"]["etkdg"]
+    assert [entry["delta"] for entry in summary["coverage"]] == [0.6, 0.02]
+    for delta, entry in zip((0.6, 0.02), summary["coverage"], strict=True):
+        alone = benchmark_conformers(archive, systems, delta=delta, seed=3).to_dict()["systems"]["etkdg"]
+        assert {key: alone[key] for key in entry if key != "delta"} == {key: value for key, value in entry.items() if key != "delta"}
+        assert alone["mat_r_mean"] == summary["mat_r_mean"]
+    assert summary["cov_r_mean"] == summary["coverage"][0]["cov_r_mean"] > summary["coverage"][1]["cov_r_mean"]
+    table = together.to_table().splitlines()
+    assert "delta 0.6 and 0.02 A" in table[0] and "COV-R at 0.6 mean" in table[2] and "COV-P at 0.02 mean" in table[2]
+    assert f"{summary['coverage'][1]['cov_r_mean']:.1%}" in table[4]
+    assert len({line.count("|") for line in table[2:]}) == 1
+
+
+def test_recall_only_says_nothing_of_precision(archive):
+    result = benchmark_conformers(archive, {"etkdg": ETKDGGenerator()}, recall_only=True)
+    summary = result.to_dict()["systems"]["etkdg"]
+    assert result.to_dict()["recall_only"] is True
+    assert all(summary[f"{key}_{kind}"] is None for key in ("cov_p", "mat_p") for kind in ("mean", "median"))
+    assert summary["coverage"][0]["cov_p_mean"] is None and summary["cov_r_mean"] is not None
+    table = result.to_table().splitlines()
+    assert "recall only" in table[0] and "COV-P" not in table[2] and "MAT-P" not in table[2] and "MAT-R" in table[2]
+
+
+def test_neutral_and_charged_molecules_are_summarised_apart(tmp_path):
+    path = tmp_path / "charged.npz"
+    # the last one is a zwitterion: neutral in sum
+    np.savez(path, **make_arrays(("CCCO", "CC(=O)[O-]", "CC[NH3+]", "[NH3+]CC(=O)[O-]"), (2, 2, 2, 2)))
+
+    def outcome(index, graph, n):
+        return GenerationError("no anions") if index == 1 else repeated_references(path)(index, graph, n)
+
+    result = benchmark_conformers(path, {"s": Scripted(outcome)}, split_charge=True)
+    summary = result.to_dict()["systems"]["s"]
+    parts = summary["by_charge"]
+    assert [parts[name]["n_molecules"] for name in ("neutral", "charged")] == [2, 2] and summary["n_molecules"] == 4
+    assert parts["neutral"]["cov_r_mean"] == 1.0 and parts["charged"]["cov_r_mean"] == 0.5 and summary["cov_r_mean"] == 0.75
+    assert parts["charged"]["failures"] == {"CC(=O)[O-]": "no anions"} and parts["neutral"]["failed"] == 0
+    assert parts["neutral"]["seconds"] is None and summary["seconds"] is not None
+    table = result.to_table().splitlines()
+    assert [line.split("|")[1].strip() for line in table[4:]] == ["s", "s, neutral", "s, charged"]
+    assert len({line.count("|") for line in table[2:]}) == 1
+    assert "by_charge" not in benchmark_conformers(path, {"s": Scripted(outcome)}).to_dict()["systems"]["s"]
+
+
+def test_a_part_without_molecules_is_undefined_and_no_error(archive):
+    result = benchmark_conformers(archive, {"s": Scripted(repeated_references(archive))}, split_charge=True)
+    charged = result.to_dict()["systems"]["s"]["by_charge"]["charged"]
+    assert charged["n_molecules"] == 0 and charged["cov_r_mean"] is None and charged["rejected"] is None
+    assert "| s, charged | 0 | - |" in result.to_table()
+
+
+def test_repaired_samples_are_those_the_generator_tells_of(archive):
+    perfect = repeated_references(archive)
+
+    def outcome(index, graph, n):
+        ensemble = perfect(index, graph, n)
+        if index == 2:
+            return ensemble  # this one does not say
+        return ensemble.replace(provenance=Provenance("scripted", "0", settings={"repaired": 2 * index}))
+
+    systems = {"telling": Scripted(outcome), "silent": Scripted(perfect)}
+    found = benchmark_conformers(archive, systems).to_dict()["systems"]
+    assert found["telling"]["repaired"] == pytest.approx(2 / 14) and found["telling"]["rejected"] == 0.0
+    assert found["silent"]["repaired"] is None
+
+
+def test_energies_are_medians_of_medians_and_drop_no_sample(archive, monkeypatch):
+    excess = {0: [1.0, 2.0, 9.0, 1.0, 2.0, np.inf], 1: [5.0] * 7 + [np.inf], 2: [np.inf, np.inf, np.inf, 4.0]}
+
+    class Tabled:
+        def __init__(self, level, references):
+            assert level == "somewhere" and len(references) == 3
+
+        def __call__(self, index, positions):
+            assert len(positions) == len(excess[index])
+            return np.array(excess[index])
+
+    monkeypatch.setattr("openmm_confgf.evaluation.conformers.EnergyAboveMinimum", Tabled)
+    result = benchmark_conformers(archive, {"s": Scripted(repeated_references(archive))}, energy="somewhere")
+    summary = result.to_dict()["systems"]["s"]
+    assert summary["above_minimum_median"] == 5.0  # of 2, 5 and infinity
+    assert summary["above_minimum_molecules"] == 3 and summary["above_minimum_failed_samples"] == 5
+    assert result.to_dict()["energy"] == "somewhere" and "| 5.0 |" in result.to_table()
+    assert "somewhere above minimum" in result.to_table()
+
+
+def test_energies_of_the_references_and_of_molecules_the_level_cannot_take(tmp_path):
+    path = tmp_path / "boron.npz"
+    np.savez(path, **make_arrays(("CCO", "CB(O)O"), (2, 2)))
+    perfect = repeated_references(path)
+
+    def outcome(index, graph, n):
+        ensemble = perfect(index, graph, n)
+        return ensemble.replace(positions=ensemble.positions[[0, 0, 0, 0]]) if index == 0 else ensemble
+
+    result = benchmark_conformers(path, {"s": Scripted(outcome)}, energy="openff-2.2.1")
+    ethanol, boronic = result.systems["s"].molecules
+    assert ethanol.above_minimum is not None and np.ptp(ethanol.above_minimum) == pytest.approx(0.0, abs=1e-3)
+    assert boronic.above_minimum is None and "CB(O)O" in boronic.energy_error
+    assert result.to_dict()["systems"]["s"]["above_minimum_molecules"] == 1
+    assert result.to_dict()["systems"]["s"]["cov_r_mean"] == 1.0  # the rest is not touched
+
+
+def test_unknown_energies_are_refused_before_any_work(archive):
+    generator = Scripted(repeated_references(archive))
+    with pytest.raises(ForceFieldError, match="nope"):
+        benchmark_conformers(archive, {"s": generator}, energy="nope")
+    assert generator.requests == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"delta": 0.0},
+        {"delta": float("nan")},
+        {"delta": float("inf")},
+        {"delta": ()},
+        {"delta": (0.5, 0.0)},
+        {"delta": (0.5, 0.5)},
+        {"max_molecules": 0},
+        {"systems": {}},
+    ],
+)
 def test_bad_calls_are_refused(archive, bad):
     with pytest.raises(ConfGFError, match=r"give|ask for"):
         benchmark_conformers(archive, **{"systems": {"a": Scripted(None)}} | bad)

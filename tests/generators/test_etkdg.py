@@ -6,7 +6,7 @@ from rdkit.Chem import rdForceFieldHelpers
 from openmm_confgf.archive import load_archive
 from openmm_confgf.checks import check_conformations
 from openmm_confgf.ensemble import Ensemble, Status
-from openmm_confgf.errors import ConfGFError, GenerationError, MoleculeError
+from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, MoleculeError
 from openmm_confgf.generators import ETKDGGenerator, Generator
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
@@ -102,8 +102,7 @@ def test_stereo_that_cannot_exist_is_an_error_soon():
 
 def test_relaxed_samples_are_minima_of_mmff94s():
     raw, relaxed = (ETKDGGenerator(mmff).sample(LIGAND, 4, seed=2) for mmff in (False, True))
-    assert relaxed.provenance.settings["relaxer"] == "MMFF94s"
-    assert relaxed.provenance.settings["relaxations_unfinished"] == 0
+    assert relaxed.provenance.settings["relaxation"]["forcefield"] == "MMFF94s" and relaxed.ok.all()
     mol = relaxed.graph.to_rdkit(np.concatenate([raw.positions, relaxed.positions]))
     properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
     fields = [rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties, confId=i) for i in range(8)]
@@ -115,19 +114,12 @@ def test_relaxed_samples_are_minima_of_mmff94s():
 
 def test_uff_steps_in_where_mmff_has_no_parameters():
     ensemble = ETKDGGenerator(mmff=True).sample("CB(O)O", 3)
-    assert ensemble.provenance.settings["relaxer"] == "UFF"
+    assert ensemble.provenance.settings["relaxation"]["forcefield"] == "UFF"
     assert ensemble.ok.all()
 
 
-def test_unfinished_relaxations_are_counted_and_kept(monkeypatch):
-    monkeypatch.setattr("openmm_confgf.generators.etkdg.MAX_RELAXATION_STEPS", 2)
-    ensemble = ETKDGGenerator(mmff=True).sample(LIGAND, 3)
-    assert ensemble.provenance.settings["relaxations_unfinished"] == 3
-    assert ensemble.counts() == {"OK": 3}
-
-
 def test_no_force_field_is_an_error():
-    with pytest.raises(GenerationError, match="mmff=False"):
+    with pytest.raises(ForceFieldError, match="Neither MMFF94s nor UFF"):
         ETKDGGenerator(mmff=True).sample("FS(F)(F)(F)(F)F", 1)
 
 

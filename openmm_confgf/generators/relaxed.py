@@ -1,0 +1,61 @@
+"""Any generator with a relaxation after it, as a step of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..energies import SystemBuilder, resolve_platform
+from ..ensemble import Ensemble
+from ..errors import ConfGFError
+from ..molecule import MolecularGraph
+from ..relaxation import RDKIT_FORCEFIELDS, relax
+from ._base import Generator
+
+
+class RelaxedGenerator(Generator):
+    """Another generator's conformations, each brought to the nearest minimum of a force field by `relax`.
+
+    Parameters
+    ----------
+    source : Generator
+    forcefield : str
+        As in `relax`.
+    platform, properties
+        As in `ContextEnergy`.
+
+    Raises
+    ------
+    ForceFieldError
+        If the force field is unknown, or what it needs is not installed.
+    PlatformError
+        If the platform is not available.
+    """
+
+    def __init__(
+        self, source: Generator, forcefield: str = "mmff94s", platform: str = "auto", properties: Mapping[str, Any] | None = None
+    ) -> None:
+        self.source, self._platform, self._properties = source, platform, properties
+        self.name, self.calls = f"{source.name}+{forcefield}", source.calls
+        self._forcefield = forcefield if forcefield in RDKIT_FORCEFIELDS else SystemBuilder(forcefield)
+        resolve_platform(platform, properties)
+
+    def trained_on(self, graph: MolecularGraph) -> bool:
+        """Whether the source was."""
+        return self.source.trained_on(graph)
+
+    def sample_many(
+        self, molecules: Sequence[MolecularGraph], n: int | Sequence[int], *, seed: int = 0, device: str = "auto"
+    ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        """As `Generator.sample_many`, in the order of the source."""
+        return self._relax_each(self.source.sample_many(molecules, n, seed=seed, device=device))
+
+    def _relax_each(self, stream: Iterator[tuple[int, Ensemble | ConfGFError]]) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        for index, outcome in stream:
+            if isinstance(outcome, ConfGFError):
+                yield index, outcome
+                continue
+            try:
+                yield index, relax(outcome, self._forcefield, platform=self._platform, properties=self._properties)
+            except ConfGFError as error:
+                yield index, error
