@@ -2,63 +2,161 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import AsJson, Device, Seed
 from .output import as_json, note, results_only_on_stdout
 
+if TYPE_CHECKING:
+    from ..models.weights import Card
+
 
 def confgf(
-    archives: Annotated[
-        list[Path], typer.Argument(help="Conformers to learn from: npz archives.", metavar="ARCHIVE...", show_default=False)
+    directory: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder of the run: checkpoints, log, loss curve, weights.", show_default=False),
     ],
-    directory: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: checkpoints, log, weights.", show_default=False)],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Conformers to learn from, as with --data.", metavar="[FILE]...", show_default=False),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Conformers to learn from: an npz archive, or .sdf, .h5 ...; repeatable.", metavar="FILE"),
+    ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option("--from", help="Fine-tune these weights: the name of shipped ones, or a .safetensors file.", metavar="WEIGHTS"),
+    ] = None,
     held_out: Annotated[
         list[Path] | None,
-        typer.Option("--held-out", help="Archive whose molecules are kept out of the training; repeatable.", metavar="ARCHIVE"),
+        typer.Option("--held-out", help="File whose molecules are kept out of the training; repeatable.", metavar="FILE"),
     ] = None,
     preset: Annotated[
-        str, typer.Option("--preset", help="confgf (noisy positions), or confgf-paper (noisy distances, as published).", metavar="NAME")
-    ] = "confgf",
-    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps; a multiple of --round-steps.")] = 40_000,
-    round_steps: Annotated[int, typer.Option("--round-steps", help="Steps between two checkpoints.")] = 500,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the first half of the run; it then falls to 0.")] = 2e-3,
+        str | None,
+        typer.Option(
+            "--preset",
+            help="confgf (noisy positions), or confgf-paper (noisy distances, as published).  [default: that of --from, or confgf]",
+            metavar="NAME",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Optimizer steps; a multiple of --round-steps.  [default: 40000; with --from 1000]")
+    ] = None,
+    round_steps: Annotated[
+        int | None, typer.Option("--round-steps", help="Steps between two checkpoints.  [default: 500; with --from 50]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", help="Of the first half of the run; it then falls to 0.  [default: 2e-3; with --from 3e-4]"),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            help="Stop when the validation loss has not fallen for so many rounds, and keep the best round; 0: never.  "
+            "[default: 0; with --from 5]",
+            metavar="ROUNDS",
+        ),
+    ] = None,
     pair_budget: Annotated[int, typer.Option("--pair-budget", help="Atom pairs in a batch, over all of its conformations.")] = 7500,
     seed: Seed = 0,
     device: Device = "auto",
     json: AsJson = False,
 ) -> None:
-    """Train a ConfGF network; the same command again resumes where it stopped, bit for bit.
+    """Train a ConfGF network, or fine-tune one on your own molecules; the same command again resumes where it stopped, bit for bit.
 
     The result is a .safetensors file and its .json card, which lists hashes of the training molecules so that a benchmark can refuse them.
+    loss.png beside them shows how it went.
 
     \b
     Example:
-      openmm-confgf train confgf mine.npz --held-out test.npz --steps 20000 -o run
+      openmm-confgf train confgf --data mine.sdf --from confgf -o tuned
+      openmm-confgf train confgf --data mine.npz --held-out test.npz --steps 20000 -o run
     """
     from ..checksums import sha256_of
+    from ..errors import ConfGFError
+    from ..evaluation.curves import plot_training
     from ..files import check_folder
-    from ..training.recipe import RunConfig, train
+    from ..models.weights import load_weights, read_card
+    from ..training.config import FINE_TUNING, FROM_SCRATCH
+    from ..training.recipe import PRESETS, train
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
-        run = RunConfig(preset, steps, round_steps, learning_rate, pair_budget, seed)
+        sources = [*(files or []), *(data or [])]
+        if not sources:
+            raise ConfGFError("There is nothing to learn from; give conformers with --data.")
+        if preset is None and parent is not None:
+            architecture = load_weights(parent)[1].architecture
+            preset = next(name for name, network in PRESETS.items() if network == architecture)
+        chosen: dict[str, Any] = {
+            "preset": preset,
+            "steps": steps,
+            "round_steps": round_steps,
+            "learning_rate": learning_rate,
+            "patience": patience,
+            "pair_budget": pair_budget,
+            "seed": seed,
+        }
+        defaults = FROM_SCRATCH if parent is None else FINE_TUNING
+        run = dataclasses.replace(defaults, **{name: value for name, value in chosen.items() if value is not None})
         check_folder(directory)
-        weights = train(archives, directory, run, held_out=held_out or [], device=device)
+        weights = train(
+            sources,
+            directory,
+            run,
+            parent=parent,
+            held_out=held_out or [],
+            device=device,
+            say=note,
+            after_round=lambda log: _draw(log, plot_training),
+        )
+        card = read_card(weights.with_suffix(".json"))
         report = {
             "command": "train confgf",
             "weights": str(weights),
             "sha256": sha256_of(weights),
-            "preset": preset,
-            "steps": steps,
+            "preset": run.preset,
+            "parent": card.parent and {name: card.parent[name] for name in ("name", "sha256")},
+            "steps": card.training["steps_made"],
+            "chosen_step": card.training["chosen_step"],
+            "stopped_early": card.training["stopped_early"],
+            "val_loss": _losses(card),
+            "data": card.data,
+            "loss_curve": str(directory / "loss.png"),
             "seed": seed,
             "seconds": round(time.perf_counter() - start, 3),
         }
         if json:
             show(as_json(report))
         else:
-            note(f"wrote {weights} after {steps} steps in {report['seconds']:.0f} s")
+            note(f"{_summary(card)}; wrote {weights} in {report['seconds']:.0f} s")
+
+
+def _draw(log: Path, plot: Any) -> None:
+    plot(log, log.with_name("loss.png"))
+
+
+def _losses(card: Card) -> dict[str, float | None]:
+    """Validation losses of a run: before its first step (if it started from weights), in the end, and of the weights that were kept."""
+    curve, chosen = card.training["curve"], card.training["validation"]
+    before = curve["val_loss"][0] if curve["step"][:1] == [0] else None
+    return {"before": before, "last": curve["val_loss"][-1], "kept": chosen.get("val_loss")}
+
+
+def _summary(card: Card) -> str:
+    """How a run ended, in words."""
+    training, losses = card.training, _losses(card)
+    made = f"{training['steps_made']} of {training['steps']} steps"
+    if training["stopped_early"]:
+        made = f"stopped after {made}, since {training['patience']} rounds brought nothing"
+    if card.parent and training["chosen_step"] == 0:
+        return f"{made}; no round was better than {card.parent['name']} (validation loss {losses['before']:.4f}), whose weights are kept"
+    kept = f"validation loss {losses['kept']:.4f} at step {training['chosen_step']}" if losses["kept"] is not None else "no validation loss"
+    return f"{made}; {kept}" + (f", {losses['before']:.4f} before" if losses["before"] is not None else "")

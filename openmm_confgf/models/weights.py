@@ -41,7 +41,9 @@ class Card:
     data : list of dict
         The training files: name, sha256, molecules, conformers.
     training : dict
-        Steps, settings, seed, validation losses, the command.
+        Settings, seed, steps made and chosen, loss curve, time and device.
+    parent : dict or None
+        The weights that the training started from: name, sha256, data and their own parent.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Card:
     trained_on: list[str]
     data: list[dict[str, Any]]
     training: dict[str, Any]
+    parent: dict[str, Any] | None = None
 
 
 def available_weights() -> list[Path]:

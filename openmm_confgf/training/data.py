@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import math
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checksums import molecule_hash
-from ..errors import FileFormatError
+from ..errors import ConfGFError, FileFormatError
 from ..models.features import GraphFeatures, featurise
 
 if TYPE_CHECKING:
     from ..archive import ReferenceMolecule
+
+SMALLEST = 3
+"""Atoms of the smallest molecule that has anything to learn."""
+
+VALIDATION_SHARE = 40
+"""One constitution in so many is left out of the training and validates it."""
+
+FEWEST_VALIDATED = 8
+"""Constitutions that validate at least; a fifth of all where that is less."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +50,44 @@ class TrainingMolecule:
     energies: NDArray[np.float32]
     fingerprint: str
 
+    @property
+    def elements(self) -> set[int]:
+        """The atomic numbers that occur."""
+        return set(self.features.atoms[:, 0].tolist())
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingFile:
+    """What a file has for the training.
+
+    Attributes
+    ----------
+    path : Path
+    molecules : list of TrainingMolecule
+    dropped : dict of str to int
+        How many conformers were left out, by reason; ``"unreadable"`` counts molecules, whose conformers nobody knows.
+    first_problem : str
+        What is wrong with the first unreadable molecule; empty if none is.
+    """
+
+    path: Path
+    molecules: list[TrainingMolecule]
+    dropped: dict[str, int]
+    first_problem: str = ""
+
+    @property
+    def conformers(self) -> int:
+        """How many there are for the training."""
+        return sum(len(m.positions) for m in self.molecules)
+
 
 def prepare(molecules: Iterable[ReferenceMolecule]) -> list[TrainingMolecule]:
-    """Features and conformers of reference molecules of at least 3 atoms."""
+    """Features and conformers of reference molecules of at least `SMALLEST` atoms."""
     from ..units import NM_PER_ANGSTROM
 
     prepared = []
     for molecule in molecules:
-        if len(molecule.graph) < 3:
+        if len(molecule.graph) < SMALLEST:
             continue
         positions = molecule.positions / NM_PER_ANGSTROM
         positions -= positions.mean(axis=1, keepdims=True)
@@ -61,30 +102,103 @@ def prepare(molecules: Iterable[ReferenceMolecule]) -> list[TrainingMolecule]:
     return prepared
 
 
-def load_training_molecules(path: str | Path, excluded: Collection[str] = ()) -> list[TrainingMolecule]:
-    """Training molecules of an archive or of a training set, without those whose fingerprint is excluded."""
+def read_training_file(path: str | Path, excluded: Collection[str] = ()) -> TrainingFile:
+    """What a file has for the training.
+
+    Parameters
+    ----------
+    path : str or Path
+        A training set (`save_training_set`) or an archive (`openmm_confgf.archive`), which are taken as they are; or a file of conformers
+        (.sdf, .mol, .pdb, .h5), of which those that are not a conformation of their molecule are dropped.
+    excluded : collection of str
+        Fingerprints of molecules that are left out.
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be read, or no molecule of it can be used.
+    """
+    path = Path(path)
+    dropped: collections.Counter[str] = collections.Counter()
+    problem = ""
     if _is_training_set(path):
         molecules = load_training_set(path)
     else:
-        from ..archive import load_archive
+        references, dropped, problem = _references(path)
+        molecules = prepare(references)
+        dropped[f"fewer than {SMALLEST} atoms"] = sum(len(m.positions) for m in references if len(m.graph) < SMALLEST)
+    if not molecules:
+        reasons = problem or ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count)
+        raise FileFormatError(f"{path} has no conformer to learn from: {reasons}")
+    dropped["held out"] = sum(len(m.positions) for m in molecules if m.fingerprint in excluded)
+    kept = [m for m in molecules if m.fingerprint not in excluded]
+    return TrainingFile(path, kept, {reason: count for reason, count in dropped.items() if count}, problem)
 
-        molecules = prepare(load_archive(path))
-    return [m for m in molecules if m.fingerprint not in excluded]
+
+def fingerprints(path: str | Path) -> set[str]:
+    """The `molecule_hash` of every molecule of a file that `read_training_file` reads."""
+    if _is_training_set(path):
+        return {m.fingerprint for m in load_training_set(path)}
+    return {molecule_hash(m.graph.constitution) for m in _references(Path(path))[0]}
 
 
-def archive_fingerprints(path: str | Path) -> set[str]:
-    """The `molecule_hash` of every molecule of an archive."""
-    from ..archive import load_archive
+def split_validation(
+    molecules: Sequence[TrainingMolecule], share: int = VALIDATION_SHARE
+) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
+    """Training and validation molecules: every `share`-th constitution by its fingerprint is for validation, whatever the other data.
 
-    return {molecule_hash(m.graph.constitution) for m in load_archive(path)}
+    Where these are fewer than `FEWEST_VALIDATED` and than a fifth of all constitutions, the next ones by fingerprint join them, those
+    last that have an element of their own. A single constitution has no validation.
+    """
+
+    def rank(fingerprint: str) -> int:
+        return int(fingerprint, 16) % share
+
+    elements = {m.fingerprint: m.elements for m in molecules}
+    held = {fingerprint for fingerprint in elements if rank(fingerprint) == 0}
+    wanted = min(FEWEST_VALIDATED, math.ceil(len(elements) / 5), len(elements) - 1)
+    if len(held) < wanted or len(held) == len(elements):
+        found = collections.Counter(z for own in elements.values() for z in own)
+        unique = {fingerprint: any(found[z] == 1 for z in own) for fingerprint, own in elements.items()}
+        held = set(sorted(elements, key=lambda fingerprint: (unique[fingerprint], rank(fingerprint), fingerprint))[:wanted])
+    return [m for m in molecules if m.fingerprint not in held], [m for m in molecules if m.fingerprint in held]
+
+
+def _references(path: Path) -> tuple[list[ReferenceMolecule], collections.Counter[str], str]:
+    """Reference molecules of an archive or a file of conformers, how many were dropped and why, and the first problem."""
+    from ..archive import ReferenceMolecule, load_archive
+
+    dropped: collections.Counter[str] = collections.Counter()
+    if path.suffix.lower() == ".npz":
+        return load_archive(path), dropped, ""
+    from ..checks import check_conformations
+    from ..ensemble import Status
+    from ..files import read_each_ensemble
+
+    references, problem = [], ""
+    for outcome in read_each_ensemble(path):
+        if isinstance(outcome, ConfGFError):
+            dropped["unreadable"] += 1
+            problem = problem or str(outcome)
+            continue
+        # a status in the file may be another program's, or older than the coordinates
+        status = np.where(outcome.ok, check_conformations(outcome.graph, outcome.positions), outcome.status)
+        dropped.update(Status(s).name for s in status if s != Status.OK)
+        usable = status == Status.OK
+        if usable.any():
+            energies = np.full(len(outcome), np.nan) if outcome.energy is None else outcome.energy
+            energies = np.where(np.isfinite(energies), energies, np.nan)[usable]
+            lowest = np.nanmin(energies) if np.isfinite(energies).any() else 0.0
+            references.append(ReferenceMolecule(outcome.graph.name, outcome.graph, outcome.positions[usable], energies - lowest))
+    return references, dropped, problem
 
 
 def _is_training_set(path: str | Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return "fingerprints" in arrays
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return False  # the loader of archives says what is wrong with it
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):
+        return False  # the loader of archives or of conformers says what is wrong with it
 
 
 _FEATURES = [f.name for f in dataclasses.fields(GraphFeatures)]

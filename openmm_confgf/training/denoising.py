@@ -40,10 +40,12 @@ def denoising_loss(denoised: Tensor, batch: NoisyBatch) -> Tensor:
 def warm_hold_decay(step: int, steps: int, warm: int = 500, hold: float = 0.5) -> float:
     """Factor of the learning rate: up over `warm` steps, constant until the share `hold` of all steps, then linearly to 0.
 
+    Runs of less than ten times `warm` steps warm up over a tenth of them.
+
     A run that is resumed with other `steps` keeps its constant part, so that its end can be moved while it runs.
     """
     decay = (steps - step) / max(1.0, steps * (1 - hold))
-    return max(0.0, min(1.0, (step + 1) / warm, decay))
+    return max(0.0, min(1.0, (step + 1) / max(1, min(warm, steps // 10)), decay))
 
 
 class TrainingModule(lightning.LightningModule):

@@ -1,105 +1,72 @@
-"""Training runs: archives in, checkpoints on the way, weights and their card out. A stopped run resumes bit for bit."""
+"""Training runs: conformers in, checkpoints on the way, weights and their card out; from scratch, or from other weights."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import json
-import logging
-import math
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from torch import nn
-from torch.utils.data import DataLoader, Subset
 
 from ..checksums import sha256_of
-from ..errors import ConfGFError
+from ..errors import ConfGFError, WeightsError
 from ..models.devices import resolve_device
+from ..models.features import ATOM_VOCABULARY
 from ..models.field import FieldConfig, PairField
-from ..models.weights import Card, save_weights
-from .batches import LadderNoise, NoiseConfig, Noisy, StepDataset
-from .data import TrainingMolecule, archive_fingerprints, load_training_molecules
+from ..models.weights import Card, load_weights, save_weights
+from .batches import LadderNoise, NoiseConfig, StepDataset
+from .config import FROM_SCRATCH, RunConfig
+from .data import TrainingFile, TrainingMolecule, fingerprints, read_training_file, split_validation
 from .denoising import DenoisingModule, DistanceScoreModule, TrainingModule
+from .rounds import FitResult, fit
 
 VALIDATION_STEPS = 48
 """Batches of a validation."""
 
-VALIDATION_SHARE = 40
-"""One constitution in so many is left out of the training."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """What is trained, how long and how fast.
-
-    Attributes
-    ----------
-    preset : str
-        ``"confgf"`` (a PairField on noisy positions) or ``"confgf-paper"`` (the published network on noisy distances).
-    steps : int
-        Optimizer steps, a multiple of `round_steps`.
-    round_steps : int
-        Steps between two checkpoints and validations.
-    learning_rate : float
-    pair_budget : int
-        Atom pairs in a batch, over all of its conformations.
-    seed : int
-        Decides the initial weights, the batches and the noise.
-
-    Raises
-    ------
-    ConfGFError
-        If a value is out of range.
-    """
-
-    preset: str = "confgf"
-    steps: int = 40_000
-    round_steps: int = 500
-    learning_rate: float = 2e-3
-    pair_budget: int = 7500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "round_steps", "learning_rate", "pair_budget"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfGFError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
-        if self.seed < 0:
-            raise ConfGFError(f"The seed is {self.seed}; give one of at least 0.")
-        if self.steps % self.round_steps:
-            raise ConfGFError(f"{self.steps} steps cannot be cut into rounds of {self.round_steps}; give a multiple.")
+PRESETS = {"confgf": "PairField", "confgf-paper": "ConfGF"}
+"""The network of each preset, as cards name it."""
 
 
 def train(
-    archives: Sequence[str | Path],
+    files: Sequence[str | Path],
     directory: str | Path,
-    run: RunConfig = RunConfig(),
+    run: RunConfig = FROM_SCRATCH,
     *,
+    parent: str | Path | None = None,
     held_out: Sequence[str | Path] = (),
     device: str = "auto",
     progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+    after_round: Callable[[Path], None] = lambda log: None,
 ) -> Path:
     """Train a network on reference conformers, resuming where an earlier run in the directory stopped.
 
     Parameters
     ----------
-    archives : sequence of str or Path
-        Archives of reference conformers (`openmm_confgf.archive`) or training sets (`training.data.save_training_set`). A file that is
-        named k times counts k times.
+    files : sequence of str or Path
+        What to learn from (`training.data.read_training_file`). A file that is named k times counts k times.
     directory : str or Path
         Gets the checkpoint, the log, the weights and their card.
     run : RunConfig
+        `training.config.FINE_TUNING` suits a run that has a parent.
+    parent : str or Path, optional
+        Weights to start from: the name of shipped ones or a ``.safetensors`` file. The result is then no worse than they are on the
+        validation molecules: where nothing improves on them and `run` has a patience, it is they.
     held_out : sequence of str or Path
-        Archives whose molecules are kept out of the training, whatever their stereo.
+        Files whose molecules are kept out of the training, whatever their stereo.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     progress : bool
         Whether to show a progress bar.
+    say : callable
+        Called with one line for everything that whoever started the run should know: what was dropped, what validates.
+    after_round : callable
+        Called with the path of the log, one JSON object per round, after every round.
 
     Returns
     -------
@@ -109,166 +76,163 @@ def train(
     Raises
     ------
     FileFormatError
-        If an archive cannot be used.
+        If a file cannot be used.
+    WeightsError
+        If the parent cannot be used, or has another network than the preset.
     PlatformError
         If there is no such device.
     ConfGFError
-        If the preset is unknown, or nothing is left to train on.
+        If the preset is unknown, nothing is left to train on, or the directory holds another run.
     """
-    if run.preset not in _NETWORKS:
-        raise ConfGFError(f"The preset {run.preset!r} is unknown; use one of {', '.join(_NETWORKS)}.")
+    if run.preset not in PRESETS:
+        raise ConfGFError(f"The preset {run.preset!r} is unknown; use one of {', '.join(PRESETS)}.")
     resolve_device(device)
-    repeats = collections.Counter(Path(a) for a in archives)
-    excluded = frozenset(fingerprint for path in held_out for fingerprint in archive_fingerprints(path))
-    sets = {path: load_training_molecules(path, excluded) for path in repeats}
-    fitted = [m for path, molecules in sets.items() for m in repeats[path] * split_validation(molecules)[0]]
-    validation = [m for molecules in sets.values() for m in split_validation(molecules)[1]]
-    if not fitted:
-        raise ConfGFError(
-            f"{', '.join(map(str, archives))} hold no molecule to train on; give archives with other molecules than those held out."
-        )
+    directory = Path(directory)
+    start = None if parent is None else _load_parent(parent, run.preset)
+    excluded = frozenset(fingerprint for path in held_out for fingerprint in fingerprints(path))
+    repeats = collections.Counter(Path(f) for f in files)
+    read = [read_training_file(path, excluded) for path in repeats]
+    for file in read:
+        if file.dropped:
+            say(f"{file.path}: left out {_counts(file)}; {file.conformers} conformers of {len(file.molecules)} molecules remain")
+    fitted, validation = _split(read, repeats)
+    _check_molecules(fitted + validation, files)
+    if not validation:
+        say("there is one molecule only: it validates itself under other noise, which shows when to stop but not what it does to others")
+    held = [{"file": Path(path).name, "sha256": sha256_of(path)} for path in held_out]
+    data = [_describe(file, repeats[file.path]) for file in read]
+    _check_same_run(directory, run, None if start is None else start[1].sha256, data, held)
+
     lightning.seed_everything(run.seed, verbose=False)
-    module, noise = _NETWORKS[run.preset](run)
+    module, noise = _module(run, start)
     training = StepDataset(fitted, run.steps, noise, run.pair_budget, run.seed)
     checking = StepDataset(validation or fitted, VALIDATION_STEPS, noise, run.pair_budget, run.seed + 1)
-    fit(module, training, checking, run, directory, device, progress)
-    weights = Path(directory) / f"{run.preset}.safetensors"
-    save_weights(weights, module.net, _card(module.net, sets, repeats, run, _last_metrics(Path(directory))))
+    result = fit(module, training, checking, run, directory, device, progress, start is not None, after_round)
+    after_round(directory / "log.jsonl")
+    settings = {**_record(run, result), "validation_molecules": len({m.fingerprint for m in validation}), "held_out": held}
+    weights = directory / f"{run.preset}.safetensors"
+    save_weights(weights, module.net, _card(module.net, fitted, validation, data, settings, None if start is None else start[1]))
     return weights
 
 
-def _train_field(run: RunConfig) -> tuple[TrainingModule, NoiseConfig]:
-    return DenoisingModule(FieldConfig(), run.learning_rate, run.steps), NoiseConfig()
+def _load_parent(weights: str | Path, preset: str) -> tuple[nn.Module, Card]:
+    network, card = load_weights(weights)
+    if card.architecture != PRESETS[preset]:
+        fitting = ", ".join(name for name, architecture in PRESETS.items() if architecture == card.architecture)
+        raise WeightsError(f"The weights {weights} are those of a {card.architecture}; train them with the preset {fitting}, not {preset}.")
+    return network, card
 
 
-def _train_published(run: RunConfig) -> tuple[TrainingModule, LadderNoise]:
-    return DistanceScoreModule(run.learning_rate, run.steps), LadderNoise()
+def _module(run: RunConfig, start: tuple[nn.Module, Card] | None) -> tuple[TrainingModule, NoiseConfig | LadderNoise]:
+    """The network of a preset, with the parent's sizes and weights if there is one, and its noise."""
+    module: TrainingModule
+    if run.preset == "confgf":
+        module = DenoisingModule(FieldConfig(**start[1].config) if start else FieldConfig(), run.learning_rate, run.steps)
+    else:
+        module = DistanceScoreModule(run.learning_rate, run.steps)
+    if start:
+        module.net.load_state_dict(start[0].state_dict())
+    return module, NoiseConfig() if run.preset == "confgf" else LadderNoise()
 
 
-_NETWORKS: dict[str, Callable[[RunConfig], tuple[TrainingModule, NoiseConfig | LadderNoise]]] = {
-    "confgf": _train_field,
-    "confgf-paper": _train_published,
-}
+def _split(read: Sequence[TrainingFile], repeats: Mapping[Path, int]) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
+    """Training molecules, as often as their files are named, and validation molecules."""
+    validation = split_validation([m for file in read for m in file.molecules])[1]
+    validating = {m.fingerprint for m in validation}
+    return [m for file in read for m in repeats[file.path] * file.molecules if m.fingerprint not in validating], validation
+
+
+def _check_molecules(molecules: Sequence[TrainingMolecule], files: Sequence[str | Path]) -> None:
+    if not molecules:
+        names = ", ".join(map(str, files)) or "no files"
+        raise ConfGFError(f"There is no molecule to train on in {names}; give files with other molecules than those held out.")
+    heaviest = max(z for m in molecules for z in m.elements)
+    if heaviest >= ATOM_VOCABULARY[0]:
+        raise ConfGFError(f"A molecule holds element {heaviest}; the networks take those before {ATOM_VOCABULARY[0]}: leave it out.")
+
+
+def _counts(file: TrainingFile) -> str:
+    """What was left out of a file, in words."""
+    words = ", ".join(f"{count} {reason}" for reason, count in file.dropped.items())
+    return words + (f" (first: {file.first_problem.rstrip('.')})" if file.first_problem else "")
+
+
+def _describe(file: TrainingFile, repeats: int) -> dict[str, Any]:
+    """A file as the card lists it."""
+    return {
+        "file": file.path.name,
+        "sha256": sha256_of(file.path),
+        "molecules": len(file.molecules),
+        "conformers": file.conformers,
+        "repeats": repeats,
+        "dropped": file.dropped,
+    }
+
+
+def _check_same_run(
+    directory: Path, run: RunConfig, parent: str | None, data: Sequence[Mapping[str, Any]], held: Sequence[Mapping[str, Any]]
+) -> None:
+    """Make sure that a run that is resumed is this one, for its card will list this one's data and parent."""
+    identity = {
+        "preset": run.preset,
+        "seed": run.seed,
+        "parent": parent,
+        "data": {str(file["sha256"]): file["repeats"] for file in data},
+        "held_out": sorted(str(file["sha256"]) for file in held),
+    }
+    path = directory / "run.json"
+    if (directory / "last.ckpt").exists() and path.exists():
+        earlier = json.loads(path.read_text())
+        if other := [name for name, value in identity.items() if value != earlier.get(name)]:
+            raise ConfGFError(
+                f"{directory} holds a run with another {' and '.join(other)}; give another folder, or delete {path} to continue it anyway."
+            )
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(identity, indent=1))
+    partial.replace(path)
+
+
+def _record(run: RunConfig, result: FitResult) -> dict[str, Any]:
+    """What a card says of a run."""
+    curve = {name: [row.get(name) for row in result.rows] for name in ("step", "loss", "val_loss")}
+    chosen = next((row for row in reversed(result.rows) if row["step"] == result.chosen_step), {})
+    return {
+        **dataclasses.asdict(run),
+        "steps_made": result.steps,
+        "chosen_step": result.chosen_step,
+        "stopped_early": result.stopped_early,
+        "seconds": result.seconds,
+        "device": result.device,
+        "torch": torch.__version__,
+        "validation": chosen,
+        "curve": curve,
+    }
 
 
 def _card(
-    network: nn.Module, sets: dict[Path, list[TrainingMolecule]], repeats: Mapping[Path, int], run: RunConfig, metrics: dict[str, float]
+    network: nn.Module,
+    fitted: Sequence[TrainingMolecule],
+    validation: Sequence[TrainingMolecule],
+    data: list[dict[str, Any]],
+    settings: dict[str, Any],
+    parent: Card | None,
 ) -> Card:
-    molecules = [m for found in sets.values() for m in found]
-    data = [
-        {
-            "file": path.name,
-            "sha256": sha256_of(path),
-            "molecules": len(found),
-            "conformers": sum(len(m.positions) for m in found),
-            "repeats": repeats[path],
-        }
-        for path, found in sets.items()
-    ]
+    """The card of a run; what its parent knew, it knows too."""
+    learned = fitted if settings["chosen_step"] else []  # else the weights are the parent's, which never saw them
+    seen = [*learned, *validation] if learned else []
+    sizes = [len(m.features) for m in seen] + ([parent.min_atoms, parent.max_atoms] if parent else [])
     return Card(
-        name=run.preset,
+        name=settings["preset"],
         architecture=type(network).__name__,
         config=dataclasses.asdict(network.config) if isinstance(network, PairField) else {},
         sha256="",
-        elements=sorted({int(z) for m in molecules for z in m.features.atoms[:, 0]}),
-        min_atoms=min(len(m.features) for m in molecules),
-        max_atoms=max(len(m.features) for m in molecules),
-        trained_on=sorted({m.fingerprint for m in molecules}),
+        elements=sorted({z for m in learned for z in m.elements} | set(parent.elements if parent else ())),
+        min_atoms=min(sizes),
+        max_atoms=max(sizes),
+        trained_on=sorted({m.fingerprint for m in [*fitted, *validation]} | set(parent.trained_on if parent else ())),
         data=data,
-        training={**dataclasses.asdict(run), "validation": metrics, "torch": torch.__version__},
+        training=settings,
+        parent={name: getattr(parent, name) for name in ("name", "sha256", "data", "parent")} if parent else None,
     )
-
-
-def _last_metrics(directory: Path) -> dict[str, float]:
-    return dict(json.loads((directory / "log.jsonl").read_text().splitlines()[-1]))
-
-
-class RoundLoader(lightning.LightningDataModule):
-    """Batches of rounds of steps: an "epoch" of the trainer is one round, and the round decides its batches."""
-
-    def __init__(self, training: StepDataset, validation: StepDataset, round_steps: int) -> None:
-        super().__init__()
-        self.training, self.validation, self.round_steps = training, validation, round_steps
-
-    def train_dataloader(self) -> DataLoader[Noisy]:
-        """The batches of the trainer's current round."""
-        assert self.trainer is not None
-        start = self.trainer.current_epoch * self.round_steps
-        return DataLoader(Subset(self.training, range(start, min(start + self.round_steps, len(self.training)))), batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Noisy]:
-        """The same noisy batches every time."""
-        return DataLoader(self.validation, batch_size=None)
-
-
-class RoundLog(lightning.Callback):
-    """Appends one JSON object with the metrics of each round to a file, across resumed runs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Append the round's metrics."""
-        if "loss" not in trainer.callback_metrics:
-            return  # the end of a round that an earlier run has logged already
-        row: dict[str, float] = {"step": trainer.global_step, "time": round(time.time())}
-        row |= {name: round(value.item(), 5) for name, value in trainer.callback_metrics.items()}
-        with open(self.path, "a") as log:
-            log.write(json.dumps(row) + "\n")
-
-
-def split_validation(
-    molecules: Sequence[TrainingMolecule], share: int = VALIDATION_SHARE
-) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
-    """Training and validation molecules: every `share`-th constitution by its fingerprint is for validation, whatever the other data."""
-    held = [int(m.fingerprint, 16) % share == 0 for m in molecules]
-    return [m for m, h in zip(molecules, held, strict=True) if not h], [m for m, h in zip(molecules, held, strict=True) if h]
-
-
-def fit(
-    module: TrainingModule,
-    training: StepDataset,
-    validation: StepDataset,
-    run: RunConfig,
-    directory: str | Path,
-    device: str = "auto",
-    progress: bool = True,
-) -> None:
-    """Train the module in place, resuming from the directory's last checkpoint; it ends with its averaged weights.
-
-    Parameters
-    ----------
-    module : TrainingModule
-    training, validation : StepDataset
-    run : RunConfig
-    directory : str or Path
-        Gets ``last.ckpt`` and one more line of ``log.jsonl`` after every round.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    progress : bool
-        Whether to show a progress bar.
-    """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    checkpoint = directory / "last.ckpt"
-    checkpoints = ModelCheckpoint(directory, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
-    callbacks: list[lightning.Callback] = [RoundLog(directory / "log.jsonl"), checkpoints, EMAWeightAveraging(decay=0.999)]
-    trainer = lightning.Trainer(
-        accelerator={"cuda": "gpu", "cpu": "cpu"}[resolve_device(device).type],
-        devices=1,
-        max_steps=run.steps,
-        gradient_clip_val=1.0,
-        callbacks=callbacks + ([TQDMProgressBar(refresh_rate=20)] if progress else []),
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        logger=False,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*num_workers.*|.*Checkpoint directory.*")
-        resume = str(checkpoint) if checkpoint.exists() else None
-        trainer.fit(module, datamodule=RoundLoader(training, validation, run.round_steps), ckpt_path=resume, weights_only=True)
-    # the averaged weights; a run that was finished before makes no step, and Lightning then leaves the last ones in the module
-    module.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])

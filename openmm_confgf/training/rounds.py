@@ -1,0 +1,295 @@
+"""The training loop in rounds of steps: averaged weights, a log, checkpoints, an early stop. A stopped run resumes bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Subset
+
+from ..errors import ConfGFError
+from ..models.devices import resolve_device
+from .batches import Noisy, StepDataset
+from .config import RunConfig
+from .denoising import TrainingModule
+
+AVERAGING_DECAY = 0.999
+
+Row = dict[str, float]
+"""Metrics of a round: ``step``, ``loss``, ``val_loss`` ..."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What became of a run.
+
+    Attributes
+    ----------
+    steps : int
+        Optimizer steps that were made.
+    chosen_step : int
+        The step whose averaged weights the module has.
+    stopped_early : bool
+    rows : list of dict
+        The log.
+    device : str
+    """
+
+    steps: int
+    chosen_step: int
+    stopped_early: bool
+    rows: list[Row]
+    device: str
+
+    @property
+    def seconds(self) -> float | None:
+        """Time in rounds and their validations, over all sessions; None if a round was logged without it."""
+        rounds = [row.get("seconds") for row in self.rows if row["step"] > 0]
+        return None if None in rounds else round(math.fsum(s for s in rounds if s is not None), 1)
+
+
+class RoundLoader(lightning.LightningDataModule):
+    """Batches of rounds of steps: an "epoch" of the trainer is one round, and the round decides its batches."""
+
+    def __init__(self, training: StepDataset, validation: StepDataset, round_steps: int) -> None:
+        super().__init__()
+        self.training, self.validation, self.round_steps = training, validation, round_steps
+
+    def train_dataloader(self) -> DataLoader[Noisy]:
+        """The batches of the trainer's current round."""
+        assert self.trainer is not None
+        start = self.trainer.current_epoch * self.round_steps
+        return DataLoader(Subset(self.training, range(start, min(start + self.round_steps, len(self.training)))), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Noisy]:
+        """The same noisy batches every time."""
+        return DataLoader(self.validation, batch_size=None)
+
+
+class AveragedWeights(WeightAveraging):
+    """Exponential moving average of the weights, validated and saved instead of the last ones.
+
+    After n updates its decay is ``min(0.999, (1 + n) / (10 + n))``: an average that had the same decay from the start would still hold
+    37 % of its first weights after 1,000 steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(use_buffers=True, multi_avg_fn=_average)
+
+    @property
+    def state_key(self) -> str:
+        """The name under which checkpoints have always had this state."""
+        return "EMAWeightAveraging"
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the average, on the CPU."""
+        assert self._average_model is not None
+        return _copied(self._average_model.module.state_dict())
+
+
+def _average(averaged: Any, current: Any, updates: Tensor | int) -> None:
+    n = int(updates)
+    get_ema_multi_avg_fn(min(AVERAGING_DECAY, (1 + n) / (10 + n)))(averaged, current, updates)
+
+
+class RoundLog(lightning.Callback):
+    """Appends one JSON object with the metrics of each round to a file, across resumed runs.
+
+    Parameters
+    ----------
+    path : Path
+    after_round : callable
+        Called with the path when a row was added.
+    """
+
+    def __init__(self, path: Path, after_round: Callable[[Path], None]) -> None:
+        self.path, self.after_round, self._began = path, after_round, 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Forget rounds that were logged and then lost, since their checkpoint was not written."""
+        rows = [row for row in read_log(self.path) if row["step"] <= trainer.global_step]
+        if self.path.exists() and len(rows) != len(self.path.read_text().splitlines()):
+            partial = self.path.with_name(self.path.name + ".partial")
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            partial.replace(self.path)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Append the round's metrics."""
+        if "loss" in trainer.callback_metrics:  # else it is the end of a round that an earlier run has logged already
+            self.append(trainer.global_step, trainer.callback_metrics, seconds=round(time.perf_counter() - self._began, 2))
+
+    def append(self, step: int, metrics: dict[str, Tensor], **more: float) -> None:
+        """Write one row."""
+        row: Row = {"step": step, "time": round(time.time()), **more}
+        row |= {name: round(value.item(), 5) for name, value in metrics.items()}
+        with open(self.path, "a") as log:
+            log.write(json.dumps(row) + "\n")
+        self.after_round(self.path)
+
+
+def read_log(path: Path) -> list[Row]:
+    """The rows of a log, none if there is no such file; a last line that was cut off is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class BestRound(lightning.Callback):
+    """Remembers the averaged weights of the round with the lowest validation loss, and stops when none has been lower for long.
+
+    Parameters
+    ----------
+    averaged : AveragedWeights
+    patience : int
+        Rounds.
+    """
+
+    def __init__(self, averaged: AveragedWeights, patience: int) -> None:
+        self.averaged, self.patience = averaged, patience
+        self.loss, self.step, self.judged_step, self.rounds_since = math.inf, 0, -1, 0
+        self.weights: dict[str, Tensor] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run is to stop."""
+        return self.rounds_since >= self.patience
+
+    def judge(self, step: int, loss: float, weights: dict[str, Tensor]) -> None:
+        """Take a round's weights if its loss is the lowest."""
+        self.judged_step = step
+        if loss < self.loss:
+            self.loss, self.step, self.weights, self.rounds_since = loss, step, weights, 0
+        else:
+            self.rounds_since += 1
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Judge the round, unless an earlier run has done so."""
+        if trainer.global_step > self.judged_step and "val_loss" in trainer.callback_metrics:
+            self.judge(trainer.global_step, trainer.callback_metrics["val_loss"].item(), self.averaged.weights())
+            trainer.should_stop = trainer.should_stop or self.exhausted
+
+    _STATE = ("loss", "step", "judged_step", "rounds_since", "weights")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {name: getattr(self, name) for name in self._STATE}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name in self._STATE:
+            setattr(self, name, state_dict[name])
+
+
+def fit(
+    module: TrainingModule,
+    training: StepDataset,
+    validation: StepDataset,
+    run: RunConfig,
+    directory: str | Path,
+    device: str = "auto",
+    progress: bool = True,
+    validate_first: bool = False,
+    after_round: Callable[[Path], None] = lambda log: None,
+) -> FitResult:
+    """Train the module in place, resuming from the directory's last checkpoint; it ends with averaged weights.
+
+    Parameters
+    ----------
+    module : TrainingModule
+    training, validation : StepDataset
+    run : RunConfig
+    directory : str or Path
+        Gets ``last.ckpt`` and one more line of ``log.jsonl`` after every round.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    progress : bool
+        Whether to show a progress bar.
+    validate_first : bool
+        Whether the weights that the module has now are a round of their own, number 0: the ones to improve on.
+    after_round : callable
+        Called with the path of the log after every round.
+
+    Raises
+    ------
+    ConfGFError
+        If no round's validation loss was finite, where the best round is asked for.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
+    directory, where = Path(directory), resolve_device(device)
+    directory.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = directory / "last.ckpt", RoundLog(directory / "log.jsonl", after_round)
+    averaged = AveragedWeights()
+    best = BestRound(averaged, run.patience)
+    checkpoints = ModelCheckpoint(directory, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
+    callbacks: list[lightning.Callback] = [log, averaged, *([best] if run.patience else []), checkpoints]
+    trainer = lightning.Trainer(
+        accelerator={"cuda": "gpu", "cpu": "cpu"}[where.type],
+        devices=1,
+        max_steps=run.steps,
+        gradient_clip_val=1.0,
+        callbacks=callbacks + ([TQDMProgressBar(refresh_rate=20)] if progress else []),
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        logger=False,
+    )
+    batches = RoundLoader(training, validation, run.round_steps)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*num_workers.*|.*Checkpoint directory.*")
+        if checkpoint.exists():
+            saved = _saved(checkpoint)["callbacks"].get(best.state_key)
+            if saved and run.patience:
+                best.load_state_dict(saved)
+        elif validate_first:
+            log.path.unlink(missing_ok=True)
+            trainer.validate(module, datamodule=batches, verbose=False)
+            best.judge(0, trainer.callback_metrics["val_loss"].item(), _copied(module.state_dict()))
+            log.append(0, trainer.callback_metrics)
+        if not (run.patience and best.exhausted):
+            resume = str(checkpoint) if checkpoint.exists() else None
+            trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
+    last = _saved(checkpoint)
+    if run.patience and not best.weights:
+        raise ConfGFError("The validation loss was never a finite number; train with a lower learning rate.")
+    # from the file, since Lightning leaves the last weights in a module whose run was finished before
+    module.load_state_dict(best.weights if run.patience else last["state_dict"])
+    steps = int(last["global_step"])
+    stopped = bool(run.patience) and best.exhausted and steps < run.steps
+    return FitResult(steps, best.step if run.patience else steps, stopped, read_log(log.path), _name(where))
+
+
+def _saved(checkpoint: Path) -> dict[str, Any]:
+    return dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+
+
+def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def _name(device: torch.device) -> str:
+    """What a device is called in a card."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"

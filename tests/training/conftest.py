@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from openmm_confgf.generators import ETKDGGenerator
+
+SMILES = ["CCO", "CC(=O)N", "C[C@H](N)C(=O)O", "C1CC1O", "CCCN", "OCC#N", "CC=C", "NCCO"]
+
+
+def write_archive(path, ensembles):
+    """Ensembles of molecules that are named by their SMILES as an archive of reference conformers."""
+    np.savez(
+        path,
+        smiles=np.array([e.graph.name for e in ensembles]),
+        n_atoms=np.array([len(e.graph) for e in ensembles]),
+        n_conf=np.array([len(e) for e in ensembles]),
+        numbers=np.concatenate([e.graph.numbers for e in ensembles]),
+        coords=np.concatenate([e.positions.reshape(-1, 3) * 10 for e in ensembles]).astype(np.float32),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """Reference conformers of eight small molecules in the archive layout."""
+    return write_archive(tmp_path_factory.mktemp("data") / "small.npz", [ETKDGGenerator().sample(s, 2) for s in SMILES])
