@@ -2,7 +2,7 @@
 
     python devtools/benchmarks/sampler_settings.py qm9_xtb_train.npz [--weights FILE] [--molecules 40] [--only PART-OF-A-NAME ...]
 
-Validation molecules are those that training leaves out (`training.recipe.split_validation`) and that have at least three references. The
+Validation molecules are those that training leaves out (`training.data.split_validation`) and that have at least three references. The
 references of the training archive are fewer than those of the test archive: these figures compare settings with each other, and no more.
 
 """
@@ -18,7 +18,7 @@ from openmm_confgf.archive import ReferenceMolecule, load_archive
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.evaluation.conformers import evaluate_molecule
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
-from openmm_confgf.training.recipe import VALIDATION_SHARE
+from openmm_confgf.training.data import VALIDATION_SHARE
 
 SETTINGS = {
     "flow only, 0.6 to 0.01": {"flow_calls": 25, "settle_sigmas": (0.01,)},

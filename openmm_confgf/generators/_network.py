@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import hashlib
+from collections.abc import Generator as PythonGenerator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rdkit import Chem
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import __version__
 from ..checks import check_conformations
 from ..checksums import molecule_hash
-from ..ensemble import Ensemble, Provenance
-from ..errors import ConfGFError, UnsupportedMoleculeError
+from ..ensemble import Ensemble, Provenance, Status
+from ..errors import ConfGFError, UnsupportedMoleculeError, WeightsError
 from ..models.devices import resolve_device
 from ..models.features import GraphBatch, GraphFeatures, collate, featurise
 from ..models.weights import load_weights
@@ -36,7 +37,7 @@ PAIRS_PER_BATCH = {"cpu": 30_000, "cuda": 3_000_000}
 
 @dataclasses.dataclass
 class _Job:
-    """One molecule on its way: its inputs, where its samples start and what has come out."""
+    """One molecule on its way: its inputs, where its samples start, what has come out and what is still to come."""
 
     index: int
     graph: MolecularGraph
@@ -44,10 +45,30 @@ class _Job:
     starts: NDArray[np.float32]
     streams: list[np.random.Generator]
     finished: NDArray[np.float64]
+    attempt: int = 0
+    open_rows: int = 0
+    first_bad: int = 0
+
+    def rows(self, samples: NDArray[np.int64]) -> list[_Row]:
+        """Rows of a batch for these samples, from now on awaited."""
+        rows = [(self, samples[first : first + SAMPLES_PER_ROW]) for first in range(0, len(samples), SAMPLES_PER_ROW)]
+        self.open_rows += len(rows)
+        return rows
+
+    def bad(self) -> NDArray[np.int64]:
+        """Samples that had a start and did not come out OK."""
+        status = check_conformations(self.graph, self.finished * NM_PER_ANGSTROM)
+        return np.flatnonzero((status != Status.OK) & np.isfinite(self.starts).all(axis=(1, 2)))
+
+
+_Row = tuple[_Job, NDArray[np.int64]]
 
 
 class NetworkGenerator(Generator):
     """A generator that moves atoms with a trained network.
+
+    A sample that does not come out OK is drawn again from the same start, up to `attempts` times in all; ``Provenance.settings`` counts
+    those that were `repaired` so.
 
     Parameters
     ----------
@@ -57,11 +78,19 @@ class NetworkGenerator(Generator):
     Raises
     ------
     WeightsError
-        If the weights cannot be used.
+        If the weights cannot be used, or are those of another network.
     """
+
+    network: type[nn.Module]
+    attempts: int = 1
 
     def __init__(self, weights: str | Path) -> None:
         self.net, self.card = load_weights(weights)
+        if not isinstance(self.net, self.network):
+            raise WeightsError(
+                f"The weights {weights} are those of a {self.card.architecture}, and the generator {self.name!r} runs a "
+                f"{self.network.__name__}; use another --generator."
+            )
         self._elements, self._known = set(self.card.elements), set(self.card.trained_on)
 
     def trained_on(self, graph: MolecularGraph) -> bool:
@@ -89,22 +118,20 @@ class NetworkGenerator(Generator):
     def _sample_by_size(
         self, molecules: Sequence[MolecularGraph], counts: list[int], seed: int, device: torch.device
     ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-        rows: list[tuple[_Job, slice]] = []
+        rows: list[_Row] = []
         for index in sorted(range(len(molecules)), key=lambda m: len(molecules[m])):
             try:
                 job = self._job(index, molecules[index], counts[index], seed)
             except ConfGFError as error:
                 yield index, error
                 continue
-            for first in range(0, counts[index], SAMPLES_PER_ROW):
-                row = (job, slice(first, first + SAMPLES_PER_ROW))
+            for row in job.rows(np.arange(counts[index])):
                 pairs = (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2
                 if rows and pairs > PAIRS_PER_BATCH[device.type]:
-                    yield from self._finish(rows, seed, device)
-                    rows = []
+                    rows = yield from self._finish(rows, seed, device)
                 rows.append(row)
-        if rows:
-            yield from self._finish(rows, seed, device)
+        while rows:
+            rows = yield from self._finish(rows, seed, device)
 
     def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job:
         self._check_supported(graph)
@@ -112,26 +139,39 @@ class NetworkGenerator(Generator):
         starts = self._start(graph, n, seed, streams).astype(np.float32)
         return _Job(index, graph, featurise(graph), starts, streams, np.full(starts.shape, np.nan))
 
-    def _finish(self, rows: list[tuple[_Job, slice]], seed: int, device: torch.device) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-        """Run a batch, and yield the molecules whose last samples were in it."""
+    def _finish(
+        self, rows: list[_Row], seed: int, device: torch.device
+    ) -> PythonGenerator[tuple[int, Ensemble | ConfGFError], None, list[_Row]]:
+        """Run a batch, yield the molecules whose last samples were in it, and return the rows that are to be run again."""
         batch = collate([job.features for job, _ in rows])
         starts = torch.zeros(len(rows), SAMPLES_PER_ROW, batch.atoms.shape[1], 3)
-        streams = [job.streams[part] for job, part in rows]
-        for row, (job, part) in zip(starts, rows, strict=True):
-            values = torch.from_numpy(job.starts[part])
-            row[: len(values), : len(job.graph)] = torch.nan_to_num(values)
+        streams = [[job.streams[k] for k in samples] for job, samples in rows]
+        for row, (job, samples) in zip(starts, rows, strict=True):
+            row[: len(samples), : len(job.graph)] = torch.nan_to_num(torch.from_numpy(job.starts[samples]))
         self.net.to(device)
         with torch.no_grad():
             ended = self._run(batch.to(device), starts.to(device), streams).double().cpu().numpy()
-        for row, (job, part) in zip(ended, rows, strict=True):
-            count = len(job.starts[part])
-            job.finished[part] = np.where(np.isfinite(job.starts[part]), row[:count, : len(job.graph)], np.nan)
-            if part.stop >= len(job.starts):
-                yield job.index, self._ensemble(job, seed)
+        again: list[_Row] = []
+        for row, (job, samples) in zip(ended, rows, strict=True):
+            job.finished[samples] = np.where(np.isfinite(job.starts[samples]), row[: len(samples), : len(job.graph)], np.nan)
+            job.open_rows -= 1
+            if job.open_rows:
+                continue
+            bad = job.bad()
+            job.first_bad = job.first_bad if job.attempt else len(bad)
+            job.attempt += 1
+            if len(bad) and job.attempt < self.attempts:
+                for k in bad:
+                    job.streams[k] = sample_stream(job.graph, seed, int(k), job.attempt)
+                again += job.rows(bad)
+            else:
+                yield job.index, self._ensemble(job, seed, job.first_bad - len(bad))
+        return again
 
-    def _ensemble(self, job: _Job, seed: int) -> Ensemble:
+    def _ensemble(self, job: _Job, seed: int, repaired: int) -> Ensemble:
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
-        provenance = Provenance(self.name, __version__, seed, self.card.sha256, {"calls": self.calls} | self._settings())
+        settings = {"calls": self.calls, "repaired": repaired} | self._settings()
+        provenance = Provenance(self.name, __version__, seed, self.card.sha256, settings)
         return Ensemble(job.graph, positions, provenance, check_conformations(job.graph, positions))
 
     def _check_supported(self, graph: MolecularGraph) -> None:
@@ -153,7 +193,7 @@ class NetworkGenerator(Generator):
             )
 
 
-def sample_stream(graph: MolecularGraph, seed: int, k: int) -> np.random.Generator:
-    """The random stream of sample k: it depends on the molecule, the seed and k, and on no other sample."""
+def sample_stream(graph: MolecularGraph, seed: int, k: int, attempt: int = 0) -> np.random.Generator:
+    """The random stream of sample k: it depends on the molecule, the seed, k and the attempt, and on no other sample."""
     identity = int(hashlib.sha256(graph.smiles.encode()).hexdigest()[:8], 16)
-    return np.random.default_rng([seed, identity, k])
+    return np.random.default_rng([seed, identity, k, attempt] if attempt else [seed, identity, k])

@@ -1,7 +1,8 @@
-"""ConfGF, the default preset: ETKDG gives topology and hand, the field gives geometry and diversity."""
+"""ConfGF, the default preset: a start from ETKDG or from noise, the flow of the field, and settling in its modes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,53 +12,88 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import ConfGFError
 from ..models.features import GraphBatch, conformation_hands
 from ..models.field import PairField
 from ..molecule import MolecularGraph
+from ..shapes import novel_picks, shape_vectors
 from ..units import NM_PER_ANGSTROM
 from ._network import NetworkGenerator
 from .etkdg import embed_etkdg
 from .samplers import mode_ascent, probability_flow
 
+_STARTS = {"etkdg": (0.3, 3), "noise": (5.0, 40)}
+"""By start: the noise on it in Angstrom, and the calls of the flow."""
+
 
 class ConfGFGenerator(NetworkGenerator):
-    """ETKDGv3 conformations, noised, brought back by the probability flow of a trained `PairField`, and settled in its modes.
+    """Starts with noise on them, brought back by the probability flow of a trained `PairField`, and settled in its modes.
 
-    The hand of every tetrahedral centre is that of the ETKDG start, which has the specified ones right. Settling moves each sample to
-    the conformation that it belongs to, so the samples are conformers, not draws from a thermal distribution.
+    Settling moves each sample to the conformation that it belongs to, so the samples are conformers, not draws from a thermal
+    distribution.
 
     Parameters
     ----------
     weights : str or Path
         Name of shipped weights, or a ``.safetensors`` file with its card beside it.
-    sigma_max : float
-        Noise on the ETKDG start in Angstrom. More of it explores more; from about 1 on, little is left of the start.
-    flow_calls : int
-        Network calls of the flow from `sigma_max` to the first settling level.
+    start : str
+        ``"etkdg"``: each sample starts from an ETKDGv3 conformation, whose hands it keeps at every tetrahedral centre; RDKit gives
+        topology and hand, the field gives geometry. ``"noise"``: from noise alone, with the specified stereo told to the network.
+    sigma_max : float, optional
+        Noise on the start in Angstrom; by default 0.3 on ETKDG and 5 alone.
+    flow_calls : int, optional
+        Network calls of the flow from `sigma_max` to the first settling level; by default 3 from ETKDG and 40 from noise.
     settle_sigmas : sequence of float
         Noise levels in Angstrom of the settling steps, one network call each.
+    candidates : int
+        ETKDG conformations made for each sample. The one least like the starts of the samples before it is taken
+        (`shapes.novel_picks`), so that few samples reach many conformers.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be used.
+    ConfGFError
+        If there is no such start, or a number is out of range.
     """
 
     name = "confgf"
+    network = PairField
+    attempts = 3
 
     def __init__(
         self,
         weights: str | Path = "confgf",
-        sigma_max: float = 0.6,
-        flow_calls: int = 6,
+        start: str = "etkdg",
+        sigma_max: float | None = None,
+        flow_calls: int | None = None,
         settle_sigmas: Sequence[float] = 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,),
+        candidates: int = 4,
     ) -> None:
+        if start not in _STARTS:
+            raise ConfGFError(f"The start {start!r} is unknown; use one of {', '.join(_STARTS)}.")
+        default_sigma, default_calls = _STARTS[start]
+        self.start, self.candidates, self.settle_sigmas = start, candidates, tuple(settle_sigmas)
+        self.sigma_max = default_sigma if sigma_max is None else sigma_max
+        self.flow_calls = default_calls if flow_calls is None else flow_calls
+        if self.flow_calls < 1 or candidates < 1 or not self.settle_sigmas:
+            raise ConfGFError("Give at least one flow call, one settling step and one candidate.")
+        if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *self.settle_sigmas)):
+            raise ConfGFError("A noise level is not a finite number above 0; give all of them in Angstrom.")
         super().__init__(weights)
-        self.sigma_max, self.flow_calls, self.settle_sigmas = sigma_max, flow_calls, tuple(settle_sigmas)
-        self.calls = flow_calls + len(self.settle_sigmas)
+        self.calls = self.flow_calls + len(self.settle_sigmas)
 
     def _start(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
-        positions = embed_etkdg(graph, n, seed).positions / NM_PER_ANGSTROM
+        if self.start == "noise":
+            return np.zeros((n, len(graph), 3))
+        pool = embed_etkdg(graph, self.candidates * n, seed)
+        vectors = np.where(pool.ok[:, None], shape_vectors(graph, pool.positions), np.nan)
+        positions = pool.positions[novel_picks(vectors, self.candidates)] / NM_PER_ANGSTROM
         return positions - positions.mean(axis=1, keepdims=True)
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         assert isinstance(self.net, PairField)
-        kept = conformation_hands(starts, batch)
+        kept = conformation_hands(starts, batch)  # none where all atoms start in one place
         hands = torch.where(kept == 0, batch.hands[:, None], kept)
         noise = torch.zeros_like(starts, device="cpu")
         sizes = batch.atom_mask.sum(1).tolist()
@@ -76,4 +112,10 @@ class ConfGFGenerator(NetworkGenerator):
         return mode_ascent(denoise, flowed, settling)
 
     def _settings(self) -> dict[str, Any]:
-        return {"start": "etkdg", "sigma_max": self.sigma_max, "flow_calls": self.flow_calls, "settle_sigmas": list(self.settle_sigmas)}
+        return {
+            "start": self.start,
+            "sigma_max": self.sigma_max,
+            "flow_calls": self.flow_calls,
+            "settle_sigmas": list(self.settle_sigmas),
+            "candidates": self.candidates,
+        }

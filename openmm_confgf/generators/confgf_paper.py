@@ -34,6 +34,7 @@ class PublishedConfGFGenerator(NetworkGenerator):
     """
 
     name = "confgf-paper"
+    network = ConfGF
 
     def __init__(self, weights: str | Path = "confgf-paper", ladder: NoiseLadder = NoiseLadder()) -> None:
         super().__init__(weights)

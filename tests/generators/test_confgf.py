@@ -111,18 +111,55 @@ def test_conformers_of_a_stereochemical_molecule_are_sound_and_say_where_they_co
     np.testing.assert_allclose(ensemble.positions[ensemble.ok].mean(axis=1), 0, atol=1e-9)
 
 
-def test_hand_of_an_unspecified_centre_is_kept_from_the_start(shipped):
+def test_hand_of_an_unspecified_centre_is_kept_from_the_start():
     """The flow must not turn centres over: each sample ends with the hand that its ETKDG start had."""
     from openmm_confgf.generators.etkdg import embed_etkdg
 
     graph = MolecularGraph.from_smiles("CC(O)(F)CC")
-    started, ended = embed_etkdg(graph, 16, 0).positions, generate(graph, 16, generator=shipped, seed=0).positions
+    started, ended = (x.positions for x in (embed_etkdg(graph, 16, 0), ConfGFGenerator(candidates=1).sample(graph, 16, seed=0)))
 
     def hands(x):
         return np.sign(np.einsum("bi,bi->b", x[:, 0] - x[:, 1], np.cross(x[:, 2] - x[:, 1], x[:, 3] - x[:, 1])))
 
     assert set(hands(started)) == {-1, 1}
     np.testing.assert_array_equal(hands(started), hands(ended))
+
+
+def test_from_noise_alone_the_specified_stereo_comes_out_right():
+    generator = ConfGFGenerator(start="noise")
+    ensemble = generator.sample("C[C@H](O)[C@@H](F)/C=C/C(=O)NC", 12, seed=1)
+    assert (ensemble.status == Status.OK).mean() >= 0.8
+    assert ensemble.provenance.settings["start"] == "noise" and ensemble.provenance.settings["calls"] == generator.calls <= 100
+
+
+def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_field, monkeypatch):
+    """An untrained network leaves most samples in pieces; with a little noise some come out whole at each attempt."""
+    generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
+    monkeypatch.setattr(ConfGFGenerator, "attempts", 1)
+    once = collected(generator, MOLECULES, 8, seed=5)
+    monkeypatch.setattr(ConfGFGenerator, "attempts", 3)
+    thrice = collected(generator, MOLECULES, 8, seed=5)
+    repaired = {i: e.provenance.settings["repaired"] for i, e in thrice.items()}
+    assert sum(repaired.values()) > 0 and all(e.provenance.settings["repaired"] == 0 for e in once.values())
+    for i, ensemble in thrice.items():
+        assert repaired[i] == (ensemble.ok & ~once[i].ok).sum()
+        np.testing.assert_allclose(ensemble.positions[once[i].ok], once[i].positions[once[i].ok], atol=1e-6)
+        np.testing.assert_allclose(generator.sample(MOLECULES[i], 8, seed=5).positions, ensemble.positions, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"start": "crystal"}, "etkdg, noise"),
+        ({"candidates": 0}, "at least one"),
+        ({"settle_sigmas": ()}, "at least one"),
+        ({"sigma_max": 0.0}, "above 0"),
+        ({"settle_sigmas": (0.1, float("nan"))}, "above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(untrained_field, options, named):
+    with pytest.raises(ConfGFError, match=named):
+        ConfGFGenerator(untrained_field, **options)
 
 
 @pytest.mark.slow

@@ -1,0 +1,64 @@
+"""Conformers per second of the generators, in turn on the same molecules, and the share of the default's time that its start takes.
+
+    python devtools/benchmarks/generation_speed.py qm9_xtb_train.npz druglike_xtb_train.npz [--threads 2] [--device cpu] [--repeats 3]
+
+Molecules of 17 to 19 atoms of the first archive and of 44 to 46 atoms of the second; medians over the repeats.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from openmm_confgf.archive import load_archive
+from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
+from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.molecule import MolecularGraph
+
+CONFORMERS = 20
+MOLECULES = 12
+SYSTEMS: dict[str, Generator] = {"confgf": ConfGFGenerator(), "etkdg": ETKDGGenerator(), "etkdg+mmff": ETKDGGenerator(mmff=True)}
+
+
+def molecules_of(path: str, size: int) -> list[MolecularGraph]:
+    """Molecules of about this number of atoms."""
+    return [m.graph for m in load_archive(path) if abs(len(m.graph) - size) <= 1][:MOLECULES]
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Median wall-clock time."""
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def row(size: int, name: str, generator: Generator, molecules: Sequence[MolecularGraph], device: str, repeats: int) -> str:
+    """Conformers per second, and the share of the ETKDG embeddings that a network starts from."""
+    made = len(molecules) * CONFORMERS
+    whole = seconds(lambda: list(generator.sample_many(molecules, CONFORMERS, device=device)), repeats)
+    share = "-"
+    if isinstance(generator, ConfGFGenerator):
+        pool = CONFORMERS * generator.candidates
+        share = f"{100 * seconds(lambda: [embed_etkdg(m, pool, 0) for m in molecules], repeats) / whole:.0f} %"
+    return f"| {size} | {name} | {generator.calls} | {made / whole:.1f} | {share} |"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("small")
+    parser.add_argument("drug_like")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print("| atoms | system | calls | conformers/s | of which ETKDG starts |\n|---|---|---|---|---|")
+    for size, path in ((18, arguments.small), (45, arguments.drug_like)):
+        chosen = molecules_of(path, size)
+        for name, generator in SYSTEMS.items():
+            print(row(size, name, generator, chosen, arguments.device, arguments.repeats), flush=True)
