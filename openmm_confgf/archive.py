@@ -2,14 +2,19 @@
 
 The layout: ``smiles`` (M,) isomeric, ``n_atoms`` (M,), ``n_conf`` (M,) (absent: one each), ``numbers`` (sum n_atoms,), ``coords``
 (sum n_conf * n_atoms, 3) in Angstrom, molecule by molecule and conformer by conformer, ``energies`` (sum n_conf,) in kJ/mol (optional),
-``name`` (M,) (optional). The atom order is that of ``Chem.AddHs(Chem.MolFromSmiles(smiles))``.
+``name`` (M,) (optional), ``provenance`` (a JSON text: how they were made; optional). The atom order is that of
+``Chem.AddHs(Chem.MolFromSmiles(smiles))``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import os
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +80,77 @@ def load_archive(path: str | Path) -> list[ReferenceMolecule]:
         energies = arrays["energies"][conformer_ends[m] - n_conf[m] : conformer_ends[m]]
         molecules.append(ReferenceMolecule(name, graph, coords * NM_PER_ANGSTROM, energies))
     return molecules
+
+
+def save_archive(path: str | Path, molecules: Sequence[ReferenceMolecule], provenance: Mapping[str, Any] | None = None) -> None:
+    """Write molecules and their conformers as one archive, in the atom order of their canonical SMILES.
+
+    The file is complete or not there: it is written under a temporary name first. Coordinates are kept in single precision.
+
+    Parameters
+    ----------
+    path : str or Path
+    molecules : sequence of ReferenceMolecule
+        At least one, each with at least one conformer.
+    provenance : mapping, optional
+        How the conformers were made, in JSON's types.
+
+    Raises
+    ------
+    FileFormatError
+        If there is nothing to write, a coordinate is not finite, the file cannot be written, or the SMILES of a molecule does not stand
+        for it.
+    """
+    target = Path(path)
+    if not molecules or any(len(molecule.positions) == 0 for molecule in molecules):
+        raise FileFormatError(f"There are no conformers of some molecule to write to {target}; leave that molecule out.")
+    if not all(np.isfinite(molecule.positions).all() for molecule in molecules):
+        raise FileFormatError(f"There are coordinates that are not finite to write to {target}; leave those conformers out.")
+    orders = [_order_of_smiles(molecule.graph) for molecule in molecules]
+    arrays: dict[str, NDArray[Any]] = {
+        "smiles": np.array([molecule.graph.smiles for molecule in molecules]),
+        "name": np.array([molecule.name for molecule in molecules]),
+        "n_atoms": np.array([len(molecule.graph) for molecule in molecules], np.int32),
+        "n_conf": np.array([len(molecule.positions) for molecule in molecules], np.int32),
+        "numbers": np.concatenate([m.graph.numbers[order] for m, order in zip(molecules, orders, strict=True)]).astype(np.int8),
+        "coords": np.concatenate([m.positions[:, order].reshape(-1, 3) for m, order in zip(molecules, orders, strict=True)]),
+        "energies": np.concatenate([molecule.energies for molecule in molecules]).astype(np.float64),
+    }
+    arrays["coords"] = (arrays["coords"] / NM_PER_ANGSTROM).astype(np.float32)
+    if provenance is not None:
+        arrays["provenance"] = np.array(json.dumps(provenance, sort_keys=True))
+    partial = target.with_name(f".{target.name}-{os.getpid()}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keyword names for its own flag
+        partial.replace(target)
+    except OSError as error:
+        raise FileFormatError(f"{target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _order_of_smiles(graph: MolecularGraph) -> NDArray[np.int64]:
+    """Where the atoms of ``Chem.AddHs(Chem.MolFromSmiles(graph.smiles))`` are in the graph, (N,)."""
+    try:
+        template = MolecularGraph.from_smiles(graph.smiles)
+    except MoleculeError as error:
+        raise FileFormatError(f"{graph.name!r} cannot be written to an archive: {error}") from error
+    if _labels(graph) == _labels(template):
+        return np.arange(len(graph))
+    match = graph.mol.GetSubstructMatch(template.mol, useChirality=True)
+    if len(match) != len(graph):
+        raise FileFormatError(f"{graph.name!r} cannot be written to an archive: its SMILES {graph.smiles} stands for other stereo.")
+    return np.array(match, np.int64)
+
+
+def _labels(graph: MolecularGraph) -> tuple[Any, ...]:
+    """All that two graphs must share to be the same molecule in the same atom order."""
+    atoms = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for atom in graph.mol.GetAtoms()]
+    bonds = sorted((*pair, bond.GetBondType()) for pair, bond in zip(graph.bonds.tolist(), graph.mol.GetBonds(), strict=True))
+    return atoms, bonds, graph.stereocentres.tolist(), graph.stereobonds.tolist()
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -123,11 +123,10 @@ def diverse_low_energy(graph: MolecularGraph, positions: Any, energy: ArrayLike,
     ValueError
         If `count` is not positive, or an energy or position is not finite.
     """
-    frames, energies = _frames(graph, positions), np.asarray(in_md_units(energy), np.float64)
+    frames = _frames(graph, positions)
+    energies = _finite_energies(energy, len(frames))
     if count < 1:
         raise ValueError(f"{count} conformations were asked for; ask for at least 1.")
-    if energies.shape != (len(frames),) or not np.isfinite(energies).all():
-        raise ValueError("Give one finite energy for each conformation; Ensemble.ranked() drops those that have none.")
     clusters: Any = [[i] for i in range(len(frames))]
     if len(frames) > count:
         template, atoms = _compared_atoms(graph)
@@ -135,6 +134,69 @@ def diverse_low_energy(graph: MolecularGraph, positions: Any, energy: ArrayLike,
         clusters = picker.Cluster(_condensed_rmsd(template, frames[:, atoms]), len(frames), count)
     picks = np.array([min(cluster, key=lambda i: energies[i]) for cluster in clusters], np.int64)
     return picks[np.argsort(energies[picks], kind="stable")]
+
+
+def distinct_minima(graph: MolecularGraph, positions: Any, energy: ArrayLike, threshold: Any, tolerance: Any) -> NDArray[np.int64]:
+    """Indices of the minima that are new: a duplicate has both the energy and, hydrogens included, the shape of a lower one.
+
+    Unlike `greedy_distinct` it tells apart what differs in a hydroxyl's hydrogen alone. Where the molecule has more than `MAX_MATCHES`
+    symmetric relabellings (many methyl groups), the hydrogens of carbon are left out: with too few relabellings tried, the same minimum
+    with its hydrogens numbered otherwise would count as new.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : array_like or Quantity, (B, N, 3)
+        nm.
+    energy : array_like, (B,)
+        kJ/mol.
+    threshold, tolerance : float or Quantity
+        Duplicates are nearer than this symmetry-aware RMSD (nm), and their energies differ by less than this (kJ/mol).
+
+    Returns
+    -------
+    ndarray of int64
+        Lowest energy first.
+
+    Raises
+    ------
+    ValueError
+        If an energy or position is not finite.
+    """
+    frames = _frames(graph, positions)
+    energies = _finite_energies(energy, len(frames))
+    limit, gap = float(in_md_units(threshold)) / NM_PER_ANGSTROM, float(in_md_units(tolerance))
+    template, atoms = _recognised_atoms(graph)
+    mol = _with_conformers(template, frames[:, atoms])
+    kept: list[int] = []
+    for i in np.argsort(energies, kind="stable").tolist():
+        near = [j for j in kept if energies[i] - energies[j] < gap]
+        with rdBase.BlockLogs():
+            # this moves the first conformer onto the second, which changes no distance to a third
+            if not any(rdMolAlign.GetBestRMS(mol, mol, i, j, maxMatches=MAX_MATCHES) < limit for j in near):
+                kept.append(i)
+    return np.array(kept, np.int64)
+
+
+def _recognised_atoms(graph: MolecularGraph) -> tuple[Chem.Mol, NDArray[np.int64]]:
+    """All atoms, or all but the hydrogens of carbon where symmetry relabels them in too many ways, as `_compared_atoms` gives them."""
+    mol = Chem.RWMol(graph.mol)
+    everything = np.arange(len(graph))
+    if len(mol.GetSubstructMatches(mol, uniquify=False, maxMatches=MAX_MATCHES + 1)) <= MAX_MATCHES:
+        return mol, everything
+    of_carbon = [a.GetAtomicNum() == 1 and all(n.GetAtomicNum() == 6 for n in a.GetNeighbors()) for a in mol.GetAtoms()]
+    mol.BeginBatchEdit()
+    for index in np.flatnonzero(of_carbon).tolist():
+        mol.RemoveAtom(index)
+    mol.CommitBatchEdit()
+    return mol, everything[~np.array(of_carbon)]
+
+
+def _finite_energies(energy: ArrayLike, count: int) -> NDArray[np.float64]:
+    energies = np.asarray(in_md_units(energy), np.float64)
+    if energies.shape != (count,) or not np.isfinite(energies).all():
+        raise ValueError("Give one finite energy for each conformation; Ensemble.ranked() drops those that have none.")
+    return energies
 
 
 def _frames(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:
@@ -160,11 +222,16 @@ def _compared_atoms(graph: MolecularGraph) -> tuple[Chem.Mol, NDArray[np.int64]]
 
 def _condensed_rmsd(template: Chem.Mol, frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """RMSDs (nm) of all pairs j < i at index ``i (i - 1) / 2 + j``; `frames` (K, n, 3) are nm in the template's atom order."""
+    mol = _with_conformers(template, frames)
+    with rdBase.BlockLogs():
+        rmsds = rdMolAlign.GetAllConformerBestRMS(mol, numThreads=0, maxMatches=MAX_MATCHES)
+    return np.array(rmsds, np.float64) * NM_PER_ANGSTROM
+
+
+def _with_conformers(template: Chem.Mol, frames: NDArray[np.float64]) -> Chem.Mol:
     mol = Chem.Mol(template)
     for frame in frames:
         conformer = Chem.Conformer(len(frame))
         conformer.SetPositions(frame / NM_PER_ANGSTROM)
         mol.AddConformer(conformer, assignId=True)
-    with rdBase.BlockLogs():
-        rmsds = rdMolAlign.GetAllConformerBestRMS(mol, numThreads=0, maxMatches=MAX_MATCHES)
-    return np.array(rmsds, np.float64) * NM_PER_ANGSTROM
+    return mol

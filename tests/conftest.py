@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,26 @@ def alanine_ensemble(alanine):
     positions[2] = np.nan
     energy = np.array([5.0, 1.0, 0.0, 3.0, 2.0, np.nan, 4.0, -6.5])
     return ensemble.replace(positions=positions, energy=energy, log_q=np.arange(8.0))
+
+
+@pytest.fixture(scope="session")
+def toy_level(tmp_path_factory):
+    """A force field of springs and angles for methanol and ethanol, as OpenMM's XML: ready at once, where a real one loads for seconds."""
+    from openmm_confgf.molecule import MolecularGraph
+
+    lengths = {"CC": 0.15, "CO": 0.14, "CH": 0.11, "HO": 0.096}
+    residues = []
+    for name, smiles in (("MEOH", "CO"), ("ETOH", "CCO")):
+        mol = MolecularGraph.from_smiles(smiles).mol
+        atoms = [f'<Atom name="A{a.GetIdx()}" type="{a.GetSymbol()}"/>' for a in mol.GetAtoms()]
+        bonds = [f'<Bond atomName1="A{b.GetBeginAtomIdx()}" atomName2="A{b.GetEndAtomIdx()}"/>' for b in mol.GetBonds()]
+        residues.append(f'<Residue name="{name}">{"".join(atoms + bonds)}</Residue>')
+    masses = {"C": 12, "H": 1, "O": 16}
+    types = [f'<Type name="{e}" class="{e}" element="{e}" mass="{mass}"/>' for e, mass in masses.items()]
+    springs = [f'<Bond class1="{a}" class2="{b}" length="{length}" k="2e5"/>' for (a, b), length in lengths.items()]
+    angles = [f'<Angle class1="{a}" class2="{b}" class3="{c}" angle="1.91" k="400"/>' for a, b, c in itertools.product("CHO", repeat=3)]
+    forces = f"<HarmonicBondForce>{''.join(springs)}</HarmonicBondForce><HarmonicAngleForce>{''.join(angles)}</HarmonicAngleForce>"
+    path = tmp_path_factory.mktemp("level") / "toy.xml"
+    text = f"<AtomTypes>{''.join(types)}</AtomTypes><Residues>{''.join(residues)}</Residues>{forces}"
+    path.write_text(f"<ForceField>{text}</ForceField>")
+    return str(path)

@@ -13,13 +13,14 @@ PACKAGE = ROOT / "openmm_confgf"
 # a module may import from its own layer and from those before it
 LAYERS = (
     {"units", "errors"},
-    {"checksums"},
+    {"checksums", "workers"},
     {"geometry"},
     {"molecule", "topology"},
-    {"ensemble", "rmsd", "checks", "files", "archive"},
+    {"ensemble", "rmsd", "shapes", "checks", "files", "archive"},
     {"energies", "models"},
+    {"relaxation"},
     {"generators", "scoring"},
-    {"evaluation", "training"},
+    {"evaluation", "training", "references"},
     {"openmm_plugin", "diagnostics"},
     {"cli"},
 )

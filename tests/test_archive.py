@@ -1,13 +1,20 @@
+import dataclasses
 import hashlib
+import json
 
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.archive import load_archive
+from openmm_confgf.archive import ReferenceMolecule, load_archive, save_archive
+from openmm_confgf.checks import check_conformations
 from openmm_confgf.checksums import sha256_of
+from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import FileFormatError
+from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.rmsd import rmsd_matrix
 
 
 def make_arrays(smiles=("CCO", "C[C@H](O)F"), counts=(2, 3)):
@@ -148,3 +155,62 @@ def test_stereo_that_nothing_checks_is_left_open(tmp_path):
 def test_archives_of_the_project_can_all_be_read(shared_data):
     sizes = {"qm9_xtb_test": 200, "qm9_xtb_train": 3660, "druglike_xtb_train": 1174, "druglike_b3lyp_test": 344}
     assert {name: len(load_archive(shared_data / f"{name}.npz")) for name in sizes} == sizes
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    np.savez(tmp_path / "a.npz", **make_arrays(("CCO", "C[C@@H](O)F")))
+    molecules = load_archive(tmp_path / "a.npz")
+    save_archive(tmp_path / "new" / "b.npz", molecules, {"level": "none", "starts": 3})
+    again = load_archive(tmp_path / "new" / "b.npz")
+    for old, new in zip(molecules, again, strict=True):
+        assert old.name == new.name and old.graph.smiles == new.graph.smiles
+        np.testing.assert_allclose(new.positions, old.positions, atol=1e-8)  # single precision of the coordinates in Angstrom
+        np.testing.assert_array_equal(new.energies, old.energies)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["b.npz"]
+    with np.load(tmp_path / "new" / "b.npz", allow_pickle=False) as arrays:
+        assert json.loads(str(arrays["provenance"])) == {"level": "none", "starts": 3}
+
+
+def test_other_atom_orders_become_that_of_the_smiles(tmp_path):
+    # hydrogens first and the carboxylate's oxygens exchanged: the same molecule, in an order that no SMILES has
+    graph = MolecularGraph.from_smiles("C[C@H](N)C(=O)[O-]")
+    positions = embed_etkdg(graph, 2, 3).positions
+    order = np.array([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    shuffled = MolecularGraph.from_rdkit(Chem.RenumberAtoms(graph.mol, order.tolist()), name="alaninate")
+    save_archive(tmp_path / "a.npz", [ReferenceMolecule("alaninate", shuffled, positions[:, order], np.zeros(2))])
+    (molecule,) = load_archive(tmp_path / "a.npz")
+    assert molecule.graph.smiles == graph.smiles and molecule.name == "alaninate"
+    assert (check_conformations(molecule.graph, molecule.positions) == Status.OK).all()
+    back = Chem.RenumberAtoms(molecule.graph.mol, list(molecule.graph.mol.GetSubstructMatch(graph.mol, useChirality=True)))
+    assert Chem.MolToSmiles(back, canonical=False) == Chem.MolToSmiles(graph.mol, canonical=False)
+    matrix = rmsd_matrix(molecule.graph, molecule.positions, molecule.positions)
+    np.testing.assert_allclose(matrix, rmsd_matrix(graph, positions, positions), atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", ["none", "no conformers", "not finite"])
+def test_what_no_archive_can_hold_is_refused(tmp_path, bad):
+    np.savez(tmp_path / "a.npz", **make_arrays())
+    first, second = load_archive(tmp_path / "a.npz")
+    empty = dataclasses.replace(first, positions=first.positions[:0], energies=first.energies[:0])
+    molecules = {
+        "none": [],
+        "no conformers": [second, empty],
+        "not finite": [dataclasses.replace(first, positions=first.positions * np.nan)],
+    }
+    with pytest.raises(FileFormatError, match="leave"):
+        save_archive(tmp_path / "b.npz", molecules[bad])
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    np.savez(tmp_path / "a.npz", **make_arrays())
+    with pytest.raises(FileFormatError, match="cannot be written"):
+        save_archive(tmp_path / "a.npz" / "b.npz", load_archive(tmp_path / "a.npz"))
+
+
+def test_the_sets_of_this_project_can_be_saved(shared_data, tmp_path):
+    molecules = load_archive(shared_data / "druglike_xtb_train.npz")[::40]
+    save_archive(tmp_path / "a.npz", molecules)
+    for old, new in zip(molecules, load_archive(tmp_path / "a.npz"), strict=True):
+        assert old.graph.smiles == new.graph.smiles
+        np.testing.assert_array_equal(check_conformations(new.graph, new.positions), check_conformations(old.graph, old.positions))

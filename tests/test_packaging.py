@@ -56,12 +56,15 @@ def lower_bounds(requirements):
 def conda_dependencies(path):
     content = yaml.safe_load((ROOT / path).read_text())
     assert content["channels"] == ["conda-forge"]
-    return [entry for entry in content["dependencies"] if entry.split()[0] not in ("python", "pip")]
+    listed = content["dependencies"]
+    from_pip = [entry for part in listed if isinstance(part, dict) for entry in part["pip"]]
+    return [entry for entry in listed if isinstance(entry, str) and entry.split()[0] not in ("python", "pip")] + from_pip
 
 
 def test_environment_yml_lists_what_setup_py_requires(setup_py):
-    module, _ = setup_py
-    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds([*module["REQUIRES"], *module["OPENFF"]]).items()}
+    module, arguments = setup_py
+    listed = [*module["REQUIRES"], *module["OPENFF"], *arguments["extras_require"]["reference"]]
+    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds(listed).items()}
     assert lower_bounds(conda_dependencies("environment.yml")) == wanted
 
 
@@ -92,7 +95,7 @@ def test_constraints_pin_every_requirement_within_its_range(setup_py):
 
 def test_extras_are_the_documented_ones(setup_py):
     _, arguments = setup_py
-    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "dev"}
+    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "dev"}
     offered = importlib.metadata.metadata("openmm").get_all("Provides-Extra")
     (cuda,) = arguments["extras_require"]["cuda"]
     assert Requirement(cuda).extras <= set(offered)

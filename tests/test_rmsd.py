@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from openmm import unit
 from rdkit import Chem
-from rdkit.Chem import rdMolAlign
+from rdkit.Chem import rdMolAlign, rdMolTransforms
+from scipy.spatial.transform import Rotation
 
 from openmm_confgf.archive import load_archive
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
-from openmm_confgf.rmsd import diverse_low_energy, greedy_distinct, rmsd_matrix
+from openmm_confgf.rmsd import distinct_minima, diverse_low_energy, greedy_distinct, rmsd_matrix
 
 RNG = np.random.default_rng(0)
 
@@ -171,3 +172,29 @@ def test_diverse_low_energy_picks_the_lowest_of_each_cluster():
 def test_bad_calls_name_the_cure(ligand, call, cure):
     with pytest.raises(ValueError, match=cure):
         call(ligand.graph, ligand.positions)
+
+
+@pytest.mark.parametrize("smiles", ["CCO", "CC(=O)[O-]", "CCCCCCCC", "CC(C)(C)C(C)(C)CO"])
+def test_a_minimum_with_its_hydrogens_numbered_otherwise_is_a_duplicate(smiles):
+    graph = MolecularGraph.from_smiles(smiles)
+    frame = embed_etkdg(graph, 1, 2).positions[0]
+    turned = frame @ Rotation.from_euler("xyz", [1.0, 2.0, 3.0]).as_matrix() + 1.5
+    hydrogens = [n.GetIdx() for n in graph.mol.GetAtomWithIdx(0).GetNeighbors() if n.GetAtomicNum() == 1]
+    turned[hydrogens] = turned[np.roll(hydrogens, 1)]
+    if smiles.endswith("[O-]"):
+        turned[[2, 3]] = turned[[3, 2]]
+    frames = np.array([turned, frame, turned])
+    assert distinct_minima(graph, frames, [0.3, 0.0, 0.39], 0.0125, 0.4).tolist() == [1]
+    assert distinct_minima(graph, frames, [0.3, 0.0, 0.8], 0.0125, 0.4).tolist() == [1, 2]
+
+
+def test_minima_that_differ_in_a_hydroxyl_alone_are_two():
+    graph = MolecularGraph.from_smiles("CCCO")
+    frame = embed_etkdg(graph, 1, 2).positions[0]
+    mol = graph.to_rdkit(frame)
+    rdMolTransforms.SetDihedralDeg(mol.GetConformer(), 1, 2, 3, 11, rdMolTransforms.GetDihedralDeg(mol.GetConformer(), 1, 2, 3, 11) + 120)
+    frames = np.array([frame, mol.GetConformer().GetPositions() / 10])
+    assert rmsd_matrix(graph, frames[:1], frames[1:])[0, 0] < 1e-6
+    assert distinct_minima(graph, frames, [0.0, 0.1], 0.0125, 0.4).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="one finite energy"):
+        distinct_minima(graph, frames, [0.0, np.inf], 0.0125, 0.4)

@@ -16,6 +16,7 @@ from .doctor import doctor
 from .generate import generate
 from .interrupts import ctrl_c_for_python_only
 from .output import note
+from .reference import reference
 from .score import score
 from .seed import seed
 from .train import confgf
@@ -33,6 +34,7 @@ train = typer.Typer(help="Train a network on your own molecules.", no_args_is_he
 app.command()(generate)
 app.command()(score)
 app.command()(seed)
+app.command()(reference)
 train.command()(confgf)
 benchmark.command()(conformers)
 app.command()(doctor)
