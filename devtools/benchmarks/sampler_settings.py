@@ -21,17 +21,17 @@ from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
 from openmm_confgf.training.data import VALIDATION_SHARE
 
 SETTINGS = {
-    "flow only, 0.6 to 0.01": {"flow_calls": 25, "settle_sigmas": (0.01,)},
-    "flow only, 0.3 to 0.01": {"sigma_max": 0.3, "flow_calls": 25, "settle_sigmas": (0.01,)},
-    "settle only": {"sigma_max": 0.3, "flow_calls": 2, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
-    "0.4, settle 8 8 4": {"sigma_max": 0.4, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
-    "0.6, settle 8 8 4": {"settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
-    "0.8, settle 8 8 4": {"sigma_max": 0.8, "settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
-    "0.6, settle 12 4 2": {"settle_sigmas": 12 * (0.2,) + 4 * (0.1,) + 2 * (0.05,)},
-    "0.6, settle 8 16 8 (default)": {},
-    "0.6, settle 16 16 8": {"settle_sigmas": 16 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
-    "0.6, settle 0 16 8": {"settle_sigmas": 16 * (0.1,) + 8 * (0.05,)},
-    "0.6, settle 8 8 4 4": {"settle_sigmas": 8 * (0.2,) + 8 * (0.1,) + 4 * (0.05,) + 4 * (0.025,)},
+    "default: 0.3, settle 2 6 4": {},
+    "1 candidate": {"candidates": 1},
+    "2 candidates": {"candidates": 2},
+    "8 candidates": {"candidates": 8},
+    "flow only, 0.3 to 0.01": {"flow_calls": 25, "settle_sigmas": (0.01,)},
+    "0.6, settle 2 6 4": {"sigma_max": 0.6, "flow_calls": 4},
+    "0.3, settle 4 8 4": {"settle_sigmas": 4 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 0 8 6": {"settle_sigmas": 8 * (0.1,) + 6 * (0.05,)},
+    "0.3, settle 8 16 8": {"settle_sigmas": 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
+    "from noise": {"start": "noise"},
+    "from noise, 80 calls of the flow": {"start": "noise", "flow_calls": 80},
 }
 
 

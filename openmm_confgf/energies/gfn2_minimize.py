@@ -29,8 +29,8 @@ OPTIMIZERS = ("xtb", "tblite")
 """By preference: the program's approximate normal coordinates need a third to a fifth of the gradients that Cartesian L-BFGS needs."""
 
 GRADIENT_TOLERANCE = 1e-4
-"""Largest component (Hartree/Bohr) of the gradient at tblite's minima. Against tighter ones they are mostly within 0.1 kJ/mol; 4e-4 left up to
-2 kJ/mol, a methyl group half turned, say."""
+"""Largest component (Hartree/Bohr) of the gradient at tblite's minima. Against tighter ones they are mostly within 0.1 kJ/mol; 4e-4 left
+up to 2 kJ/mol, a methyl group half turned, say."""
 
 _XTB_LEVEL = "tight"
 """The program's own name for 1e-6 Hartree and a gradient norm of 8e-4 Hartree/Bohr: as near to the minima, up to 0.15 kJ/mol."""

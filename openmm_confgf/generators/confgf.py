@@ -67,7 +67,7 @@ class ConfGFGenerator(NetworkGenerator):
         start: str = "etkdg",
         sigma_max: float | None = None,
         flow_calls: int | None = None,
-        settle_sigmas: Sequence[float] = 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,),
+        settle_sigmas: Sequence[float] = 2 * (0.2,) + 6 * (0.1,) + 4 * (0.05,),
         candidates: int = 4,
     ) -> None:
         if start not in _STARTS:

@@ -17,6 +17,7 @@ from .relaxed import RelaxedGenerator
 
 NETWORKS: dict[str, Callable[..., Generator]] = {
     "confgf": ConfGFGenerator,
+    "confgf-noise": lambda **weights: ConfGFGenerator(start="noise", **weights),
     "confgf+mmff": lambda **weights: RelaxedGenerator(ConfGFGenerator(**weights), "mmff"),
     "confgf-paper": PublishedConfGFGenerator,
     "confgf-dist": ConfGFDistGenerator,
@@ -37,7 +38,8 @@ def create_generator(name: str, weights: str | Path | None = None) -> Generator:
     Parameters
     ----------
     name : str
-        ``"confgf"``, ``"confgf+mmff"``, ``"confgf-paper"``, ``"confgf-dist"``, ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
+        One of `PRESETS`: ``"confgf"``, ``"confgf-noise"`` (no ETKDG start), ``"confgf+mmff"``, ``"confgf-paper"``, ``"confgf-dist"``,
+        ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
     weights : str or Path, optional
         Of the network: the name of shipped ones, or a ``.safetensors`` file with its card beside it.
 
