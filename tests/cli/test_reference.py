@@ -95,7 +95,16 @@ def test_a_real_ctrl_c_stops_the_workers_and_the_same_command_goes_on(tmp_path):
     (tmp_path / "in.smi").write_text("CO methanol\nCCCCCCCC(=O)NCCO long\n")
     call = [sys.executable, "-m", "openmm_confgf", "reference", "in.smi", "--starts", "4", "-o", "e.npz"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(call, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # a shell starts its background jobs with Ctrl-C ignored
+    process = subprocess.Popen(
+        call,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("e.npz.partial/*.npz")) and time.monotonic() < deadline:
         time.sleep(0.1)
