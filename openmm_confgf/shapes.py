@@ -62,7 +62,8 @@ def novel_picks(vectors: NDArray[np.float64], per_pick: int) -> NDArray[np.int64
     Returns
     -------
     ndarray of int64, (n,)
-        Pick k is one of ``k * per_pick`` to ``(k + 1) * per_pick - 1``; the first is 0. Rows of NaN are picked last.
+        Pick k is one of ``k * per_pick`` to ``(k + 1) * per_pick - 1``, the first of them where nothing tells them apart; a row of NaN only
+        where there is no other.
     """
     nearest = np.where(np.isfinite(vectors).all(axis=1), np.inf, np.nan)
     picks = np.empty(len(vectors) // per_pick, np.int64)

@@ -60,7 +60,7 @@ class GFN2Energy:
         ValueError
             If N is not the molecule's number of atoms.
         """
-        frames = self.frames(positions)
+        frames = frames_of(self.graph, positions)
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
         gradients = np.full(frames.shape, np.nan) if forces else None
@@ -91,10 +91,6 @@ class GFN2Energy:
         """What tblite raises when a calculation fails."""
         failure: type[Exception] = self._tblite.exceptions.TBLiteRuntimeError
         return failure
-
-    def frames(self, positions: Any) -> NDArray[np.float64]:
-        """Positions as (B, N, 3) in nm, once N is known to be right."""
-        return frames_of(self.graph, positions)
 
 
 def frames_of(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:

@@ -55,11 +55,6 @@ class _Job:
         self.open_rows += len(rows)
         return rows
 
-    def bad(self) -> NDArray[np.int64]:
-        """Samples that had a start and did not come out OK."""
-        status = check_conformations(self.graph, self.finished * NM_PER_ANGSTROM)
-        return np.flatnonzero((status != Status.OK) & np.isfinite(self.starts).all(axis=(1, 2)))
-
 
 _Row = tuple[_Job, NDArray[np.int64]]
 
@@ -157,7 +152,8 @@ class NetworkGenerator(Generator):
             job.open_rows -= 1
             if job.open_rows:
                 continue
-            bad = job.bad()
+            status = check_conformations(job.graph, job.finished * NM_PER_ANGSTROM)
+            bad = np.flatnonzero((status != Status.OK) & np.isfinite(job.starts).all(axis=(1, 2)))
             job.first_bad = job.first_bad if job.attempt else len(bad)
             job.attempt += 1
             if len(bad) and job.attempt < self.attempts:
@@ -165,14 +161,14 @@ class NetworkGenerator(Generator):
                     job.streams[k] = sample_stream(job.graph, seed, int(k), job.attempt)
                 again += job.rows(bad)
             else:
-                yield job.index, self._ensemble(job, seed, job.first_bad - len(bad))
+                yield job.index, self._ensemble(job, seed, status, job.first_bad - len(bad))
         return again
 
-    def _ensemble(self, job: _Job, seed: int, repaired: int) -> Ensemble:
+    def _ensemble(self, job: _Job, seed: int, status: NDArray[np.int8], repaired: int) -> Ensemble:
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
         settings = {"calls": self.calls, "repaired": repaired} | self._settings()
         provenance = Provenance(self.name, __version__, seed, self.card.sha256, settings)
-        return Ensemble(job.graph, positions, provenance, check_conformations(job.graph, positions))
+        return Ensemble(job.graph, positions, provenance, status)
 
     def _check_supported(self, graph: MolecularGraph) -> None:
         unseen = sorted(set(graph.numbers.tolist()) - self._elements)
