@@ -13,7 +13,7 @@ from torch import Tensor
 from .ensemble import Status
 from .geometry import dihedrals, distances, signed_volumes
 from .molecule import MolecularGraph
-from .units import NM_PER_ANGSTROM, positions_in_nm
+from .units import NM_PER_ANGSTROM
 
 BOND_RANGE = (0.7, 1.3)
 """A bond's length over the sum of its covalent radii. In relaxed molecules (B3LYP, GFN2-xTB) it is 0.776 (nitriles) to 1.21 (S-Cl of a
@@ -53,10 +53,7 @@ def check_conformations(graph: MolecularGraph, positions: Any) -> NDArray[np.int
     ValueError
         If the number of atoms is not the molecule's.
     """
-    frames = positions_in_nm(positions)
-    frames = frames[None] if frames.ndim == 2 else frames
-    if frames.shape[1] != len(graph):
-        raise ValueError(f"The positions have {frames.shape[1]} atoms where {graph.name!r} has {len(graph)}; give them in its atom order.")
+    frames = graph.frames(positions)
     block = max(1, _PAIRS_AT_ONCE // max(1, len(graph) ** 2 // 2))
     status = [_check_block(graph, frames[start : start + block]) for start in range(0, len(frames), block)]
     return np.concatenate([np.zeros(0, np.int8), *status])

@@ -136,6 +136,29 @@ class MolecularGraph:
         """Indices of the atoms that are not hydrogen."""
         return np.flatnonzero(self.numbers != 1)
 
+    def frames(self, positions: Any) -> NDArray[np.float64]:
+        """Positions of this molecule as (B, N, 3) in nm.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm.
+
+        Raises
+        ------
+        ValueError
+            If N is not the number of atoms.
+        """
+        from .units import positions_in_nm
+
+        frames = positions_in_nm(positions)
+        frames = frames[None] if frames.ndim == 2 else frames
+        if frames.shape[1] != len(self):
+            raise ValueError(
+                f"The positions have {frames.shape[1]} atoms where {self.name!r} has {len(self)}; give them in its atom order."
+            )
+        return frames
+
     @functools.cached_property
     def stereocentres(self) -> NDArray[np.int64]:
         """Specified tetrahedral centres, (n, 5): centre, three neighbours, and the wanted sign of their signed volume.

@@ -11,7 +11,7 @@ from rdkit.Chem import rdMolAlign
 from rdkit.SimDivFilters import rdSimDivPickers
 
 from .molecule import MolecularGraph
-from .units import NM_PER_ANGSTROM, in_md_units, positions_in_nm
+from .units import NM_PER_ANGSTROM, in_md_units
 
 MAX_MATCHES = 2000
 """Most relabellings tried per pair. Each tert-butyl, trifluoromethyl or phenyl multiplies their number by 6 or 2; where a molecule has
@@ -200,10 +200,7 @@ def _finite_energies(energy: ArrayLike, count: int) -> NDArray[np.float64]:
 
 
 def _frames(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:
-    frames = positions_in_nm(positions)
-    frames = frames[None] if frames.ndim == 2 else frames
-    if frames.shape[1] != len(graph):
-        raise ValueError(f"The positions have {frames.shape[1]} atoms where {graph.name!r} has {len(graph)}; give them in its atom order.")
+    frames = graph.frames(positions)
     if not np.isfinite(frames).all():
         raise ValueError("The positions are not finite; leave out the conformations whose status is not OK.")
     return frames

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..ensemble import Status
 from ..errors import ForceFieldError
 from ..molecule import MolecularGraph
-from ..units import KJ_PER_HARTREE, NM_PER_BOHR, positions_in_nm
+from ..units import KJ_PER_HARTREE, NM_PER_BOHR
 from .context import can_be_evaluated
 from .result import EnergyResult
 
@@ -60,7 +60,7 @@ class GFN2Energy:
         ValueError
             If N is not the molecule's number of atoms.
         """
-        frames = frames_of(self.graph, positions)
+        frames = self.graph.frames(positions)
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
         gradients = np.full(frames.shape, np.nan) if forces else None
@@ -91,15 +91,6 @@ class GFN2Energy:
         """What tblite raises when a calculation fails."""
         failure: type[Exception] = self._tblite.exceptions.TBLiteRuntimeError
         return failure
-
-
-def frames_of(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:
-    """Positions as (B, N, 3) in nm, once N is known to be the molecule's number of atoms."""
-    frames = positions_in_nm(positions)
-    frames = frames[None] if frames.ndim == 2 else frames
-    if frames.shape[1] != len(graph):
-        raise ValueError(f"The positions have {frames.shape[1]} atoms where {graph.name!r} has {len(graph)}; give them in its atom order.")
-    return frames
 
 
 def check_elements(graph: MolecularGraph) -> None:

@@ -22,7 +22,7 @@ from ..errors import ForceFieldError
 from ..molecule import MolecularGraph
 from ..units import KJ_PER_HARTREE, NM_PER_ANGSTROM, NM_PER_BOHR
 from .context import can_be_evaluated
-from .gfn2 import GFN2Energy, check_elements, frames_of, require_tblite
+from .gfn2 import GFN2Energy, check_elements, require_tblite
 from .minimize import Minimized
 
 OPTIMIZERS = ("xtb", "tblite")
@@ -91,7 +91,7 @@ def minimize_gfn2(graph: MolecularGraph, positions: Any, optimizer: str = "auto"
     check_elements(graph)
     if max_iterations < 1:
         raise ValueError(f"The iteration limit is {max_iterations}; it must be positive.")
-    frames = frames_of(graph, positions).copy()
+    frames = graph.frames(positions).copy()
     descend = _xtb_descent(graph) if resolve_optimizer(optimizer) == "xtb" else _tblite_descent(graph)
     energies = np.full(len(frames), np.inf)
     status = np.full(len(frames), Status.NON_FINITE, np.int8)
