@@ -44,3 +44,13 @@ class WeightsError(ConfGFError):
 
 class LeakageError(ConfGFError):
     """A benchmark molecule was part of the training data of the weights under test."""
+
+
+class UnsupportedForceError(ConfGFError):
+    """A System holds what `BatchedEnergy` cannot take; the message names the force and the alternative."""
+
+
+class WorkerError(ConfGFError):
+    """A worker process died, or could not begin or go on with its work."""
+
+    exit_code = 1

@@ -51,10 +51,22 @@ def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
     Tensor, (..., Q)
     """
     a, b, c, d = (positions[..., quadruples[:, k], :] for k in range(4))
-    axis = c - b
-    first, second = torch.linalg.cross(b - a, axis), torch.linalg.cross(axis, d - c)
-    sine = (torch.linalg.cross(first, second) * axis).sum(-1) / torch.linalg.vector_norm(axis, dim=-1)
-    return torch.atan2(sine, (first * second).sum(-1))
+    return dihedral_angle(b - a, c - b, d - c)
+
+
+def dihedral_angle(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> Tensor:
+    """Angle in radians, (-pi, pi], between the planes that the vectors of three consecutive bonds span.
+
+    Parameters
+    ----------
+    first, axis, last : Tensor
+        ``b - a``, ``c - b`` and ``d - c``, of one shape.
+    dim : int
+        Their axis of x, y, z, which the result lacks.
+    """
+    before, after = torch.linalg.cross(first, axis, dim=dim), torch.linalg.cross(axis, last, dim=dim)
+    sine = (torch.linalg.cross(before, after, dim=dim) * axis).sum(dim) / torch.linalg.vector_norm(axis, dim=dim)
+    return torch.atan2(sine, (before * after).sum(dim))
 
 
 def pseudo_forces(distance_scores: Tensor, positions: Tensor, pairs: Tensor) -> Tensor:

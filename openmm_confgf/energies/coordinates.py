@@ -1,0 +1,75 @@
+"""Frames: a batch of positions with the batch last, and the internal coordinates that forces are functions of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..geometry import dihedral_angle
+
+
+class Frames:
+    """Positions of a batch. The batch is the last axis, so that each operation runs along contiguous memory.
+
+    Parameters
+    ----------
+    positions : Tensor, (3, N, B)
+        nm.
+    """
+
+    def __init__(self, positions: Tensor) -> None:
+        self.positions = positions
+        self.known: dict[nn.Module, Tensor] = {}
+
+    def atoms(self, index: Tensor) -> Tensor:
+        """Positions of these atoms, (3, T, B)."""
+        return self.positions.index_select(1, index)
+
+
+class InternalCoordinate(nn.Module):
+    """Distances of pairs, angles of triples or dihedrals of quadruples of atoms.
+
+    Calling it with `Frames` gives them, (T, B) in nm or radians; forces that share it share the work.
+
+    Parameters
+    ----------
+    atoms : Tensor of int64, (T, 2), (T, 3) or (T, 4)
+    """
+
+    def __init__(self, atoms: Tensor) -> None:
+        super().__init__()
+        self.width = atoms.shape[1]
+        for k in range(self.width):
+            self.register_buffer(f"atoms_{k}", atoms[:, k].contiguous())
+
+    def __len__(self) -> int:
+        return len(self.column(0))
+
+    def column(self, k: int) -> Tensor:
+        """The k-th atom of each row, (T,)."""
+        return self.get_buffer(f"atoms_{k}")
+
+    def forward(self, frames: Frames) -> Tensor:
+        if self not in frames.known:
+            frames.known[self] = _FORMULAS[self.width](*(frames.atoms(self.column(k)) for k in range(self.width)))
+        return frames.known[self]
+
+
+def _length(a: Tensor, b: Tensor) -> Tensor:
+    vector = a - b
+    return (vector * vector).sum(0).sqrt()
+
+
+def _angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    to_a, to_c = a - b, c - b
+    normal = torch.linalg.cross(to_a, to_c, dim=0)
+    # the square root has no derivative where the atoms lie on a line
+    sine = (normal * normal).sum(0).clamp_min(torch.finfo(normal.dtype).tiny).sqrt()
+    return torch.atan2(sine, (to_a * to_c).sum(0))
+
+
+def _dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    return dihedral_angle(b - a, c - b, d - c, dim=0)
+
+
+_FORMULAS = {2: _length, 3: _angle, 4: _dihedral}

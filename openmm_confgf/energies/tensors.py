@@ -1,0 +1,207 @@
+"""Systems to `Term` modules; every force that cannot be taken is named before any work."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import openmm
+
+from ..errors import UnsupportedForceError
+from . import custom, standard
+from .pair_list import EXCEPTION, EXCLUDED, PairList
+from .term import Placed, Term
+
+_WITHOUT_ENERGY = (openmm.CMMotionRemover, openmm.AndersenThermostat, openmm.MonteCarloBarostat, openmm.MonteCarloAnisotropicBarostat)
+_BONDED: dict[type, Callable[..., Term | None]] = {
+    openmm.HarmonicBondForce: standard.harmonic_bonds,
+    openmm.HarmonicAngleForce: standard.harmonic_angles,
+    openmm.PeriodicTorsionForce: standard.periodic_torsions,
+    openmm.RBTorsionForce: standard.rb_torsions,
+    openmm.CMAPTorsionForce: standard.cmap_torsions,
+}
+_CUSTOM: dict[type, Callable[..., Term | None]] = {
+    openmm.CustomBondForce: custom.custom_bonds,
+    openmm.CustomAngleForce: custom.custom_angles,
+    openmm.CustomTorsionForce: custom.custom_torsions,
+    openmm.CustomExternalForce: custom.custom_external,
+    openmm.CustomNonbondedForce: custom.custom_nonbonded,
+}
+_OF_ALL_PAIRS: dict[type, type[Term]] = {openmm.GBSAOBCForce: standard.GBSAOBCTerm, openmm.CustomGBForce: custom.CustomGBTerm}
+SUPPORTED = tuple(kind.__name__ for kind in (*_BONDED, *_CUSTOM, *_OF_ALL_PAIRS, openmm.NonbondedForce))
+"""The forces that `BatchedEnergy` evaluates."""
+
+_ALTERNATIVE = "use ContextEnergy, or fallback='context'"
+_INTERACTIONS = {
+    "Particles", "Bonds", "Angles", "Torsions", "Maps", "Exceptions", "Exclusions", "InteractionGroups", "ParticleOffsets", "ExceptionOffsets"
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedTerm:
+    """A term, with the name and the group of the force that it was read from."""
+
+    name: str
+    group: int
+    term: Term
+
+
+def check_supported(system: openmm.System, for_weights: bool = False) -> None:
+    """Make sure that every force of a System can be evaluated here.
+
+    Parameters
+    ----------
+    system : openmm.System
+    for_weights : bool
+        Whether the energies will weigh samples: then constraints are refused as well, since the density that they leave is not that of
+        free atoms.
+
+    Raises
+    ------
+    UnsupportedForceError
+        Names the first force, or other feature, that cannot be taken, and the alternative.
+    """
+    for force in _with_energy(system):
+        name = _label(force)
+        if force.usesPeriodicBoundaryConditions():
+            raise UnsupportedForceError(f"{name} is periodic, and BatchedEnergy takes molecules without a box; {_ALTERNATIVE}.")
+        if not isinstance(force, (*_BONDED, *_CUSTOM, *_OF_ALL_PAIRS, openmm.NonbondedForce)):
+            raise UnsupportedForceError(f"BatchedEnergy has no {name}; {_ALTERNATIVE}.")
+    if any(system.isVirtualSite(k) for k in range(system.getNumParticles())):
+        raise UnsupportedForceError(f"The System has virtual sites, which BatchedEnergy does not place; {_ALTERNATIVE}.")
+    if for_weights and system.getNumConstraints():
+        raise UnsupportedForceError(
+            f"The System has {system.getNumConstraints()} constraints, and weights of its samples would be wrong; "
+            "create it with constraints=None and rigidWater=False."
+        )
+
+
+def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, float] | None = None) -> list[NamedTerm]:
+    """The forces of Systems whose atoms are counted through, like forces together.
+
+    Parameters
+    ----------
+    systems : sequence of openmm.System
+    parameters : mapping of str to float, optional
+        Global parameters at other values than their defaults, as ``Context.setParameter`` would set them.
+
+    Returns
+    -------
+    list of NamedTerm
+        In the order of the first System's forces.
+
+    Raises
+    ------
+    UnsupportedForceError
+        As `check_supported`, and for expressions that cannot be evaluated.
+    ValueError
+        If a parameter is not one of the Systems.
+    """
+    for system in systems:
+        check_supported(system)
+    globals_ = _global_parameters(systems)
+    if unknown := set(parameters or {}) - set(globals_):
+        known = ", ".join(sorted(globals_)) or "none"
+        raise ValueError(f"The System has no global parameter {', '.join(sorted(unknown))}; it has: {known}.")
+    globals_ |= parameters or {}
+    groups: dict[Any, list[Placed]] = {}
+    first_atom = 0
+    for molecule, system in enumerate(systems):
+        seen: collections.Counter[str] = collections.Counter()
+        for force in _with_energy(system):
+            settings = _settings(force) if len(systems) > 1 else str(len(groups))
+            seen[settings] += 1
+            placed = Placed(force, molecule, first_atom, system.getNumParticles())
+            groups.setdefault((settings, seen[settings]), []).append(placed)
+        first_atom += system.getNumParticles()
+    pair_lists = _PairLists(groups.values(), globals_)
+    found = []
+    for placed_forces in groups.values():
+        force = placed_forces[0].force
+        term = _read(placed_forces, len(systems), pair_lists, globals_)
+        if term is not None:
+            found.append(NamedTerm(force.getName(), force.getForceGroup(), term))
+    return found
+
+
+def _read(placed: Sequence[Placed], molecules: int, pair_lists: _PairLists, globals_: dict[str, float]) -> Term | None:
+    force = placed[0].force
+    for kind, read in _BONDED.items():
+        if isinstance(force, kind):
+            return read(placed, molecules)
+    for kind, read in _CUSTOM.items():
+        if isinstance(force, kind):
+            return read(placed, molecules, globals_)
+    if isinstance(force, openmm.NonbondedForce):
+        return standard.nonbonded(placed, molecules, pair_lists.of(placed), globals_)
+    if isinstance(force, openmm.GBSAOBCForce):
+        return standard.GBSAOBCTerm(placed, molecules, pair_lists.of(placed))
+    return custom.CustomGBTerm(placed, molecules, pair_lists.of(placed), globals_)
+
+
+class _PairLists:
+    """One `PairList` for all forces of the same molecules; a second NonbondedForce has exceptions, and so a list, of its own."""
+
+    def __init__(self, groups: Iterable[Sequence[Placed]], globals_: Mapping[str, float]) -> None:
+        self._globals = globals_
+        self._nonbonded: dict[tuple[int, ...], Sequence[Placed]] = {}
+        self._with_excluded: set[tuple[int, ...]] = set()
+        self._made: dict[tuple[int, ...], PairList] = {}
+        for placed in groups:
+            molecules = _molecules(placed)
+            if isinstance(placed[0].force, openmm.NonbondedForce):
+                self._nonbonded.setdefault(molecules, placed)
+            elif isinstance(placed[0].force, tuple(_OF_ALL_PAIRS)):
+                self._with_excluded.add(molecules)
+
+    def of(self, placed: Sequence[Placed]) -> PairList:
+        """The pairs for a force."""
+        molecules = _molecules(placed)
+        first = self._nonbonded.get(molecules, placed)
+        if isinstance(placed[0].force, openmm.NonbondedForce) and first is not placed:
+            return PairList(placed, self._kinds(placed), with_excluded=False)
+        if molecules not in self._made:
+            self._made[molecules] = PairList(placed, self._kinds(first), molecules in self._with_excluded)
+        return self._made[molecules]
+
+    def _kinds(self, placed: Sequence[Placed]) -> dict[tuple[int, int], int]:
+        if not isinstance(placed[0].force, openmm.NonbondedForce):
+            return {}
+        special = standard.exceptions(placed, self._globals)
+        return {pair: EXCEPTION if charge_product or epsilon else EXCLUDED for pair, (charge_product, _, epsilon) in special.items()}
+
+
+def _molecules(placed: Sequence[Placed]) -> tuple[int, ...]:
+    return tuple(one.molecule for one in placed)
+
+
+def _with_energy(system: openmm.System) -> list[openmm.Force]:
+    return [force for force in system.getForces() if not isinstance(force, _WITHOUT_ENERGY)]
+
+
+def _label(force: openmm.Force) -> str:
+    kind = type(force).__name__
+    return kind if force.getName() == kind else f"{kind} ({force.getName()})"
+
+
+def _settings(force: openmm.Force) -> bytes:
+    """All of a force but its interactions: two forces that agree in it can be evaluated as one."""
+    root = ET.fromstring(openmm.XmlSerializer.serialize(force))
+    for child in list(root):
+        if child.tag in _INTERACTIONS:
+            root.remove(child)
+    return ET.tostring(root)
+
+
+def _global_parameters(systems: Sequence[openmm.System]) -> dict[str, float]:
+    """Default values, by name."""
+    found: dict[str, float] = {}
+    for system in systems:
+        for force in _with_energy(system):
+            if hasattr(force, "getNumGlobalParameters"):
+                for k in range(force.getNumGlobalParameters()):
+                    found[force.getGlobalParameterName(k)] = force.getGlobalParameterDefaultValue(k)
+    return found

@@ -1,0 +1,131 @@
+"""Term: what all forces have in common once they are read into torch modules."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import openmm
+import torch
+from torch import Tensor, nn
+
+from .coordinates import Frames, InternalCoordinate
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """A force of one of several molecules whose atoms are counted through.
+
+    Attributes
+    ----------
+    force : openmm.Force
+    molecule : int
+        Which molecule.
+    first_atom : int
+        The number of its first atom.
+    n_atoms : int
+    """
+
+    force: Any
+    molecule: int
+    first_atom: int
+    n_atoms: int
+
+
+class Term(nn.Module, abc.ABC):
+    """The energy of a force, or of one such force in each of several molecules.
+
+    Parameters
+    ----------
+    owners : sequence of int or Tensor of int64, (T,)
+        The molecule of each interaction.
+    molecules : int
+        How many molecules there are, M.
+    """
+
+    owners: Tensor
+
+    def __init__(self, owners: Sequence[int] | Tensor, molecules: int) -> None:
+        super().__init__()
+        self.molecules = molecules
+        self.register_buffer("owners", torch.as_tensor(owners, dtype=torch.int64))
+
+    @abc.abstractmethod
+    def forward(self, frames: Frames) -> Tensor:
+        """Energies in kJ/mol, (M, B)."""
+
+    def total(self, energies: Tensor, owners: Tensor | None = None) -> Tensor:
+        """Sum over each molecule's interactions, (T, B) to (M, B)."""
+        if self.molecules == 1:
+            return energies.sum(0, keepdim=True)
+        summed = energies.new_zeros(self.molecules, energies.shape[1])
+        return summed.index_add(0, self.owners if owners is None else owners, energies)
+
+
+class Parameters(nn.Module):
+    """Named parameters, a float64 column (T, 1) each, so that they broadcast along the batch."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._columns = {name: f"parameter_{name}" for name in values}
+        for name, value in values.items():
+            self.register_buffer(self._columns[name], torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.get_buffer(self._columns[name])
+
+    def columns(self) -> tuple[Tensor, ...]:
+        """All of them, in order."""
+        return tuple(self[name] for name in self._columns)
+
+
+class BondedTerm(Term):
+    """A formula of one internal coordinate: bonds, angles, torsions.
+
+    Parameters
+    ----------
+    atoms : sequence of sequences of int, (T, 2), (T, 3) or (T, 4)
+        Interactions of the same atoms share the coordinate.
+    formula : callable
+        Of the coordinate (T, B) and of the parameters in their order, (T, 1) each.
+    parameters : mapping of str to sequence of float, (T,)
+    owners, molecules
+        As in `Term`.
+    """
+
+    rows: Tensor
+
+    def __init__(
+        self,
+        atoms: Sequence[Sequence[int]],
+        formula: Callable[..., Tensor],
+        parameters: Mapping[str, Any],
+        owners: Sequence[int],
+        molecules: int,
+    ) -> None:
+        super().__init__(owners, molecules)
+        distinct = {tuple(row): None for row in atoms}
+        place = {row: k for k, row in enumerate(distinct)}
+        self.coordinate = InternalCoordinate(torch.tensor(list(distinct)))
+        self.register_buffer("rows", torch.tensor([place[tuple(row)] for row in atoms]))
+        self.formula = formula
+        self.parameter = Parameters(parameters)
+
+    def forward(self, frames: Frames) -> Tensor:
+        values = self.coordinate(frames)
+        if len(self.rows) != len(values):
+            values = values.index_select(0, self.rows)
+        return self.total(self.formula(values, *self.parameter.columns()))
+
+
+def rows_of(placed: Iterable[Placed], count: str, get: str) -> Iterable[tuple[Placed, list[Any]]]:
+    """Each interaction of each force, as its ``get...Parameters`` tells it in md units."""
+    for one in placed:
+        for k in range(getattr(one.force, count)()):
+            yield one, [_bare(value) for value in getattr(one.force, get)(k)]
+
+
+def _bare(value: Any) -> Any:
+    return value.value_in_unit_system(openmm.unit.md_unit_system) if openmm.unit.is_quantity(value) else value
