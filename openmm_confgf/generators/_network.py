@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from .. import __version__
 from ..checks import check_conformations
 from ..checksums import molecule_hash
+from ..devices import resolve_device
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ConfGFError, UnsupportedMoleculeError, WeightsError
-from ..models.devices import resolve_device
 from ..models.features import GraphBatch, GraphFeatures, collate, featurise
 from ..models.weights import load_weights
 from ..molecule import MolecularGraph

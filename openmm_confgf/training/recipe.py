@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from ..checksums import sha256_of
+from ..devices import resolve_device
 from ..errors import ConfGFError, WeightsError
-from ..models.devices import resolve_device
 from ..models.features import ATOM_VOCABULARY
 from ..models.field import FieldConfig, PairField
 from ..models.weights import Card, load_weights, save_weights

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Subset
 
+from ..devices import resolve_device
 from ..errors import ConfGFError
-from ..models.devices import resolve_device
 from .batches import Noisy, StepDataset
 from .config import RunConfig
 from .denoising import TrainingModule

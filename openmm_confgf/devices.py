@@ -1,10 +1,10 @@
-"""Where networks run."""
+"""Where torch computes."""
 
 from __future__ import annotations
 
 import torch
 
-from ..errors import PlatformError
+from .errors import PlatformError
 
 
 def resolve_device(device: str) -> torch.device:
