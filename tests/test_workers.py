@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import os
 import subprocess
@@ -6,8 +7,8 @@ import time
 
 import pytest
 
-from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError
-from openmm_confgf.workers import in_processes
+from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, WorkerError
+from openmm_confgf.workers import Processes, in_processes
 
 
 def doubling():
@@ -22,6 +23,12 @@ def doubling():
             raise ForceFieldError("untyped")
         if item == "bug":
             raise ZeroDivisionError("by\nzero")
+        if item == "fork and die":
+            if os.fork() == 0:
+                time.sleep(600)
+            os._exit(8)
+        if item == "pid":
+            return os.getpid()
         if item == "threads":
             return os.environ["OMP_NUM_THREADS"]
         return 2 * item
@@ -49,9 +56,43 @@ def test_errors_and_deaths_cost_one_item():
     assert isinstance(found[4], GenerationError) and str(found[4]) == "ZeroDivisionError: by zero"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_death_is_noticed_though_a_fork_holds_the_pipe():
+    assert "died (exit code 8)" in str(run(["fork and die"])[0])
+
+
+def test_processes_stay_between_runs_and_end_with_close():
+    processes = Processes(doubling, 2)
+    first = dict(processes.run(["pid"] * 2))
+    assert len(set(first.values())) == 2 and set(dict(processes.run(["pid"] * 20)).values()) <= set(first.values())
+    (died,) = [outcome for _, outcome in processes.run(["die", 1]) if isinstance(outcome, ConfGFError)]
+    assert type(died) is WorkerError and "exit code 7" in str(died)
+    later = set(dict(processes.run(["pid"] * 2)).values())
+    assert len(later) == 2 and len(later & set(first.values())) == 1
+    processes.close()
+    processes.close()
+    assert not any(is_running(pid) for pid in later | set(first.values()))
+
+
+def test_answers_of_a_run_that_was_left_are_not_those_of_the_next():
+    with contextlib.closing(Processes(doubling, 2)) as processes:
+        with contextlib.closing(processes.run([1, "hang", 2])) as outcomes:
+            assert next(outcomes) == (0, 2)
+        assert dict(processes.run([10, 20, 30])) == {0: 20, 1: 40, 2: 60}
+
+
 def test_a_worker_that_hangs_is_ended():
     found = run(["hang", 4], time_limit=10.0)
     assert isinstance(found[0], GenerationError) and "more than 10 s" in str(found[0]) and found[1] == 8
+
+
+def test_time_that_the_results_take_elsewhere_does_not_count():
+    with contextlib.closing(Processes(doubling, 2)) as processes:
+        found = dict(processes.run([0, 0]))  # whose start may take longer
+        for index, outcome in processes.run([1, 2, 3], 1.0):
+            found[index] = outcome
+            time.sleep(1.5 if outcome == 2 else 0)
+    assert found == {0: 2, 1: 4, 2: 6}
 
 
 def test_a_setup_that_fails_is_the_result_of_each_item():

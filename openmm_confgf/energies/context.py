@@ -14,6 +14,7 @@ from openmm import unit
 from ..ensemble import Status
 from ..errors import PlatformError
 from ..units import positions_in_nm
+from .context_workers import ContextProcesses, evaluate_in_processes, start_contexts
 from .result import EnergyResult
 
 PLATFORMS_BY_PREFERENCE = ("CUDA", "OpenCL", "HIP", "CPU", "Reference")
@@ -74,18 +75,21 @@ def platform_properties(platform: openmm.Platform, properties: Mapping[str, Any]
 
 
 class ContextEnergy:
-    """Evaluates conformations of one System in one OpenMM Context.
+    """Evaluates conformations of one System in one OpenMM Context, or in one in each of several processes.
 
-    A context manager: the Context is deleted on leaving it, or by `close`.
+    A context manager: the Context is deleted, and the processes are ended, on leaving it, or by `close`.
 
     Parameters
     ----------
     system : openmm.System
-        Any System; it is not changed.
+        Any System; it is not changed. More than one worker takes one that `openmm.XmlSerializer` can write: the function of a PythonForce
+        must be at the top level of a module.
     platform : str
         As in `resolve_platform`.
     properties : mapping, optional
         Platform properties under OpenMM's own names.
+    workers : int
+        1 for a Context in this process, or the number of worker processes (`Processes` says what they need), which change no result.
 
     Attributes
     ----------
@@ -99,16 +103,28 @@ class ContextEnergy:
     ------
     PlatformError
         If the platform is not available or cannot take the System.
+    WorkerError
+        If a worker process does not start.
+    ConfGFError
+        If the number of workers is not positive, or the System cannot be sent to them.
     """
 
-    def __init__(self, system: openmm.System, platform: str = "auto", properties: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, system: openmm.System, platform: str = "auto", properties: Mapping[str, Any] | None = None, *, workers: int = 1
+    ) -> None:
         chosen = resolve_platform(platform, properties)
         self.system = system
         self.platform: str = chosen.getName()
         self.properties = platform_properties(chosen, properties)
-        self._integrator: openmm.Integrator | None = openmm.VerletIntegrator(0.001)
+        self._integrator: openmm.Integrator | None = None
+        self._context: openmm.Context | None = None
+        self._processes: ContextProcesses | None = None
+        if workers != 1:
+            self._processes = start_contexts(system, self.platform, self.properties, workers)
+            return
+        self._integrator = openmm.VerletIntegrator(0.001)
         try:
-            self._context: openmm.Context | None = openmm.Context(system, self._integrator, chosen, self.properties)
+            self._context = openmm.Context(system, self._integrator, chosen, self.properties)
         except openmm.OpenMMException as error:
             raise PlatformError(f"The {self.platform} platform cannot take this System ({error}); try platform Reference.") from error
 
@@ -119,7 +135,10 @@ class ContextEnergy:
         self.close()
 
     def close(self) -> None:
-        """Delete the Context and what it holds on the device; further evaluations raise."""
+        """Delete the Context and what it holds on the device, or end the worker processes; further evaluations raise."""
+        if self._processes is not None:
+            self._processes.close()
+        self._processes = None
         # in this order: OpenMM's Context keeps a reference to its integrator
         self._context = None
         self._integrator = None
@@ -131,8 +150,10 @@ class ContextEnergy:
         Raises
         ------
         ValueError
-            If it was closed.
+            If it was closed, or if the Contexts are in worker processes.
         """
+        if self._processes is not None:
+            raise ValueError("The Contexts of this ContextEnergy are in its worker processes; create one with workers=1.")
         if self._context is None:
             raise ValueError("This ContextEnergy is closed; create a new one.")
         return self._context
@@ -155,8 +176,17 @@ class ContextEnergy:
         Raises
         ------
         ValueError
-            If N is not the System's number of particles.
+            If N is not the System's number of particles, or if it was closed.
+        WorkerError
+            If a worker process died; the others are ended then, and this object is closed.
         """
+        if self._processes is not None:
+            frames = self.frames(positions)
+            try:
+                return evaluate_in_processes(self._processes, frames, forces)
+            except BaseException:  # Ctrl-C, too
+                self.close()
+                raise
         context, frames = self.context, self.frames(positions)
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
