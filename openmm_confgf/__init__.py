@@ -28,6 +28,8 @@ _EXPORTS = {
     "ETKDGGenerator": "generators",
     "create_generator": "generators",
     "generate": "generators",
+    "BatchedEnergy": "energies",
+    "PackedEnergy": "energies",
     "ContextEnergy": "energies",
     "EnergyResult": "energies",
     "create_system": "energies",
@@ -46,7 +48,7 @@ __all__ = ["__version__", *_EXPORTS]
 if TYPE_CHECKING:
     from .archive import load_archive
     from .checks import check_conformations
-    from .energies import ContextEnergy, EnergyResult, create_system
+    from .energies import BatchedEnergy, ContextEnergy, EnergyResult, PackedEnergy, create_system
     from .ensemble import Ensemble, Provenance, Status
     from .errors import ConfGFError
     from .evaluation import benchmark_conformers

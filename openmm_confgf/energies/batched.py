@@ -2,37 +2,182 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import numpy as np
 import openmm
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from .coordinates import Frames
-from .tensors import NamedTerm, check_supported, read_systems
+from ..errors import UnsupportedForceError
+from .context import ContextEnergy
+from .packed import PackedEnergy
+from .result import EnergyResult, can_be_evaluated, frames_of
 
 
-class Potential(nn.Module):
-    """The energy of one or several Systems as a torch module.
+class BatchedEnergy:
+    """Evaluates conformations of one System, a batch at a time.
 
     Parameters
     ----------
-    terms : sequence of NamedTerm
-    molecules : int
+    system : openmm.System
+        Not periodic; it is not changed. `SUPPORTED` lists the forces.
+    device, dtype, compiled, parameters, for_weights
+        As in `PackedEnergy`.
+
+    Attributes
+    ----------
+    system : openmm.System
+    device : torch.device
+    dtype : torch.dtype
+
+    Raises
+    ------
+    UnsupportedForceError
+        If the System holds a force that cannot be taken; the message names it and the alternative.
+    PlatformError
+        If there is no such device.
+    ConfGFError
+        If the dtype is neither float32 nor float64.
+    ValueError
+        If a parameter is not one of the System.
+
+    Examples
+    --------
+    Two atoms on a spring of 1000 kJ/mol/nm^2, stretched by 0.1 nm:
+
+    >>> import openmm
+    >>> from openmm_confgf import BatchedEnergy
+    >>> system = openmm.System()
+    >>> _ = system.addParticle(12.0), system.addParticle(12.0)
+    >>> spring = openmm.HarmonicBondForce()
+    >>> _ = spring.addBond(0, 1, 0.15, 1000.0), system.addForce(spring)
+    >>> BatchedEnergy(system, device="cpu").evaluate([[0, 0, 0], [0.25, 0, 0]]).energy
+    array([5.])
     """
 
-    def __init__(self, terms: Sequence[NamedTerm], molecules: int) -> None:
-        super().__init__()
-        self.molecules = molecules
-        self.labels = [(named.name, named.group) for named in terms]
-        self.terms = nn.ModuleList(named.term for named in terms)
+    def __init__(
+        self,
+        system: openmm.System,
+        *,
+        device: str = "auto",
+        dtype: torch.dtype = torch.float64,
+        compiled: bool = False,
+        parameters: Mapping[str, float] | None = None,
+        for_weights: bool = False,
+    ) -> None:
+        self._packed = PackedEnergy([system], device=device, dtype=dtype, compiled=compiled, parameters=parameters, for_weights=for_weights)
+        self.system, self.device, self.dtype = system, self._packed.device, dtype
 
-    def forward(self, positions: Tensor) -> Tensor:
-        """Energies (M, B) in kJ/mol of positions (3, N, B) in nm."""
-        frames = Frames(positions)
-        total = positions.new_zeros(self.molecules, positions.shape[-1])
-        for term in self.terms:
-            total = total + term(frames)
-        return total
+    def evaluate(self, positions: Any, forces: bool = False) -> EnergyResult:
+        """Energies, and forces if asked for, of many conformations. A bad one never affects another.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm. Large batches are evaluated in pieces.
+        forces : bool
+            Whether to return forces as well; a conformation whose forces are not finite is then NON_FINITE too.
+
+        Returns
+        -------
+        EnergyResult
+
+        Raises
+        ------
+        ValueError
+            If N is not the System's number of particles.
+        """
+        return self._packed.evaluate([positions], forces)[0]
+
+    def energy(self, positions: Tensor) -> Tensor:
+        """Energies (B,) in kJ/mol as a differentiable function of positions (B, N, 3) in nm; see `PackedEnergy.energy`."""
+        return self._packed.energy([positions])[0]
+
+    def decompose(self, positions: Any, by: Literal["force", "group"] = "force") -> dict[str, NDArray[Any]] | dict[int, NDArray[Any]]:
+        """Energies of each force, or of each force group.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm.
+        by : str
+            ``"force"``: by the force's name, with `` 2`` and so on where several have the same. ``"group"``: by the number of the group.
+
+        Returns
+        -------
+        dict of ndarray of float64, (B,)
+            kJ/mol; they sum up to what `evaluate` gives. +inf where a conformation is not finite. Forces without interactions are left
+            out.
+
+        Raises
+        ------
+        ValueError
+            If N is not the System's number of particles, or `by` is neither of the two.
+        """
+        if by not in ("force", "group"):
+            raise ValueError(f"Energies cannot be decomposed by {by!r}; give by='force' or by='group'.")
+        frames = torch.from_numpy(frames_of(positions, self.system.getNumParticles()))
+        usable = can_be_evaluated(frames)
+        with torch.no_grad():
+            rows = self._packed.potential.by_term(self._packed.pack([frames], [usable]))
+        found: dict[Any, NDArray[Any]] = {}
+        for (name, group), row in zip(self._packed.potential.labels, rows, strict=True):
+            energy = torch.where(usable, row[0].cpu().double(), torch.inf).numpy()
+            if by == "group":
+                found[group] = found.get(group, 0) + energy
+            else:
+                taken = sum(key == name or key.startswith(f"{name} ") for key in found)
+                found[f"{name} {taken + 1}" if taken else name] = energy
+        return found
+
+
+def energy(
+    system: openmm.System,
+    positions: Any,
+    forces: bool = False,
+    *,
+    fallback: Literal["context"] | None = None,
+    platform: str = "auto",
+    **settings: Any,
+) -> EnergyResult:
+    """Energies of many conformations of a System, in one line; to evaluate again and again, keep a `BatchedEnergy`.
+
+    Parameters
+    ----------
+    system : openmm.System
+    positions : array_like or Quantity, (B, N, 3) or (N, 3)
+        nm.
+    forces : bool
+        Whether to return forces as well.
+    fallback : str, optional
+        ``"context"``: a System that `BatchedEnergy` cannot take is evaluated by `ContextEnergy`, with a warning that says why.
+    platform : str
+        Of OpenMM, for the fallback.
+    **settings
+        As in `BatchedEnergy`.
+
+    Returns
+    -------
+    EnergyResult
+
+    Raises
+    ------
+    UnsupportedForceError
+        If the System holds a force that cannot be taken, and there is no fallback.
+    ValueError
+        If N is not the System's number of particles, or there is no such fallback.
+    """
+    if fallback not in (None, "context"):
+        raise ValueError(f"There is no fallback {fallback!r}; give fallback='context', or leave it out.")
+    try:
+        evaluator = BatchedEnergy(system, **settings)
+    except UnsupportedForceError as error:
+        if fallback is None or settings.get("for_weights"):
+            raise
+        warnings.warn(f"Energies come from an OpenMM Context, one conformation after the other: {error}", stacklevel=2)
+        with ContextEnergy(system, platform) as context:
+            return context.evaluate(positions, forces)
+    return evaluator.evaluate(positions, forces)

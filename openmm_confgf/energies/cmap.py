@@ -73,6 +73,5 @@ def cmap_energy(patches: Tensor, start: Tensor, size: Tensor, first: Tensor, sec
     row, t = place(first)
     column, u = place(second)
     c = patches[start + row * size + column]
-    powers = [1, u, u * u, u * u * u]
-    rows = [sum((c[..., a, b] * powers[b] for b in range(1, 4)), c[..., a, 0]) for a in range(4)]
+    rows = [c[..., a, 0] + u * (c[..., a, 1] + u * (c[..., a, 2] + u * c[..., a, 3])) for a in range(4)]
     return rows[0] + t * (rows[1] + t * (rows[2] + t * rows[3]))

@@ -8,19 +8,14 @@ from typing import Any
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import unit
 
 from ..ensemble import Status
 from ..errors import PlatformError
-from ..units import positions_in_nm
 from .context_workers import ContextProcesses, evaluate_in_processes, start_contexts
-from .result import EnergyResult
+from .result import EnergyResult, can_be_evaluated, frames_of
 
 PLATFORMS_BY_PREFERENCE = ("CUDA", "OpenCL", "HIP", "CPU", "Reference")
-
-FARTHEST = 1e4
-"""Largest coordinate (nm) that is evaluated. Beyond it an explosion threw the atoms apart: single precision cannot resolve a bond there."""
 
 _FORCE_UNIT = unit.kilojoule_per_mole / unit.nanometer
 
@@ -181,13 +176,13 @@ class ContextEnergy:
             If a worker process died; the others are ended then, and this object is closed.
         """
         if self._processes is not None:
-            frames = self.frames(positions)
+            frames = frames_of(positions, self.system.getNumParticles())
             try:
                 return evaluate_in_processes(self._processes, frames, forces)
             except BaseException:  # Ctrl-C, too
                 self.close()
                 raise
-        context, frames = self.context, self.frames(positions)
+        context, frames = self.context, frames_of(positions, self.system.getNumParticles())
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
         gradients = np.full(frames.shape, np.nan) if forces else None
@@ -206,23 +201,6 @@ class ContextEnergy:
                 if gradients is not None:
                     gradients[i] = push
         return EnergyResult(energy, gradients, status)
-
-    def frames(self, positions: Any) -> NDArray[np.float64]:
-        """Positions as (B, N, 3) in nm, once N is known to be right."""
-        n_particles = self.system.getNumParticles()
-        given = np.asarray(positions) if not unit.is_quantity(positions) else positions
-        if isinstance(given, np.ndarray) and given.size == 0 and given.shape[-1:] != (3,):
-            return np.empty((0, n_particles, 3))
-        array = positions_in_nm(given)
-        array = array[None] if array.ndim == 2 else array
-        if array.shape[1] != n_particles:
-            raise ValueError(f"The positions have {array.shape[1]} atoms, but the System has {n_particles} particles.")
-        return array
-
-
-def can_be_evaluated(frames: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which conformations (B, N, 3) hold only numbers below `FARTHEST`; NaN compares false."""
-    return np.asarray((np.abs(frames) < FARTHEST).all(axis=(1, 2)))
 
 
 def _why_not(platform: openmm.Platform, properties: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -72,4 +74,4 @@ def _dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     return dihedral_angle(b - a, c - b, d - c, dim=0)
 
 
-_FORMULAS = {2: _length, 3: _angle, 4: _dihedral}
+_FORMULAS: dict[int, Callable[..., Tensor]] = {2: _length, 3: _angle, 4: _dihedral}

@@ -17,7 +17,6 @@ from ..errors import UnsupportedForceError
 from . import terms
 from .coordinates import Frames, InternalCoordinate
 from .expressions import Expression, Program
-from .pair_list import PairList
 from .tabulated import read_table
 from .term import BondedTerm, Placed, Term, rows_of
 
@@ -34,7 +33,7 @@ class _Formula(nn.Module):
         return self.program({name: value})
 
 
-def _expression(force: Any, text: str, allowed: Iterable[str]) -> Expression:
+def read_expression(force: Any, text: str, allowed: Iterable[str]) -> Expression:
     """A force's expression, which may be a function of its parameters, of its global parameters and of `allowed`."""
     tables = {}
     if hasattr(force, "getNumTabulatedFunctions"):
@@ -49,11 +48,11 @@ def _expression(force: Any, text: str, allowed: Iterable[str]) -> Expression:
     return expression
 
 
-def _globals(force: Any, globals_: Mapping[str, float]) -> dict[str, float]:
+def global_values(force: Any, globals_: Mapping[str, float]) -> dict[str, float]:
     return {name: globals_[name] for k in range(force.getNumGlobalParameters()) if (name := force.getGlobalParameterName(k))}
 
 
-def _names(force: Any, kind: str) -> list[str]:
+def parameter_names(force: Any, kind: str) -> list[str]:
     return [getattr(force, f"getPer{kind}ParameterName")(k) for k in range(getattr(force, f"getNumPer{kind}Parameters")())]
 
 
@@ -62,10 +61,10 @@ def _bonded_reader(kind: str, width: int, variable: str) -> Callable[..., Term |
         rows = list(rows_of(placed, f"getNum{kind}s", f"get{kind}Parameters"))
         if not rows:
             return None
-        force, names = placed[0].force, _names(placed[0].force, kind)
+        force, names = placed[0].force, parameter_names(placed[0].force, kind)
         table = np.array([row[width] for _, row in rows], np.float64).reshape(len(rows), len(names))
-        constants: dict[str, Any] = _globals(force, globals_) | dict(zip(names, torch.from_numpy(table).T.unsqueeze(-1), strict=True))
-        expression = _expression(force, force.getEnergyFunction(), {variable, *constants})
+        constants: dict[str, Any] = global_values(force, globals_) | dict(zip(names, torch.from_numpy(table).T.unsqueeze(-1), strict=True))
+        expression = read_expression(force, force.getEnergyFunction(), {variable, *constants})
         atoms = [[one.first_atom + atom for atom in row[:width]] for one, row in rows]
         return BondedTerm(atoms, _Formula(expression.bind(constants)), {}, [one.molecule for one, _ in rows], molecules)
 
@@ -96,10 +95,10 @@ def custom_external(placed: Sequence[Placed], molecules: int, globals_: Mapping[
     rows = list(rows_of(placed, "getNumParticles", "getParticleParameters"))
     if not rows:
         return None
-    force, names = placed[0].force, _names(placed[0].force, "Particle")
+    force, names = placed[0].force, parameter_names(placed[0].force, "Particle")
     table = np.array([row[1] for _, row in rows], np.float64).reshape(len(rows), len(names))
-    constants: dict[str, Any] = _globals(force, globals_) | dict(zip(names, torch.from_numpy(table).T.unsqueeze(-1), strict=True))
-    program = _expression(force, force.getEnergyFunction(), {*"xyz", *constants}).bind(constants)
+    constants: dict[str, Any] = global_values(force, globals_) | dict(zip(names, torch.from_numpy(table).T.unsqueeze(-1), strict=True))
+    program = read_expression(force, force.getEnergyFunction(), {*"xyz", *constants}).bind(constants)
     return ExternalTerm([one.first_atom + row[0] for one, row in rows], program, [one.molecule for one, _ in rows], molecules)
 
 
@@ -120,42 +119,42 @@ class CustomNonbondedTerm(Term):
         energy = self.program({"r": r})
         if self.switch < self.cutoff:
             energy = energy * terms.switching(r, self.switch, self.cutoff)
-        return self.total(energy if self.cutoff == math.inf else torch.where(r < self.cutoff, energy, torch.zeros_like(energy)))
+        return self.total(energy if self.cutoff == math.inf else torch.where(r < self.cutoff, energy, 0))
 
 
 def custom_nonbonded(placed: Sequence[Placed], molecules: int, globals_: Mapping[str, float]) -> Term | None:
     """`CustomNonbondedTerm` of the pairs that are neither excluded nor outside of the interaction groups."""
-    force, names = placed[0].force, _names(placed[0].force, "Particle")
+    force, names = placed[0].force, parameter_names(placed[0].force, "Particle")
     pairs = [(one, pair) for one in placed for pair in _interacting(one)]
     if not pairs:
         return None
     atoms = torch.tensor([pair for _, pair in pairs])
-    particles = _particle_columns(placed, names)
-    constants: dict[str, Any] = _globals(force, globals_)
+    particles = particle_columns(placed, names)
+    constants: dict[str, Any] = global_values(force, globals_)
     for k in range(force.getNumComputedValues()):
         name, text = force.getComputedValueParameters(k)
-        value = _expression(force, text, {*particles, *constants}).bind(constants | particles).constant
+        value = read_expression(force, text, {*particles, *constants}).bind(constants | particles).constant
         particles[name] = torch.as_tensor(value, dtype=torch.float64).expand(len(next(iter(particles.values()))), 1)
     for name, column in particles.items():
         constants |= {f"{name}1": column[atoms[:, 0]], f"{name}2": column[atoms[:, 1]]}
-    program = _expression(force, force.getEnergyFunction(), {"r", *constants}).bind(constants)
+    program = read_expression(force, force.getEnergyFunction(), {"r", *constants}).bind(constants)
     owners = torch.tensor([one.molecule for one, _ in pairs])
     return CustomNonbondedTerm(InternalCoordinate(atoms), program, force, owners, molecules)
 
 
-def _particle_columns(placed: Sequence[Placed], names: Sequence[str]) -> dict[str, Tensor]:
+def particle_columns(placed: Sequence[Placed], names: Sequence[str]) -> dict[str, Tensor]:
     """Parameters of all atoms, (N, 1) by name."""
     table = np.array([row for _, row in rows_of(placed, "getNumParticles", "getParticleParameters")], np.float64)
     return dict(zip(names, torch.from_numpy(table.reshape(-1, len(names))).T.unsqueeze(-1), strict=True))
 
 
-def _exclusions(one: Placed) -> set[tuple[int, int]]:
+def exclusions(one: Placed) -> set[tuple[int, int]]:
     return {tuple(sorted(row)) for _, row in rows_of([one], "getNumExclusions", "getExclusionParticles")}
 
 
 def _interacting(one: Placed) -> list[tuple[int, int]]:
     """Pairs of a CustomNonbondedForce, counted through all molecules."""
-    excluded = _exclusions(one)
+    excluded = exclusions(one)
     if groups := one.force.getNumInteractionGroups():
         found: list[tuple[int, int]] = []
         for k in range(groups):
@@ -165,89 +164,3 @@ def _interacting(one: Placed) -> list[tuple[int, int]]:
     else:
         found = list(itertools.combinations(range(one.n_atoms), 2))
     return [(one.first_atom + i, one.first_atom + j) for i, j in found if (min(i, j), max(i, j)) not in excluded]
-
-
-class CustomGBTerm(Term):
-    """CustomGBForce: values of atoms computed one after the other, and an energy of atoms and pairs that depends on them.
-
-    Parameters
-    ----------
-    placed : sequence of Placed
-    molecules : int
-    pairs : PairList
-        All pairs.
-    globals_ : mapping of str to float
-    """
-
-    def __init__(self, placed: Sequence[Placed], molecules: int, pairs: PairList, globals_: Mapping[str, float]) -> None:
-        force = placed[0].force
-        atoms = [one.molecule for one in placed for _ in range(one.n_atoms)]
-        super().__init__(atoms, molecules)
-        self.pairs = pairs
-        self.register_buffer("pair_owners", torch.from_numpy(pairs.molecule))
-        excluded = {(one.first_atom + i, one.first_atom + j) for one in placed for i, j in _exclusions(one)}
-        kept = torch.tensor([tuple(pair) not in excluded for pair in pairs.atoms.tolist()]).unsqueeze(-1)
-        self.register_buffer("kept", None if kept.all() else kept)
-        self.cutoff = math.inf
-        if force.getNonbondedMethod() == openmm.CustomGBForce.CutoffNonPeriodic:
-            self.cutoff = force.getCutoffDistance().value_in_unit(unit.nanometer)
-        constants: dict[str, Any] = _globals(force, globals_)
-        particles = _particle_columns(placed, _names(force, "Particle"))
-        first, second = torch.from_numpy(pairs.atoms.T.copy())
-
-        def ordered(i: Tensor, j: Tensor) -> dict[str, Any]:
-            sides = {f"{name}{side}": column[atom] for name, column in particles.items() for side, atom in ((1, i), (2, j))}
-            return constants | sides
-
-        forward, backward, single = ordered(first, second), ordered(second, first), constants | particles
-        computed: list[str] = []
-        self.values = nn.ModuleList()
-        self.steps: list[tuple[str, int]] = []
-        for k in range(force.getNumComputedValues()):
-            name, text, kind = force.getComputedValueParameters(k)
-            if kind == openmm.CustomGBForce.SingleParticle:
-                expression = _expression(force, text, {*"xyz", *single, *computed})
-                self.values.append(nn.ModuleList([expression.bind(single)]))
-            else:
-                expression = _expression(force, text, {"r", *forward})
-                self.values.append(nn.ModuleList([expression.bind(forward), expression.bind(backward)]))
-            computed.append(name)
-            self.steps.append((name, kind))
-        self.energies = nn.ModuleList()
-        self.kinds: list[int] = []
-        for k in range(force.getNumEnergyTerms()):
-            text, kind = force.getEnergyTermParameters(k)
-            if kind == openmm.CustomGBForce.SingleParticle:
-                self.energies.append(_expression(force, text, {*"xyz", *single, *computed}).bind(single))
-            else:
-                sides = {f"{name}{side}" for name in computed for side in (1, 2)}
-                self.energies.append(_expression(force, text, {"r", *forward, *sides}).bind(forward))
-            self.kinds.append(kind)
-
-    def forward(self, frames: Frames) -> Tensor:
-        r = self.pairs.distances(frames)
-        first, second = self.pairs.distances.column(0), self.pairs.distances.column(1)
-        atoms = dict(zip("xyz", frames.positions, strict=True))
-        zero = r.new_zeros(frames.positions.shape[1:])
-        for (name, kind), programs in zip(self.steps, self.values, strict=True):
-            if kind == openmm.CustomGBForce.SingleParticle:
-                atoms[name] = programs[0](atoms)
-            else:
-                onto = [self._counted(program({"r": r}), r, kind) for program in programs]
-                atoms[name] = zero.index_add(0, first, onto[0]).index_add(0, second, onto[1])
-        pair = {"r": r}
-        for name, _ in self.steps:
-            pair |= {f"{name}1": atoms[name].index_select(0, first), f"{name}2": atoms[name].index_select(0, second)}
-        total = r.new_zeros(self.molecules, r.shape[1])
-        for kind, program in zip(self.kinds, self.energies, strict=True):
-            if kind == openmm.CustomGBForce.SingleParticle:
-                total = total + self.total(program(atoms))
-            else:
-                total = total + self.total(self._counted(program(pair), r, kind), self.get_buffer("pair_owners"))
-        return total
-
-    def _counted(self, values: Tensor, r: Tensor, kind: int) -> Tensor:
-        """Zero for pairs that are excluded or too far apart."""
-        if self.kept is not None and kind == openmm.CustomGBForce.ParticlePair:
-            values = torch.where(self.kept, values, torch.zeros_like(values))
-        return values if self.cutoff == math.inf else torch.where(r < self.cutoff, values, torch.zeros_like(values))

@@ -130,7 +130,7 @@ class Expression:
         return self._known[step]
 
     def _build(self, node: ast.expr, scope: int, branches: _Branches) -> int:
-        """Add the steps of a node and give the last one's number; `scope` definitions are out of reach, `branches` were taken to get here."""
+        """Add the steps of a node and give the last one's number; the first `scope` definitions are out of reach."""
 
         def build(child: ast.expr) -> int:
             return self._build(child, scope, branches)
@@ -225,7 +225,7 @@ class Program(nn.Module):
         self._numbers = {k: values[k] for k in used if isinstance(values.get(k), float)}
         self._kept = {k: f"constant_{k}" for k in used if isinstance(values.get(k), Tensor)}
         for k, name in self._kept.items():
-            self.register_buffer(name, values[k])
+            self.register_buffer(name, torch.as_tensor(values[k]))
 
     @property
     def constant(self) -> Value | None:

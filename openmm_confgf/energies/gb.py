@@ -34,9 +34,11 @@ def descreening(r: Tensor, radius: Tensor, scaled: Tensor) -> Tensor:
     """
     upper, gap = r + scaled, (r - scaled).abs()
     inner, outer = 1 / torch.maximum(radius, gap), 1 / upper
-    integral = 0.5 * (inner - outer) + 0.125 * (r - scaled * scaled / r) * (outer * outer - inner * inner) + 0.25 * torch.log(outer / inner) / r
-    integral = integral + torch.where(radius < scaled - r, 1 / radius - inner, torch.zeros_like(r))
-    return torch.where(radius < upper, integral, torch.zeros_like(r))
+    integral = (
+        0.5 * (inner - outer) + 0.125 * (r - scaled * scaled / r) * (outer * outer - inner * inner) + 0.25 * torch.log(outer / inner) / r
+    )
+    integral = integral + torch.where(radius < scaled - r, 1 / radius - inner, 0)
+    return torch.where(radius < upper, integral, 0)
 
 
 def born_radii(integral: Tensor, radius: Tensor) -> Tensor:

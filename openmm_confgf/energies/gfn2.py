@@ -12,8 +12,7 @@ from ..ensemble import Status
 from ..errors import ForceFieldError
 from ..molecule import MolecularGraph
 from ..units import KJ_PER_HARTREE, NM_PER_BOHR
-from .context import can_be_evaluated
-from .result import EnergyResult
+from .result import EnergyResult, can_be_evaluated
 
 HEAVIEST_ELEMENT = 86
 """Radon, the last element that GFN2-xTB has parameters for."""

@@ -21,9 +21,9 @@ from ..ensemble import Status
 from ..errors import ForceFieldError
 from ..molecule import MolecularGraph
 from ..units import KJ_PER_HARTREE, NM_PER_ANGSTROM, NM_PER_BOHR
-from .context import can_be_evaluated
 from .gfn2 import GFN2Energy, check_elements, require_tblite
 from .minimize import Minimized
+from .result import can_be_evaluated
 
 OPTIMIZERS = ("xtb", "tblite")
 """By preference: the program's approximate normal coordinates need a third to a fifth of the gradients that Cartesian L-BFGS needs."""

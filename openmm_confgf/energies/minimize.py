@@ -11,7 +11,8 @@ from openmm import unit
 
 from ..ensemble import Status
 from ..units import in_md_units
-from .context import ContextEnergy, can_be_evaluated
+from .context import ContextEnergy
+from .result import can_be_evaluated, frames_of
 
 
 class Minimized(NamedTuple):
@@ -70,7 +71,7 @@ def minimize(energy: ContextEnergy | openmm.System, positions: Any, tolerance: A
     target = float(in_md_units(tolerance))
     if not (target > 0 and max_iterations > 0):
         raise ValueError(f"The tolerance is {target} and the iteration limit {max_iterations}; both must be positive.")
-    context, frames = energy.context, energy.frames(positions).copy()
+    context, frames = energy.context, frames_of(positions, energy.system.getNumParticles()).copy()
     energies = np.full(len(frames), np.inf)
     status = np.full(len(frames), Status.NON_FINITE, np.int8)
     for i in np.flatnonzero(can_be_evaluated(frames)):

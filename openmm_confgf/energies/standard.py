@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,9 +94,7 @@ class NonbondedTerm(Term):
         Of the interacting pairs and of the exceptions of `pairs`.
     """
 
-    def __init__(
-        self, pairs: PairList, parameters: dict[str, np.ndarray], settings: openmm.NonbondedForce, molecules: int
-    ) -> None:
+    def __init__(self, pairs: PairList, parameters: dict[str, np.ndarray], settings: openmm.NonbondedForce, molecules: int) -> None:
         self.rows = slice(0, pairs.exceptions.stop)
         super().__init__(torch.from_numpy(pairs.molecule[self.rows]), molecules)
         self.pairs, self.parameter = pairs, Parameters(parameters)
@@ -124,10 +122,10 @@ class NonbondedTerm(Term):
         if self.switch < self.cutoff:
             attraction = attraction * terms.switching(r, self.switch, self.cutoff)
         energy = attraction + terms.reaction_field(r, charge_product, self.cutoff, self.dielectric)
-        return torch.where(r < self.cutoff, energy, torch.zeros_like(energy))
+        return torch.where(r < self.cutoff, energy, 0)
 
 
-def nonbonded(placed: Sequence[Placed], molecules: int, pairs: PairList, globals_: dict[str, float]) -> Term:
+def nonbonded(placed: Sequence[Placed], molecules: int, pairs: PairList, globals_: Mapping[str, float]) -> Term:
     """`NonbondedTerm` of `pairs`, whose exceptions are those of the forces; parameter offsets at the values of their parameters."""
     particles = np.concatenate([_particles(one.force, globals_) for one in placed])
     atoms = pairs.atoms[: pairs.exceptions.stop]
@@ -140,7 +138,7 @@ def nonbonded(placed: Sequence[Placed], molecules: int, pairs: PairList, globals
     return NonbondedTerm(pairs, parameters, placed[0].force, molecules)
 
 
-def exceptions(placed: Sequence[Placed], globals_: dict[str, float]) -> dict[tuple[int, int], np.ndarray]:
+def exceptions(placed: Sequence[Placed], globals_: Mapping[str, float]) -> dict[tuple[int, int], np.ndarray]:
     """Charge product, sigma and epsilon of each exception of NonbondedForces, by its atoms in increasing order."""
     found = {}
     for one in placed:
@@ -153,7 +151,7 @@ def exceptions(placed: Sequence[Placed], globals_: dict[str, float]) -> dict[tup
     return found
 
 
-def _particles(force: openmm.NonbondedForce, globals_: dict[str, float]) -> np.ndarray:
+def _particles(force: openmm.NonbondedForce, globals_: Mapping[str, float]) -> np.ndarray:
     """Charge, sigma and epsilon, (N, 3)."""
     placed = [Placed(force, 0, 0, 0)]
     table = np.array([row for _, row in rows_of(placed, "getNumParticles", "getParticleParameters")]).reshape(-1, 3)
@@ -164,6 +162,8 @@ def _particles(force: openmm.NonbondedForce, globals_: dict[str, float]) -> np.n
 
 class GBSAOBCTerm(Term):
     """The implicit solvent of GBSAOBCForce."""
+
+    pair_owners: Tensor
 
     def __init__(self, placed: Sequence[Placed], molecules: int, pairs: PairList) -> None:
         atoms = list(rows_of(placed, "getNumParticles", "getParticleParameters"))
@@ -202,7 +202,7 @@ class GBSAOBCTerm(Term):
         if self.cutoff < math.inf:
             between = self._within(r, between + self.contrast * terms.COULOMB_CONSTANT * pair["charge_product"] / self.cutoff)
         alone = gb.polarization_self(born, self.atom["charge"], self.contrast) + gb.surface_area(born, self.atom["radius"], self.tension)
-        return self.total(alone) + self.total(between, self.get_buffer("pair_owners"))
+        return self.total(alone) + self.total(between, self.pair_owners)
 
     def _within(self, r: Tensor, values: Tensor) -> Tensor:
-        return values if self.cutoff == math.inf else torch.where(r < self.cutoff, values, torch.zeros_like(values))
+        return values if self.cutoff == math.inf else torch.where(r < self.cutoff, values, 0)

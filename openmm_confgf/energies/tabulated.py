@@ -39,11 +39,11 @@ class SplineTable(nn.Module):
         offset = inside - self.low - interval * width
         a, b, c, d = self.coefficients[interval.nan_to_num().long()].unbind(-1)
         value = ((a * offset + b) * offset + c) * offset + d
-        return value if self.periodic else torch.where((x < self.low) | (x > self.high), torch.zeros_like(value), value)
+        return value if self.periodic else torch.where((x < self.low) | (x > self.high), 0, value)
 
 
 class LookupTable(nn.Module):
-    """A Discrete1DFunction, Discrete2DFunction or Discrete3DFunction: the entry at the rounded arguments.
+    """A Discrete1DFunction, Discrete2DFunction or Discrete3DFunction: the entry at the rounded arguments, and NaN outside.
 
     Parameters
     ----------
@@ -57,7 +57,9 @@ class LookupTable(nn.Module):
         self.register_buffer("values", torch.from_numpy(np.ascontiguousarray(values, np.float64)))
 
     def forward(self, *arguments: Tensor) -> Tensor:
-        return self.values[tuple(argument.detach().round().long() for argument in arguments)]
+        index = torch.broadcast_tensors(*(argument.detach().round().nan_to_num(-1.0, -1.0, -1.0) for argument in arguments))
+        inside = torch.stack([(k >= 0) & (k < size) for k, size in zip(index, self.values.shape, strict=True)]).all(0)
+        return torch.where(inside, self.values[tuple(torch.where(inside, k, 0).long() for k in index)], torch.nan)
 
 
 def read_table(function: openmm.TabulatedFunction, owner: str) -> nn.Module:

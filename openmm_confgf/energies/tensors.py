@@ -12,6 +12,7 @@ import openmm
 
 from ..errors import UnsupportedForceError
 from . import custom, standard
+from .custom_gb import CustomGBTerm
 from .pair_list import EXCEPTION, EXCLUDED, PairList
 from .term import Placed, Term
 
@@ -30,23 +31,25 @@ _CUSTOM: dict[type, Callable[..., Term | None]] = {
     openmm.CustomExternalForce: custom.custom_external,
     openmm.CustomNonbondedForce: custom.custom_nonbonded,
 }
-_OF_ALL_PAIRS: dict[type, type[Term]] = {openmm.GBSAOBCForce: standard.GBSAOBCTerm, openmm.CustomGBForce: custom.CustomGBTerm}
+_OF_ALL_PAIRS: dict[type, type[Term]] = {openmm.GBSAOBCForce: standard.GBSAOBCTerm, openmm.CustomGBForce: CustomGBTerm}
 SUPPORTED = tuple(kind.__name__ for kind in (*_BONDED, *_CUSTOM, *_OF_ALL_PAIRS, openmm.NonbondedForce))
 """The forces that `BatchedEnergy` evaluates."""
 
 _ALTERNATIVE = "use ContextEnergy, or fallback='context'"
 _INTERACTIONS = {
-    "Particles", "Bonds", "Angles", "Torsions", "Maps", "Exceptions", "Exclusions", "InteractionGroups", "ParticleOffsets", "ExceptionOffsets"
-}  # fmt: skip
+    *("Particles", "Bonds", "Angles", "Torsions", "Maps", "Exceptions", "Exclusions", "InteractionGroups"),
+    *("ParticleOffsets", "ExceptionOffsets"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedTerm:
-    """A term, with the name and the group of the force that it was read from."""
+    """A term, with the name and the group of the force that it was read from, and the molecules whose atoms it counts through."""
 
     name: str
     group: int
     term: Term
+    molecules: tuple[int, ...]
 
 
 def check_supported(system: openmm.System, for_weights: bool = False) -> None:
@@ -80,7 +83,7 @@ def check_supported(system: openmm.System, for_weights: bool = False) -> None:
 
 
 def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, float] | None = None) -> list[NamedTerm]:
-    """The forces of Systems whose atoms are counted through, like forces together.
+    """The forces of Systems: those that differ in their interactions only become one term, which counts the atoms of their Systems through.
 
     Parameters
     ----------
@@ -108,22 +111,20 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
         raise ValueError(f"The System has no global parameter {', '.join(sorted(unknown))}; it has: {known}.")
     globals_ |= parameters or {}
     groups: dict[Any, list[Placed]] = {}
-    first_atom = 0
     for molecule, system in enumerate(systems):
-        seen: collections.Counter[str] = collections.Counter()
+        seen: collections.Counter[bytes] = collections.Counter()
         for force in _with_energy(system):
-            settings = _settings(force) if len(systems) > 1 else str(len(groups))
+            settings = _settings(force)
             seen[settings] += 1
-            placed = Placed(force, molecule, first_atom, system.getNumParticles())
-            groups.setdefault((settings, seen[settings]), []).append(placed)
-        first_atom += system.getNumParticles()
+            placed = groups.setdefault((settings, seen[settings]), [])
+            first_atom = placed[-1].first_atom + placed[-1].n_atoms if placed else 0
+            placed.append(Placed(force, molecule, first_atom, system.getNumParticles()))
     pair_lists = _PairLists(groups.values(), globals_)
     found = []
-    for placed_forces in groups.values():
-        force = placed_forces[0].force
-        term = _read(placed_forces, len(systems), pair_lists, globals_)
+    for placed in groups.values():
+        force, term = placed[0].force, _read(placed, len(systems), pair_lists, globals_)
         if term is not None:
-            found.append(NamedTerm(force.getName(), force.getForceGroup(), term))
+            found.append(NamedTerm(force.getName(), force.getForceGroup(), term, _molecules(placed)))
     return found
 
 
@@ -139,7 +140,7 @@ def _read(placed: Sequence[Placed], molecules: int, pair_lists: _PairLists, glob
         return standard.nonbonded(placed, molecules, pair_lists.of(placed), globals_)
     if isinstance(force, openmm.GBSAOBCForce):
         return standard.GBSAOBCTerm(placed, molecules, pair_lists.of(placed))
-    return custom.CustomGBTerm(placed, molecules, pair_lists.of(placed), globals_)
+    return CustomGBTerm(placed, molecules, pair_lists.of(placed), globals_)
 
 
 class _PairLists:

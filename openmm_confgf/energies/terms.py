@@ -13,9 +13,7 @@ from torch import Tensor
 
 _VACUUM_PERMITTIVITY = 8.8541878128e-12  # F/m, CODATA 2018, as in OpenMM's own source
 _COULOMB = (1.0 * unit.elementary_charge).value_in_unit(unit.coulomb)
-COULOMB_CONSTANT: float = (
-    _COULOMB**2 * unit.AVOGADRO_CONSTANT_NA.value_in_unit(unit.mole**-1) / (4 * math.pi * _VACUUM_PERMITTIVITY) * 1e6
-)
+COULOMB_CONSTANT: float = _COULOMB**2 * unit.AVOGADRO_CONSTANT_NA.value_in_unit(unit.mole**-1) / (4 * math.pi * _VACUUM_PERMITTIVITY) * 1e6
 """``1 / (4 pi eps_0)`` in kJ/mol nm/e^2."""
 
 

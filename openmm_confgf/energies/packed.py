@@ -1,0 +1,197 @@
+"""PackedEnergy: conformations of several molecules evaluated side by side, as if they were one System."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import openmm
+import torch
+from torch import Tensor
+
+from ..devices import resolve_device
+from ..ensemble import Status
+from ..errors import ConfGFError
+from .potential import Potential
+from .result import EnergyResult, can_be_evaluated, frames_of
+from .tensors import check_supported, read_systems
+
+
+class PackedEnergy:
+    """Evaluates conformations of several molecules in one call.
+
+    Made for molecules with similar numbers of conformations: all of them are computed as often as the largest number asks for.
+
+    Parameters
+    ----------
+    systems : sequence of openmm.System
+        One for each molecule; they are not changed. `SUPPORTED` lists the forces.
+    device : str
+        ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``.
+    dtype : torch.dtype
+        Of the computation: float64 agrees with OpenMM's Reference platform to rounding; float32 is faster, and off by some 1e-4 kJ/mol.
+    compiled : bool
+        Whether all operations are fused by `torch.compile`. The first energies, and the first forces, of each size of a batch (rounded up
+        to a power of two) then take some ten seconds more, and all later ones several times less. Where torch finds no compiler it says
+        so and goes on without.
+    parameters : mapping of str to float, optional
+        Global parameters at other values than their defaults, as ``Context.setParameter`` would set them.
+    for_weights : bool
+        Whether the energies will weigh samples; Systems with constraints are then refused.
+
+    Attributes
+    ----------
+    n_atoms : tuple of int
+        Of each molecule.
+    device : torch.device
+    dtype : torch.dtype
+
+    Raises
+    ------
+    UnsupportedForceError
+        If a System holds a force that cannot be taken; the message names it and the alternative.
+    PlatformError
+        If there is no such device.
+    ConfGFError
+        If there is no System, or the dtype is neither float32 nor float64.
+    ValueError
+        If a parameter is not one of the Systems.
+    """
+
+    def __init__(
+        self,
+        systems: Sequence[openmm.System],
+        *,
+        device: str = "auto",
+        dtype: torch.dtype = torch.float64,
+        compiled: bool = False,
+        parameters: Mapping[str, float] | None = None,
+        for_weights: bool = False,
+    ) -> None:
+        if not systems:
+            raise ConfGFError("There is no System to evaluate; give at least one.")
+        if dtype not in (torch.float32, torch.float64):
+            raise ConfGFError(f"Energies cannot be computed in {dtype}; take torch.float64 or torch.float32.")
+        for system in systems:
+            check_supported(system, for_weights)
+        self.device, self.dtype = resolve_device(device), dtype
+        self.n_atoms = tuple(system.getNumParticles() for system in systems)
+        self.potential = Potential(read_systems(systems, parameters), self.n_atoms, compiled).to(self.device, dtype)
+        self._harmless = torch.cat([_helix(n) for n in self.n_atoms])
+
+    def evaluate(self, positions: Sequence[Any], forces: bool = False) -> list[EnergyResult]:
+        """Energies, and forces if asked for, of conformations of each molecule. A bad one never affects another.
+
+        Parameters
+        ----------
+        positions : sequence of array_like or Quantity, (B_m, N_m, 3) or (N_m, 3)
+            nm, one entry for each molecule.
+        forces : bool
+            Whether to return forces as well; a conformation whose forces are not finite is then NON_FINITE too.
+
+        Returns
+        -------
+        list of EnergyResult
+            One for each molecule.
+
+        Raises
+        ------
+        ValueError
+            If the number of molecules, or of the atoms of one, is not that of the Systems.
+        """
+        self._check_count(positions)
+        frames = [torch.from_numpy(frames_of(x, n)) for x, n in zip(positions, self.n_atoms, strict=True)]
+        results = []
+        for ok, energy, push in self.compute(frames, forces):
+            status = torch.where(ok, int(Status.OK), int(Status.NON_FINITE)).to(torch.int8)
+            gradient = None if push is None else torch.where(ok[:, None, None], push, torch.nan).cpu().double().numpy()
+            results.append(EnergyResult(energy.cpu().double().numpy(), gradient, status.cpu().numpy()))
+        return results
+
+    def energy(self, positions: Sequence[Tensor]) -> list[Tensor]:
+        """Energies as differentiable functions of positions.
+
+        A conformation that is not finite, or whose energy is not, has energy +inf and gradient zero, so that it spoils no training step.
+        Second derivatives exist (``create_graph=True``).
+
+        Parameters
+        ----------
+        positions : sequence of Tensor, (B_m, N_m, 3)
+            nm, on any device, in any floating-point type.
+
+        Returns
+        -------
+        list of Tensor, (B_m,)
+            kJ/mol, on the device and in the type of the positions.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a type is not as above.
+        """
+        self._check_count(positions)
+        for x, n in zip(positions, self.n_atoms, strict=True):
+            if x.ndim != 3 or x.shape[1:] != (n, 3) or not x.is_floating_point():
+                raise ValueError(f"Positions have shape {tuple(x.shape)} and type {x.dtype}; give floating-point (B, {n}, 3) in nm.")
+        return list(_DifferentiableEnergy.apply(self, *positions))
+
+    def compute(self, frames: Sequence[Tensor], forces: bool) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+        """For each molecule: which conformations are usable (B_m,), their energies (B_m,), and forces (B_m, N_m, 3) if asked for."""
+        usable = [can_be_evaluated(x) for x in frames]
+        energy, push = self.potential.evaluate(self.pack(frames, usable), forces)
+        pushes = [None] * len(frames) if push is None else [part.permute(2, 1, 0) for part in push.split(self.n_atoms, 1)]
+        found = []
+        for ok, row, part in zip(usable, energy, pushes, strict=True):
+            count = len(ok)
+            ok = ok.to(row.device) & torch.isfinite(row[:count])
+            if part is not None:
+                part = part[:count]
+                ok = ok & torch.isfinite(part).all(2).all(1)
+            found.append((ok, torch.where(ok, row[:count], torch.inf), part))
+        return found
+
+    def pack(self, frames: Sequence[Tensor], usable: Sequence[Tensor]) -> Tensor:
+        """Positions of all molecules side by side, (3, N, B); a harmless shape stands for what is not usable or missing."""
+        packed = []
+        count = max(map(len, frames))
+        for x, ok, harmless in zip(frames, usable, self._harmless.split(self.n_atoms), strict=True):
+            stand_in = harmless.to(x)
+            known = torch.where(ok[:, None, None], x, stand_in)
+            packed.append(torch.cat([known, stand_in.expand(count - len(x), -1, -1)]))
+        return torch.cat([x.to(self.device, self.dtype) for x in packed], 1).permute(2, 1, 0)
+
+    def _check_count(self, positions: Sequence[Any]) -> None:
+        if len(positions) != len(self.n_atoms):
+            raise ValueError(f"There are positions of {len(positions)} molecules for {len(self.n_atoms)} Systems; give one entry each.")
+
+
+class _DifferentiableEnergy(torch.autograd.Function):
+    """Energies whose first derivatives come with them, and whose second derivatives come from evaluating them again, with a graph."""
+
+    @staticmethod
+    def forward(ctx: Any, packed: PackedEnergy, *positions: Tensor) -> tuple[Tensor, ...]:
+        found = packed.compute([x.detach() for x in positions], any(ctx.needs_input_grad))
+        ctx.packed = packed
+        ctx.save_for_backward(*positions, *(ok for ok, _, _ in found))
+        ctx.gradients = [
+            None if push is None else torch.where(ok[:, None, None], -push, 0).to(x)
+            for (ok, _, push), x in zip(found, positions, strict=True)
+        ]
+        return tuple(energy.to(x) for (_, energy, _), x in zip(found, positions, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor | None, ...]:
+        if not torch.is_grad_enabled():
+            return None, *(weight[:, None, None] * gradient for weight, gradient in zip(weights, ctx.gradients, strict=True))
+        saved = ctx.saved_tensors
+        positions, usable = saved[: len(weights)], saved[len(weights) :]
+        rows = ctx.packed.potential(ctx.packed.pack(positions, [ok.to(x.device) for ok, x in zip(usable, positions, strict=True)]))
+        energies = [row[: len(x)].to(x) for row, x in zip(rows, positions, strict=True)]
+        known = [torch.where(ok.to(weight.device), weight, 0) for ok, weight in zip(usable, weights, strict=True)]
+        return None, *torch.autograd.grad(energies, positions, known, create_graph=True, allow_unused=True)
+
+
+def _helix(n_atoms: int) -> Tensor:
+    """Atoms apart from each other, no three of them on a line: a shape of finite energy, (N, 3)."""
+    turn = torch.arange(n_atoms, dtype=torch.float64)
+    return torch.stack([turn.cos(), turn.sin(), 0.1 * turn], 1)
