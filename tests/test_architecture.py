@@ -20,7 +20,7 @@ LAYERS = (
     {"energies", "models"},
     {"relaxation"},
     {"generators", "scoring"},
-    {"evaluation", "training", "references"},
+    {"evaluation", "training", "references", "simulation"},
     {"openmm_plugin", "diagnostics"},
     {"cli"},
 )

@@ -19,6 +19,7 @@ from .output import note
 from .reference import reference
 from .score import score
 from .seed import seed
+from .simulate import simulate
 from .train import confgf
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ train = typer.Typer(help="Train a network on your own molecules.", no_args_is_he
 app.command()(generate)
 app.command()(score)
 app.command()(seed)
+app.command()(simulate)
 app.command()(reference)
 train.command()(confgf)
 benchmark.command()(conformers)

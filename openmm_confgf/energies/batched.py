@@ -32,6 +32,8 @@ class BatchedEnergy:
     system : openmm.System
     device : torch.device
     dtype : torch.dtype
+    potential : Potential
+        What computes them, for loops that keep their positions on the device: (3, N, B), the batch last.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class BatchedEnergy:
     ) -> None:
         self._packed = PackedEnergy([system], device=device, dtype=dtype, compiled=compiled, parameters=parameters, for_weights=for_weights)
         self.system, self.device, self.dtype = system, self._packed.device, dtype
+        self.potential = self._packed.potential
 
     def evaluate(self, positions: Any, forces: bool = False) -> EnergyResult:
         """Energies, and forces if asked for, of many conformations. A bad one never affects another.
@@ -122,9 +125,9 @@ class BatchedEnergy:
         frames = torch.from_numpy(frames_of(positions, self.system.getNumParticles()))
         usable = can_be_evaluated(frames)
         with torch.no_grad():
-            rows = self._packed.potential.by_term(self._packed.pack([frames], [usable]))
+            rows = self.potential.by_term(self._packed.pack([frames], [usable]))
         found: dict[Any, NDArray[Any]] = {}
-        for (name, group), row in zip(self._packed.potential.labels, rows, strict=True):
+        for (name, group), row in zip(self.potential.labels, rows, strict=True):
             energy = torch.where(usable, row[0].cpu().double(), torch.inf).numpy()
             if by == "group":
                 found[group] = found.get(group, 0) + energy

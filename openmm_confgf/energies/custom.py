@@ -80,6 +80,7 @@ class ExternalTerm(Term):
     """CustomExternalForce: a function of the coordinates of one atom after the other."""
 
     atoms: Tensor
+    translation_invariant = False
 
     def __init__(self, atoms: Sequence[int], program: Program, owners: Sequence[int], molecules: int) -> None:
         super().__init__(owners, molecules)

@@ -77,6 +77,8 @@ class CustomGBTerm(Term):
         for k in range(force.getNumEnergyTerms()):
             text, kind = force.getEnergyTermParameters(k)
             self.energies.append(stage("energy", text, kind, sides(first, second)))
+        programs = [module for module in self.modules() if isinstance(module, Program)]
+        self.translation_invariant = not any(set("xyz") & program.variables for program in programs)
 
     def forward(self, frames: Frames) -> Tensor:
         r = self.pairs.distances(frames)

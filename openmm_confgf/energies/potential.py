@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .coordinates import Frames, InternalCoordinate
 from .tensors import NamedTerm
+from .term import Term
 
 _CPU_ELEMENTS = 2**17
 """Interactions times conformations of one piece on a CPU: what an operation reads and writes then stays in its cache."""
@@ -48,6 +49,11 @@ class Potential(nn.Module):
         self.labels = [(named.name, named.group) for named in terms]
         self.terms = nn.ModuleList(named.term for named in terms)
         self._code: dict[tuple[int, bool], _Evaluation] = {}
+
+    @property
+    def translation_invariant(self) -> bool:
+        """Whether the energy stays the same when all atoms are moved together."""
+        return all(term.translation_invariant for term in self.terms if isinstance(term, Term))
 
     def forward(self, positions: Tensor) -> Tensor:
         """Energies (M, B) in kJ/mol of positions (3, N, B) in nm; differentiable."""

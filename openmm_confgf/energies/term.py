@@ -46,6 +46,8 @@ class Term(nn.Module, abc.ABC):
     """
 
     owners: Tensor
+    translation_invariant: bool = True
+    """Whether the energy stays the same when all atoms are moved together."""
 
     def __init__(self, owners: Sequence[int] | Tensor, molecules: int) -> None:
         super().__init__()

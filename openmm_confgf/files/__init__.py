@@ -1,6 +1,16 @@
 """Molecules and ensembles from and to files: SMILES, SDF, MOL, PDB, HDF5."""
 
-from .ensembles import check_folder, check_writable, read_each_ensemble, read_ensembles, write_ensembles
+from .ensembles import check_folder, check_writable, read_each_ensemble, read_ensembles, read_run, write_ensembles, write_run
 from .molecules import MoleculeEntry, read_molecules
 
-__all__ = ["MoleculeEntry", "check_folder", "check_writable", "read_each_ensemble", "read_ensembles", "read_molecules", "write_ensembles"]
+__all__ = [
+    "MoleculeEntry",
+    "check_folder",
+    "check_writable",
+    "read_each_ensemble",
+    "read_ensembles",
+    "read_molecules",
+    "read_run",
+    "write_ensembles",
+    "write_run",
+]

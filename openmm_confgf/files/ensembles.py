@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..ensemble import Ensemble
 from ..errors import ConfGFError, FileFormatError
@@ -104,6 +107,34 @@ def write_ensembles(ensembles: Sequence[Ensemble], path: str | Path) -> list[Pat
             continue
         written.append(target)
     return written
+
+
+def write_run(ensemble: Ensemble, state: Mapping[str, NDArray[Any]], path: str | Path) -> None:
+    """Write the ensemble of a run, and the state that it goes on from, to an .h5 file: both or none.
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _complete_or_absent(path) as partial:
+        hdf5.write_hdf5(ensemble, partial)
+        hdf5.write_state(state, partial)
+
+
+def read_run(path: str | Path) -> tuple[Ensemble, dict[str, Any]]:
+    """What `write_run` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the file holds no run, or cannot be read.
+    """
+    path = Path(path)
+    check_readable(path, (".h5",))
+    return hdf5.read_hdf5(path), hdf5.read_state(path)
 
 
 def check_writable(path: str | Path) -> str:

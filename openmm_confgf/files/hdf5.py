@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolInterchange
 
@@ -18,6 +20,7 @@ from ..errors import FileFormatError, MoleculeError
 from ..molecule import MolecularGraph
 
 GROUP = "openmm_confgf"
+STATE = "openmm_confgf_state"
 _LAYOUT = 1
 
 
@@ -63,6 +66,31 @@ def read_hdf5(path: Path) -> Ensemble:
         return Ensemble(graph, content["positions"], provenance, content["status"], content.get("energy"), content.get("log_q"))
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MoleculeError) as error:
         raise FileFormatError(f"{path} was altered ({error}); write it again.") from error
+
+
+def write_state(state: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Add arrays to a file of `write_hdf5`: what a run needs to go on from its ensemble."""
+    with h5py.File(path, "a") as file:
+        group = file.create_group(STATE)
+        for name, values in state.items():
+            group.create_dataset(name, data=values)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The arrays of `write_state`.
+
+    Raises
+    ------
+    FileFormatError
+        If there are none, or the file cannot be read.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if STATE in file:
+                return {name: dataset[()] for name, dataset in file[STATE].items()}
+    except (OSError, RuntimeError) as error:
+        raise FileFormatError(f"{path} is truncated or no HDF5 file; write it again.") from error
+    raise FileFormatError(f"{path} holds no run that could go on; name another output file.")
 
 
 def _write_trajectory(file: h5py.File, ensemble: Ensemble) -> None:
