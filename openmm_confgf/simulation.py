@@ -78,6 +78,9 @@ def simulate(
     path, settings, length = Path(path), settings or MDSettings(), float(in_md_units(length))
     if not 0 < length < np.inf or seed < 0:
         raise ConfGFError(f"A simulation of {length:g} ps with seed {seed} cannot be run; give a positive length and a seed of at least 0.")
+    wanted = round(length / settings.frame_interval)
+    if not wanted:
+        raise ConfGFError(f"The simulation of {length:g} ps is shorter than the interval between its frames; make it longer.")
     if check_writable(path) != ".h5":
         raise FileFormatError(f"{path} cannot hold a simulation; give a file that ends in .h5.")
     graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
@@ -94,8 +97,7 @@ def simulate(
         run = _Run(graph, path, told, seed, dynamics.start(minimised(molecule, system)))
     else:
         run = _Run(graph, path, told, seed, dynamics.start(minimised_starts(graph, system, settings.replicas, seed)))
-    begun, wanted = run.frames, round(length / settings.frame_interval)
-    saved = time.monotonic()
+    begun, saved = run.frames, time.monotonic()
     try:
         for done in range(begun, wanted):
             run.state, frames = dynamics.next_frames(run.state)
@@ -132,8 +134,6 @@ class _Run:
 
     def ensemble(self) -> Ensemble:
         """All frames, with their energies."""
-        if not self.positions:
-            raise ConfGFError("The simulation is shorter than the interval between its frames; make it longer.")
         return md_ensemble(self.graph, np.concatenate(self.positions), np.concatenate(self.energies), self.seed, self.told, self.state)
 
     def save(self) -> None:

@@ -1,0 +1,114 @@
+import itertools
+
+import mdtraj
+import numpy as np
+import pytest
+
+from openmm_confgf.energies import SystemBuilder
+from openmm_confgf.errors import ConfGFError, FileFormatError
+from openmm_confgf.files import read_ensembles, write_ensembles
+from openmm_confgf.generators.md import MDSettings
+from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.simulation import simulate
+
+QUICK = MDSettings(replicas=3, equilibration=0.1, frame_interval=0.05, ladder=(300, 360), exchange_interval=0.02, compiled=False)
+
+
+@pytest.fixture(scope="module")
+def builder(toy_level):
+    return SystemBuilder(toy_level)
+
+
+@pytest.fixture(scope="module")
+def ethanol():
+    return MolecularGraph.from_smiles("CCO", name="ethanol")
+
+
+@pytest.fixture(scope="module")
+def whole(builder, ethanol, tmp_path_factory):
+    path = tmp_path_factory.mktemp("md") / "whole.h5"
+    return simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4), path
+
+
+def same(one, other):
+    return np.array_equal(one.positions, other.positions) and np.array_equal(one.energy, other.energy)
+
+
+def test_mdtraj_and_this_package_read_the_file(whole):
+    ensemble, path = whole
+    assert len(ensemble) == 30 and ensemble.ok.all()
+    (again,) = read_ensembles(path)
+    assert same(again, ensemble) and again.provenance == ensemble.provenance
+    trajectory = mdtraj.load(str(path))
+    assert trajectory.n_frames == 30
+    np.testing.assert_allclose(trajectory.xyz, ensemble.positions, atol=1e-6)
+
+
+def test_two_halves_are_one_whole_bit_for_bit(whole, builder, ethanol, tmp_path):
+    path = tmp_path / "halves.h5"
+    first = simulate(ethanol, path, builder, length=0.25, settings=QUICK, seed=4)
+    assert len(first) == 15
+    second = simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4)
+    assert same(second, whole[0])
+    assert second.provenance == whole[0].provenance
+
+
+def test_a_shorter_length_returns_what_there_is(whole, builder, ethanol):
+    assert same(simulate(ethanol, whole[1], builder, length=0.1, settings=QUICK, seed=4), whole[0])
+
+
+def test_interruptions_cost_nothing(whole, builder, ethanol, tmp_path):
+    path, calls = tmp_path / "stopped.h5", itertools.count(1)
+
+    def stop(done, total):
+        assert total == 10
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4, progress=stop)
+    assert len(read_ensembles(path)[0]) == 12
+    assert same(simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4, save_every=0), whole[0])
+
+
+def test_an_ensemble_starts_from_its_own_conformations(whole, builder, tmp_path):
+    start = whole[0].select([0, 7])
+    ensemble = simulate(start, tmp_path / "md.h5", builder, length=0.1, settings=QUICK, seed=4)
+    assert len(ensemble) == 6 and ensemble.ok.all()
+
+
+@pytest.mark.parametrize("change", [{"settings": MDSettings(replicas=4, compiled=False)}, {"seed": 5}])
+def test_other_settings_do_not_go_on_with_it(whole, builder, ethanol, change):
+    arguments = {"settings": QUICK, "seed": 4} | change
+    with pytest.raises(FileFormatError, match=r"holds a run with .*(replicas 3|seed 4).*same settings"):
+        simulate(ethanol, whole[1], builder, length=1.0, **arguments)
+
+
+def test_other_molecules_and_other_files_are_left_alone(whole, builder, ethanol, tmp_path):
+    with pytest.raises(FileFormatError, match="simulation of 'ethanol'"):
+        simulate(MolecularGraph.from_smiles("CO"), whole[1], builder, length=1.0, settings=QUICK, seed=4)
+    plain = tmp_path / "plain.h5"
+    write_ensembles([whole[0]], plain)
+    with pytest.raises(FileFormatError, match="no run that could go on"):
+        simulate(ethanol, plain, builder, length=1.0, settings=QUICK, seed=4)
+    junk = tmp_path / "junk.h5"
+    junk.write_bytes(b"not HDF5")
+    with pytest.raises(FileFormatError, match="no HDF5 file"):
+        simulate(ethanol, junk, builder, length=1.0, settings=QUICK, seed=4)
+    assert junk.read_bytes() == b"not HDF5"
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        ("md.sdf", {}, r"ends in \.h5"),
+        ("md.h5", {"length": 0}, "positive length"),
+        ("md.h5", {"length": float("nan")}, "positive length"),
+        ("md.h5", {"seed": -1}, "seed of at least 0"),
+        ("md.h5", {"length": 0.01}, "shorter than the interval between its frames"),
+    ],
+)
+def test_bad_calls(builder, ethanol, tmp_path, path, changes, message):
+    with pytest.raises(ConfGFError, match=message):
+        simulate(ethanol, tmp_path / path, builder, **({"length": 0.5, "settings": QUICK} | changes))
+    assert not list(tmp_path.iterdir())
