@@ -23,18 +23,17 @@ _EXPORTS = {
     "write_ensembles": "files",
     "load_archive": "archive",
     "ConfGFGenerator": "generators",
-    "PublishedConfGFGenerator": "generators",
-    "ConfGFDistGenerator": "generators",
     "ETKDGGenerator": "generators",
     "create_generator": "generators",
     "generate": "generators",
     "BatchedEnergy": "energies",
     "PackedEnergy": "energies",
     "ContextEnergy": "energies",
-    "EnergyResult": "energies",
     "create_system": "energies",
     "relax": "relaxation",
     "score": "scoring",
+    "MDSettings": "generators.md",
+    "simulate": "simulation",
     "Seed": "openmm_plugin",
     "seed_simulations": "openmm_plugin",
     "benchmark_conformers": "evaluation",
@@ -48,24 +47,19 @@ __all__ = ["__version__", *_EXPORTS]
 if TYPE_CHECKING:
     from .archive import load_archive
     from .checks import check_conformations
-    from .energies import BatchedEnergy, ContextEnergy, EnergyResult, PackedEnergy, create_system
+    from .energies import BatchedEnergy, ContextEnergy, PackedEnergy, create_system
     from .ensemble import Ensemble, Provenance, Status
     from .errors import ConfGFError
     from .evaluation import benchmark_conformers
     from .files import read_ensembles, read_molecules, write_ensembles
-    from .generators import (
-        ConfGFDistGenerator,
-        ConfGFGenerator,
-        ETKDGGenerator,
-        PublishedConfGFGenerator,
-        create_generator,
-        generate,
-    )
+    from .generators import ConfGFGenerator, ETKDGGenerator, create_generator, generate
+    from .generators.md import MDSettings
     from .molecule import MolecularGraph
     from .openmm_plugin import Seed, seed_simulations
     from .relaxation import relax
     from .rmsd import rmsd_matrix
     from .scoring import score
+    from .simulation import simulate
     from .training.config import RunConfig
     from .training.recipe import train
     from .units import kT
