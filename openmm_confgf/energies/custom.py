@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import openmm
 import torch
-from openmm import unit
 from torch import Tensor, nn
 
 from ..errors import UnsupportedForceError
-from . import terms
 from .coordinates import Frames, InternalCoordinate
 from .expressions import Expression, Program
 from .tabulated import read_table
-from .term import BondedTerm, Placed, Term, rows_of
+from .term import BondedTerm, Cutoff, Placed, Term, rows_of
 
 
 class _Formula(nn.Module):
@@ -49,11 +46,19 @@ def read_expression(force: Any, text: str, allowed: Iterable[str]) -> Expression
 
 
 def global_values(force: Any, globals_: Mapping[str, float]) -> dict[str, float]:
+    """The global parameters that a force knows."""
     return {name: globals_[name] for k in range(force.getNumGlobalParameters()) if (name := force.getGlobalParameterName(k))}
 
 
 def parameter_names(force: Any, kind: str) -> list[str]:
+    """The names of its parameters per bond, angle, torsion or particle."""
     return [getattr(force, f"getPer{kind}ParameterName")(k) for k in range(getattr(force, f"getNumPer{kind}Parameters")())]
+
+
+def columns(names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, Tensor]:
+    """Rows of parameters as one column (T, 1) for each name."""
+    table = torch.tensor(np.array(rows, np.float64).reshape(len(rows), len(names)))
+    return dict(zip(names, table.T.unsqueeze(-1), strict=True))
 
 
 def _bonded_reader(kind: str, width: int, variable: str) -> Callable[..., Term | None]:
@@ -61,9 +66,8 @@ def _bonded_reader(kind: str, width: int, variable: str) -> Callable[..., Term |
         rows = list(rows_of(placed, f"getNum{kind}s", f"get{kind}Parameters"))
         if not rows:
             return None
-        force, names = placed[0].force, parameter_names(placed[0].force, kind)
-        table = np.array([row[width] for _, row in rows], np.float64).reshape(len(rows), len(names))
-        constants: dict[str, Any] = global_values(force, globals_) | dict(zip(names, torch.from_numpy(table).T.unsqueeze(-1), strict=True))
+        force = placed[0].force
+        constants: dict[str, Any] = global_values(force, globals_) | columns(parameter_names(force, kind), [row[width] for _, row in rows])
         expression = read_expression(force, force.getEnergyFunction(), {variable, *constants})
         atoms = [[one.first_atom + atom for atom in row[:width]] for one, row in rows]
         return BondedTerm(atoms, _Formula(expression.bind(constants)), {}, [one.molecule for one, _ in rows], molecules)
@@ -96,9 +100,8 @@ def custom_external(placed: Sequence[Placed], molecules: int, globals_: Mapping[
     rows = list(rows_of(placed, "getNumParticles", "getParticleParameters"))
     if not rows:
         return None
-    force, names = placed[0].force, parameter_names(placed[0].force, "Particle")
-    table = np.array([row[1] for _, row in rows], np.float64).reshape(len(rows), len(names))
-    constants: dict[str, Any] = global_values(force, globals_) | dict(zip(names, torch.from_numpy(table).T.unsqueeze(-1), strict=True))
+    force = placed[0].force
+    constants: dict[str, Any] = global_values(force, globals_) | columns(parameter_names(force, "Particle"), [row[1] for _, row in rows])
     program = read_expression(force, force.getEnergyFunction(), {*"xyz", *constants}).bind(constants)
     return ExternalTerm([one.first_atom + row[0] for one, row in rows], program, [one.molecule for one, _ in rows], molecules)
 
@@ -109,33 +112,26 @@ class CustomNonbondedTerm(Term):
     def __init__(self, distances: InternalCoordinate, program: Program, force: openmm.CustomNonbondedForce, owners: Tensor, molecules: int):
         super().__init__(owners, molecules)
         self.distances, self.program = distances, program
-        self.cutoff, self.switch = math.inf, math.inf
-        if force.getNonbondedMethod() == openmm.CustomNonbondedForce.CutoffNonPeriodic:
-            self.cutoff = force.getCutoffDistance().value_in_unit(unit.nanometer)
-            if force.getUseSwitchingFunction():
-                self.switch = force.getSwitchingDistance().value_in_unit(unit.nanometer)
+        self.cutoff = Cutoff(force)
 
     def forward(self, frames: Frames) -> Tensor:
         r = self.distances(frames)
-        energy = self.program({"r": r})
-        if self.switch < self.cutoff:
-            energy = energy * terms.switching(r, self.switch, self.cutoff)
-        return self.total(energy if self.cutoff == math.inf else torch.where(r < self.cutoff, energy, 0))
+        return self.total(self.cutoff.within(r, self.cutoff.switched(r, self.program({"r": r}))))
 
 
 def custom_nonbonded(placed: Sequence[Placed], molecules: int, globals_: Mapping[str, float]) -> Term | None:
     """`CustomNonbondedTerm` of the pairs that are neither excluded nor outside of the interaction groups."""
-    force, names = placed[0].force, parameter_names(placed[0].force, "Particle")
+    force = placed[0].force
     pairs = [(one, pair) for one in placed for pair in _interacting(one)]
     if not pairs:
         return None
     atoms = torch.tensor([pair for _, pair in pairs])
-    particles = particle_columns(placed, names)
+    particles = particle_columns(placed)
     constants: dict[str, Any] = global_values(force, globals_)
     for k in range(force.getNumComputedValues()):
         name, text = force.getComputedValueParameters(k)
         value = read_expression(force, text, {*particles, *constants}).bind(constants | particles).constant
-        particles[name] = torch.as_tensor(value, dtype=torch.float64).expand(len(next(iter(particles.values()))), 1)
+        particles[name] = torch.as_tensor(value, dtype=torch.float64).expand(placed[-1].first_atom + placed[-1].n_atoms, 1)
     for name, column in particles.items():
         constants |= {f"{name}1": column[atoms[:, 0]], f"{name}2": column[atoms[:, 1]]}
     program = read_expression(force, force.getEnergyFunction(), {"r", *constants}).bind(constants)
@@ -143,13 +139,14 @@ def custom_nonbonded(placed: Sequence[Placed], molecules: int, globals_: Mapping
     return CustomNonbondedTerm(InternalCoordinate(atoms), program, force, owners, molecules)
 
 
-def particle_columns(placed: Sequence[Placed], names: Sequence[str]) -> dict[str, Tensor]:
+def particle_columns(placed: Sequence[Placed]) -> dict[str, Tensor]:
     """Parameters of all atoms, (N, 1) by name."""
-    table = np.array([row for _, row in rows_of(placed, "getNumParticles", "getParticleParameters")], np.float64)
-    return dict(zip(names, torch.from_numpy(table.reshape(-1, len(names))).T.unsqueeze(-1), strict=True))
+    rows = [row for _, row in rows_of(placed, "getNumParticles", "getParticleParameters")]
+    return columns(parameter_names(placed[0].force, "Particle"), rows)
 
 
 def exclusions(one: Placed) -> set[tuple[int, int]]:
+    """Pairs that are excluded, in increasing order and in the numbers of their own molecule."""
     return {tuple(sorted(row)) for _, row in rows_of([one], "getNumExclusions", "getExclusionParticles")}
 
 

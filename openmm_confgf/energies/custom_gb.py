@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openmm
 import torch
-from openmm import unit
 from torch import Tensor, nn
 
 from .coordinates import Frames
-from .custom import exclusions, global_values, parameter_names, particle_columns, read_expression
+from .custom import exclusions, global_values, particle_columns, read_expression
 from .expressions import Program
 from .pair_list import PairList
-from .term import Placed, Term
+from .term import Cutoff, Placed, Term
 
 _OF_ATOMS = openmm.CustomGBForce.SingleParticle
 _WITH_EXCLUSIONS = openmm.CustomGBForce.ParticlePair
@@ -52,10 +50,8 @@ class CustomGBTerm(Term):
         excluded = {(one.first_atom + i, one.first_atom + j) for one in placed for i, j in exclusions(one)}
         kept = torch.tensor([tuple(pair) not in excluded for pair in pairs.atoms.tolist()]).unsqueeze(-1)
         self.register_buffer("kept", None if kept.all() else kept)
-        self.cutoff = math.inf
-        if force.getNonbondedMethod() == openmm.CustomGBForce.CutoffNonPeriodic:
-            self.cutoff = force.getCutoffDistance().value_in_unit(unit.nanometer)
-        particles = particle_columns(placed, parameter_names(force, "Particle"))
+        self.cutoff = Cutoff(force)
+        particles = particle_columns(placed)
         constants: dict[str, Any] = global_values(force, globals_)
         first, second = torch.from_numpy(pairs.atoms.T.copy())
 
@@ -106,4 +102,4 @@ class CustomGBTerm(Term):
         """Zero for pairs that are excluded or too far apart."""
         if self.kept is not None and kind == _WITH_EXCLUSIONS:
             values = torch.where(self.kept, values, 0)
-        return values if self.cutoff == math.inf else torch.where(r < self.cutoff, values, 0)
+        return self.cutoff.within(r, values)

@@ -16,7 +16,7 @@ from . import gb, terms
 from .cmap import bicubic_patches, cmap_energy
 from .coordinates import Frames, InternalCoordinate
 from .pair_list import PairList
-from .term import BondedTerm, Parameters, Placed, Term, rows_of
+from .term import BondedTerm, Cutoff, Parameters, Placed, Term, rows_of
 
 
 def _bonded(placed: Sequence[Placed], molecules: int, count: str, get: str, width: int, names: Sequence[str], formula: Any) -> Term | None:
@@ -98,16 +98,12 @@ class NonbondedTerm(Term):
         self.rows = slice(0, pairs.exceptions.stop)
         super().__init__(torch.from_numpy(pairs.molecule[self.rows]), molecules)
         self.pairs, self.parameter = pairs, Parameters(parameters)
-        self.cutoff, self.switch, self.dielectric = math.inf, math.inf, settings.getReactionFieldDielectric()
-        if settings.getNonbondedMethod() == openmm.NonbondedForce.CutoffNonPeriodic:
-            self.cutoff = settings.getCutoffDistance().value_in_unit(unit.nanometer)
-            if settings.getUseSwitchingFunction():
-                self.switch = settings.getSwitchingDistance().value_in_unit(unit.nanometer)
+        self.cutoff, self.dielectric = Cutoff(settings), settings.getReactionFieldDielectric()
 
     def forward(self, frames: Frames) -> Tensor:
         r = self.pairs.distances(frames)[self.rows]
         columns = self.parameter.columns()
-        if self.cutoff == math.inf:
+        if self.cutoff.distance == math.inf:
             return self.total(self._full(r, *columns))
         near, far = self.pairs.interacting, self.pairs.exceptions
         exceptions = self._full(r[far], *(column[far] for column in columns))
@@ -118,11 +114,8 @@ class NonbondedTerm(Term):
         return terms.lennard_jones(r, sigma, epsilon) + terms.coulomb(r, charge_product)
 
     def _cut(self, r: Tensor, charge_product: Tensor, sigma: Tensor, epsilon: Tensor) -> Tensor:
-        attraction = terms.lennard_jones(r, sigma, epsilon)
-        if self.switch < self.cutoff:
-            attraction = attraction * terms.switching(r, self.switch, self.cutoff)
-        energy = attraction + terms.reaction_field(r, charge_product, self.cutoff, self.dielectric)
-        return torch.where(r < self.cutoff, energy, 0)
+        attraction = self.cutoff.switched(r, terms.lennard_jones(r, sigma, epsilon))
+        return self.cutoff.within(r, attraction + terms.reaction_field(r, charge_product, self.cutoff.distance, self.dielectric))
 
 
 def nonbonded(placed: Sequence[Placed], molecules: int, pairs: PairList, globals_: Mapping[str, float]) -> Term:
@@ -186,23 +179,19 @@ class GBSAOBCTerm(Term):
         force = placed[0].force
         self.contrast = 1 / force.getSoluteDielectric() - 1 / force.getSolventDielectric()
         self.tension = force.getSurfaceAreaEnergy().value_in_unit(unit.kilojoule_per_mole / unit.nanometer**2)
-        self.cutoff = math.inf
-        if force.getNonbondedMethod() == openmm.GBSAOBCForce.CutoffNonPeriodic:
-            self.cutoff = force.getCutoffDistance().value_in_unit(unit.nanometer)
+        self.cutoff = Cutoff(force)
 
     def forward(self, frames: Frames) -> Tensor:
         r, pair = self.pairs.distances(frames), self.pair
         first, second = self.pairs.distances.column(0), self.pairs.distances.column(1)
-        onto_first = self._within(r, gb.descreening(r, pair["radius_i"], pair["scaled_j"]))
-        onto_second = self._within(r, gb.descreening(r, pair["radius_j"], pair["scaled_i"]))
+        onto_first = self.cutoff.within(r, gb.descreening(r, pair["radius_i"], pair["scaled_j"]))
+        onto_second = self.cutoff.within(r, gb.descreening(r, pair["radius_j"], pair["scaled_i"]))
         integral = r.new_zeros(frames.positions.shape[1:]).index_add(0, first, onto_first).index_add(0, second, onto_second)
         born = gb.born_radii(integral, self.atom["radius"])
         product = born.index_select(0, first) * born.index_select(0, second)
         between = gb.polarization_pair(r, product, pair["charge_product"], self.contrast)
-        if self.cutoff < math.inf:
-            between = self._within(r, between + self.contrast * terms.COULOMB_CONSTANT * pair["charge_product"] / self.cutoff)
+        if self.cutoff.distance < math.inf:
+            # zero at the cutoff, as a bare Coulomb energy would be
+            between = between + self.contrast * terms.coulomb(r.new_tensor(self.cutoff.distance), pair["charge_product"])
         alone = gb.polarization_self(born, self.atom["charge"], self.contrast) + gb.surface_area(born, self.atom["radius"], self.tension)
-        return self.total(alone) + self.total(between, self.pair_owners)
-
-    def _within(self, r: Tensor, values: Tensor) -> Tensor:
-        return values if self.cutoff == math.inf else torch.where(r < self.cutoff, values, 0)
+        return self.total(alone) + self.total(self.cutoff.within(r, between), self.pair_owners)

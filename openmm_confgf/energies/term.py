@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import openmm
 import torch
 from torch import Tensor, nn
 
+from ..units import in_md_units
 from .coordinates import Frames, InternalCoordinate
+from .terms import switching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +124,37 @@ class BondedTerm(Term):
         return self.total(self.formula(values, *self.parameter.columns()))
 
 
+class Cutoff:
+    """Beyond which distance a nonbonded force ends, and how.
+
+    Parameters
+    ----------
+    force : openmm.Force
+        With a nonbonded method that is NoCutoff or CutoffNonPeriodic.
+
+    Attributes
+    ----------
+    distance : float
+        nm; infinite without a cutoff.
+    """
+
+    def __init__(self, force: Any) -> None:
+        cut = force.getNonbondedMethod() == type(force).CutoffNonPeriodic
+        self.distance = float(in_md_units(force.getCutoffDistance())) if cut else math.inf
+        switched = cut and hasattr(force, "getUseSwitchingFunction") and force.getUseSwitchingFunction()
+        self._switch = float(in_md_units(force.getSwitchingDistance())) if switched else math.inf
+
+    def within(self, r: Tensor, values: Tensor) -> Tensor:
+        """The values of pairs at distances `r`, zero where these are beyond the cutoff."""
+        return values if self.distance == math.inf else torch.where(r < self.distance, values, 0)
+
+    def switched(self, r: Tensor, values: Tensor) -> Tensor:
+        """The values, which fall to zero at the cutoff where the force has a switching function."""
+        return values * switching(r, self._switch, self.distance) if self._switch < self.distance else values
+
+
 def rows_of(placed: Iterable[Placed], count: str, get: str) -> Iterable[tuple[Placed, list[Any]]]:
     """Each interaction of each force, as its ``get...Parameters`` tells it in md units."""
     for one in placed:
         for k in range(getattr(one.force, count)()):
-            yield one, [_bare(value) for value in getattr(one.force, get)(k)]
-
-
-def _bare(value: Any) -> Any:
-    return value.value_in_unit_system(openmm.unit.md_unit_system) if openmm.unit.is_quantity(value) else value
+            yield one, [in_md_units(value) for value in getattr(one.force, get)(k)]
