@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,7 +16,8 @@ Value = Tensor | float
 _Branches = tuple[tuple[Callable[..., Tensor], int], ...]
 
 _TOKEN = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-z_]\w*")
-_CONSTANTS = {"pi": math.pi}
+_FOREIGN = re.compile(r"\*\*|//|[^\w\s.+\-*/^(),]")
+"""What Python would read and Lepton does not."""
 
 
 def _step(x: Tensor) -> Tensor:
@@ -111,8 +111,8 @@ class Expression:
     def __init__(self, text: str, tables: Mapping[str, nn.Module] | None = None) -> None:
         self.text = text
         self._tables = dict(tables or {})
-        main, *definitions = [part.strip() for part in text.split(";") if part.strip()]
-        self._definitions = [(name.strip(), _syntax_tree(body, text)) for name, _, body in (d.partition("=") for d in definitions)]
+        main, *definitions = text.split(";")
+        self._definitions = [_definition(one, text) for one in definitions if one.strip()]
         self.steps: list[Step] = []
         self._known: dict[Step, int] = {}
         self.result = self._build(_syntax_tree(main, text), 0, ())
@@ -156,8 +156,6 @@ class Expression:
         for k in range(scope, len(self._definitions)):
             if self._definitions[k][0] == name:
                 return self._build(self._definitions[k][1], k + 1, branches)
-        if name in _CONSTANTS:
-            return self._add(_CONSTANTS[name])
         value = self._add(name)
         for guard, condition in branches:
             value = self._add(guard, value, condition)
@@ -265,10 +263,18 @@ def _apply(function: Callable[..., Value], operands: Sequence[Value], dtype: tor
     return float(result) if not any(isinstance(x, Tensor) for x in operands) else result
 
 
+def _definition(text: str, whole: str) -> tuple[str, ast.expr]:
+    """The name and the syntax tree of ``name = expression``."""
+    name, _, body = text.partition("=")
+    return name.strip(), _syntax_tree(body if name.strip().isidentifier() else "", whole)
+
+
 def _syntax_tree(text: str, whole: str) -> ast.expr:
-    """Lepton's syntax is Python's, with ^ for powers, and names that may be Python's keywords."""
-    python = _TOKEN.sub(lambda token: f"v_{token[0]}" if token[0][0].isalpha() or token[0][0] == "_" else token[0], text)
+    """Lepton's syntax is Python's, with ^ for powers, any leading zeros, and names that may be Python's keywords."""
+    python = _TOKEN.sub(lambda token: f"v_{token[0]}" if token[0][0].isalpha() or token[0][0] == "_" else repr(float(token[0])), text)
     try:
-        return ast.parse(python.replace("^", "**"), mode="eval").body
+        if not text.strip() or _FOREIGN.search(text):
+            raise SyntaxError
+        return ast.parse(f"({python.replace('^', '**')})", mode="eval").body
     except SyntaxError as error:
         raise UnsupportedForceError(f"The expression {whole!r} cannot be read; use ContextEnergy for this System.") from error
