@@ -99,7 +99,8 @@ class CustomGBTerm(Term):
         return total
 
     def _counted(self, values: Tensor, r: Tensor, kind: int) -> Tensor:
-        """Zero for pairs that are excluded or too far apart."""
+        """Of each pair and conformation; zero for pairs that are excluded or too far apart."""
+        values = values.expand_as(r)
         if self.kept is not None and kind == _WITH_EXCLUSIONS:
             values = torch.where(self.kept, values, 0)
         return self.cutoff.within(r, values)

@@ -87,7 +87,7 @@ class Potential(nn.Module):
 
     def piece_size(self, count: int, positions: Tensor) -> int:
         """How many conformations are evaluated at once, out of `count`: a power of two."""
-        widest = max((len(module) for module in self.modules() if isinstance(module, InternalCoordinate)), default=1)
+        widest = max([1, *(len(module) for module in self.modules() if isinstance(module, InternalCoordinate))])
         budget = _CPU_ELEMENTS
         if positions.is_cuda:
             free, _ = torch.cuda.mem_get_info(positions.device)

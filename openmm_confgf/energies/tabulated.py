@@ -74,10 +74,12 @@ def read_table(function: openmm.TabulatedFunction, owner: str) -> nn.Module:
         case openmm.Continuous1DFunction():
             values, low, high = function.getFunctionParameters()
             return SplineTable(np.array(values), low, high, function.getPeriodic())
-        case openmm.Discrete1DFunction() | openmm.Discrete2DFunction() | openmm.Discrete3DFunction():
+        case openmm.Discrete1DFunction():
+            return LookupTable(np.array(function.getFunctionParameters()))
+        case openmm.Discrete2DFunction() | openmm.Discrete3DFunction():
             *shape, values = function.getFunctionParameters()
             # OpenMM's first argument varies fastest
-            return LookupTable(np.array(values).reshape(shape[::-1] or (-1,)).T)
+            return LookupTable(np.array(values).reshape(shape[::-1]).T)
     raise UnsupportedForceError(
         f"{owner} uses a {type(function).__name__}, which BatchedEnergy cannot evaluate; use ContextEnergy for this System."
     )

@@ -16,7 +16,14 @@ from .custom_gb import CustomGBTerm
 from .pair_list import EXCEPTION, EXCLUDED, PairList
 from .term import Placed, Term
 
-_WITHOUT_ENERGY = (openmm.CMMotionRemover, openmm.AndersenThermostat, openmm.MonteCarloBarostat, openmm.MonteCarloAnisotropicBarostat)
+_WITHOUT_ENERGY = (
+    openmm.CMMotionRemover,
+    openmm.AndersenThermostat,
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloFlexibleBarostat,
+    openmm.MonteCarloMembraneBarostat,
+)
 _BONDED: dict[type, Callable[..., Term | None]] = {
     openmm.HarmonicBondForce: standard.harmonic_bonds,
     openmm.HarmonicAngleForce: standard.harmonic_angles,
@@ -180,7 +187,12 @@ def _molecules(placed: Sequence[Placed]) -> tuple[int, ...]:
 
 
 def _with_energy(system: openmm.System) -> list[openmm.Force]:
-    return [force for force in system.getForces() if not isinstance(force, _WITHOUT_ENERGY)]
+    """The forces that may have an energy; a NonbondedForce whose direct space is left out has none without a box."""
+    return [
+        force
+        for force in system.getForces()
+        if not isinstance(force, _WITHOUT_ENERGY) and not (isinstance(force, openmm.NonbondedForce) and not force.getIncludeDirectSpace())
+    ]
 
 
 def _label(force: openmm.Force) -> str:
