@@ -15,6 +15,7 @@ from ..errors import UnsupportedForceError
 from .context import ContextEnergy
 from .packed import PackedEnergy
 from .result import EnergyResult, can_be_evaluated, frames_of
+from .tensors import check_parameters, refuse_constraints
 
 
 class BatchedEnergy:
@@ -122,7 +123,7 @@ class BatchedEnergy:
         """
         if by not in ("force", "group"):
             raise ValueError(f"Energies cannot be decomposed by {by!r}; give by='force' or by='group'.")
-        frames = torch.from_numpy(frames_of(positions, self.system.getNumParticles()))
+        frames = torch.tensor(frames_of(positions, self.system.getNumParticles()))
         usable = can_be_evaluated(frames)
         with torch.no_grad():
             rows = self.potential.by_term(self._packed.pack([frames], [usable]))
@@ -144,6 +145,8 @@ def energy(
     *,
     fallback: Literal["context"] | None = None,
     platform: str = "auto",
+    parameters: Mapping[str, float] | None = None,
+    for_weights: bool = False,
     **settings: Any,
 ) -> EnergyResult:
     """Energies of many conformations of a System, in one line; to evaluate again and again, keep a `BatchedEnergy`.
@@ -156,11 +159,12 @@ def energy(
     forces : bool
         Whether to return forces as well.
     fallback : str, optional
-        ``"context"``: a System that `BatchedEnergy` cannot take is evaluated by `ContextEnergy`, with a warning that says why.
+        ``"context"``: a System that `BatchedEnergy` cannot take is evaluated by `ContextEnergy`, with a warning that says why. Constraints
+        are refused all the same where the energies will weigh samples.
     platform : str
         Of OpenMM, for the fallback.
-    **settings
-        As in `BatchedEnergy`.
+    parameters, for_weights, **settings
+        As in `BatchedEnergy`; device, dtype and compiled make no difference to the fallback.
 
     Returns
     -------
@@ -171,16 +175,21 @@ def energy(
     UnsupportedForceError
         If the System holds a force that cannot be taken, and there is no fallback.
     ValueError
-        If N is not the System's number of particles, or there is no such fallback.
+        If N is not the System's number of particles, a parameter is not one of it, or there is no such fallback.
     """
     if fallback not in (None, "context"):
         raise ValueError(f"There is no fallback {fallback!r}; give fallback='context', or leave it out.")
+    if for_weights:
+        refuse_constraints(system)
     try:
-        evaluator = BatchedEnergy(system, **settings)
+        evaluator = BatchedEnergy(system, parameters=parameters, **settings)
     except UnsupportedForceError as error:
-        if fallback is None or settings.get("for_weights"):
+        if fallback is None:
             raise
         warnings.warn(f"Energies come from an OpenMM Context, one conformation after the other: {error}", stacklevel=2)
         with ContextEnergy(system, platform) as context:
+            check_parameters(parameters, dict(context.context.getParameters()))
+            for name, value in (parameters or {}).items():
+                context.context.setParameter(name, value)
             return context.evaluate(positions, forces)
     return evaluator.evaluate(positions, forces)

@@ -59,7 +59,10 @@ class InternalCoordinate(nn.Module):
 
 def _length(a: Tensor, b: Tensor) -> Tensor:
     vector = a - b
-    return (vector * vector).sum(0).sqrt()
+    square = (vector * vector).sum(0)
+    apart = square > 0
+    # atoms in one place have a distance of 0 without a derivative; a spring between them pulls nowhere
+    return torch.where(apart, torch.where(apart, square, 1).sqrt(), 0)
 
 
 def _angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

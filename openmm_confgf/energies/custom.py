@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,9 @@ def read_expression(force: Any, text: str, allowed: Iterable[str]) -> Expression
     return expression
 
 
-def global_values(force: Any, globals_: Mapping[str, float]) -> dict[str, float]:
+def global_values(one: Placed) -> dict[str, float]:
     """The global parameters that a force knows."""
-    return {name: globals_[name] for k in range(force.getNumGlobalParameters()) if (name := force.getGlobalParameterName(k))}
+    return {name: one.parameters[name] for k in range(one.force.getNumGlobalParameters()) if (name := one.force.getGlobalParameterName(k))}
 
 
 def parameter_names(force: Any, kind: str) -> list[str]:
@@ -62,12 +62,12 @@ def columns(names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, 
 
 
 def _bonded_reader(kind: str, width: int, variable: str) -> Callable[..., Term | None]:
-    def read(placed: Sequence[Placed], molecules: int, globals_: Mapping[str, float]) -> Term | None:
+    def read(placed: Sequence[Placed], molecules: int) -> Term | None:
         rows = list(rows_of(placed, f"getNum{kind}s", f"get{kind}Parameters"))
         if not rows:
             return None
         force = placed[0].force
-        constants: dict[str, Any] = global_values(force, globals_) | columns(parameter_names(force, kind), [row[width] for _, row in rows])
+        constants: dict[str, Any] = global_values(placed[0]) | columns(parameter_names(force, kind), [row[width] for _, row in rows])
         expression = read_expression(force, force.getEnergyFunction(), {variable, *constants})
         atoms = [[one.first_atom + atom for atom in row[:width]] for one, row in rows]
         return BondedTerm(atoms, _Formula(expression.bind(constants)), {}, [one.molecule for one, _ in rows], molecules)
@@ -95,13 +95,13 @@ class ExternalTerm(Term):
         return self.total(self.program(dict(zip("xyz", frames.atoms(self.atoms), strict=True))))
 
 
-def custom_external(placed: Sequence[Placed], molecules: int, globals_: Mapping[str, float]) -> Term | None:
+def custom_external(placed: Sequence[Placed], molecules: int) -> Term | None:
     """`ExternalTerm`, unless there is nothing in it."""
     rows = list(rows_of(placed, "getNumParticles", "getParticleParameters"))
     if not rows:
         return None
     force = placed[0].force
-    constants: dict[str, Any] = global_values(force, globals_) | columns(parameter_names(force, "Particle"), [row[1] for _, row in rows])
+    constants: dict[str, Any] = global_values(placed[0]) | columns(parameter_names(force, "Particle"), [row[1] for _, row in rows])
     program = read_expression(force, force.getEnergyFunction(), {*"xyz", *constants}).bind(constants)
     return ExternalTerm([one.first_atom + row[0] for one, row in rows], program, [one.molecule for one, _ in rows], molecules)
 
@@ -119,7 +119,7 @@ class CustomNonbondedTerm(Term):
         return self.total(self.cutoff.within(r, self.cutoff.switched(r, self.program({"r": r}))))
 
 
-def custom_nonbonded(placed: Sequence[Placed], molecules: int, globals_: Mapping[str, float]) -> Term | None:
+def custom_nonbonded(placed: Sequence[Placed], molecules: int) -> Term | None:
     """`CustomNonbondedTerm` of the pairs that are neither excluded nor outside of the interaction groups."""
     force = placed[0].force
     pairs = [(one, pair) for one in placed for pair in _interacting(one)]
@@ -127,7 +127,7 @@ def custom_nonbonded(placed: Sequence[Placed], molecules: int, globals_: Mapping
         return None
     atoms = torch.tensor([pair for _, pair in pairs])
     particles = particle_columns(placed)
-    constants: dict[str, Any] = global_values(force, globals_)
+    constants: dict[str, Any] = global_values(placed[0])
     for k in range(force.getNumComputedValues()):
         name, text = force.getComputedValueParameters(k)
         value = read_expression(force, text, {*particles, *constants}).bind(constants | particles).constant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import openmm
@@ -37,13 +37,12 @@ class CustomGBTerm(Term):
     molecules : int
     pairs : PairList
         All pairs.
-    globals_ : mapping of str to float
     """
 
     pair_owners: Tensor
     kept: Tensor | None
 
-    def __init__(self, placed: Sequence[Placed], molecules: int, pairs: PairList, globals_: Mapping[str, float]) -> None:
+    def __init__(self, placed: Sequence[Placed], molecules: int, pairs: PairList) -> None:
         super().__init__([one.molecule for one in placed for _ in range(one.n_atoms)], molecules)
         force, self.pairs = placed[0].force, pairs
         self.register_buffer("pair_owners", torch.from_numpy(pairs.molecule))
@@ -52,7 +51,7 @@ class CustomGBTerm(Term):
         self.register_buffer("kept", None if kept.all() else kept)
         self.cutoff = Cutoff(force)
         particles = particle_columns(placed)
-        constants: dict[str, Any] = global_values(force, globals_)
+        constants: dict[str, Any] = global_values(placed[0])
         first, second = torch.from_numpy(pairs.atoms.T.copy())
 
         def sides(i: Tensor, j: Tensor) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class Expression:
         if self.steps[exponent].function is torch.neg:
             inverse = self._power(base, self.steps[exponent].operands[0])
             return self._add(_OPERATORS[ast.Div], self._add(1.0), inverse)
-        if not isinstance(power, float) or power != int(power) or not 0 < power <= 64:
+        if not isinstance(power, float) or not 0 < power <= 64 or power != int(power):
             return self._add(torch.pow, base, exponent)
         product, square, left = -1, base, int(power)
         while left:

@@ -100,7 +100,7 @@ class PackedEnergy:
             If the number of molecules, or of the atoms of one, is not that of the Systems.
         """
         self._check_count(positions)
-        frames = [torch.from_numpy(frames_of(x, n)) for x, n in zip(positions, self.n_atoms, strict=True)]
+        frames = [torch.tensor(frames_of(x, n)) for x, n in zip(positions, self.n_atoms, strict=True)]
         results = []
         for ok, energy, push in self.compute(frames, forces):
             status = torch.where(ok, int(Status.OK), int(Status.NON_FINITE)).to(torch.int8)
@@ -183,12 +183,17 @@ class _DifferentiableEnergy(torch.autograd.Function):
     def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor | None, ...]:
         if not torch.is_grad_enabled():
             return None, *(weight[:, None, None] * gradient for weight, gradient in zip(weights, ctx.gradients, strict=True))
-        saved = ctx.saved_tensors
-        positions, usable = saved[: len(weights)], saved[len(weights) :]
-        rows = ctx.packed.potential(ctx.packed.pack(positions, [ok.to(x.device) for ok, x in zip(usable, positions, strict=True)]))
+        packed, saved = ctx.packed, ctx.saved_tensors
+        positions, usable = saved[: len(weights)], [ok.to(x.device) for ok, x in zip(saved[len(weights) :], saved, strict=False)]
+        rows = packed.potential(packed.pack(positions, usable))
         energies = [row[: len(x)].to(x) for row, x in zip(rows, positions, strict=True)]
-        known = [torch.where(ok.to(weight.device), weight, 0) for ok, weight in zip(usable, weights, strict=True)]
-        return None, *torch.autograd.grad(energies, positions, known, create_graph=True, allow_unused=True)
+        known = [torch.where(ok, weight, 0) for ok, weight in zip(usable, weights, strict=True)]
+        moving = [x for x in positions if x.requires_grad]
+        if rows.requires_grad:
+            found = iter(torch.autograd.grad(energies, moving, known, create_graph=True, materialize_grads=True))
+        else:  # no forces at all
+            found = map(torch.zeros_like, moving)
+        return None, *(next(found) if x.requires_grad else None for x in positions)
 
 
 def _helix(n_atoms: int) -> Tensor:

@@ -130,7 +130,7 @@ class Potential(nn.Module):
                         code(example)
                 self._code[key] = code
             except torch._dynamo.exc.TorchDynamoException as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
                 warnings.warn(
                     f"torch cannot compile here ({reason}), so energies are evaluated without; install a C++ compiler.", stacklevel=2
                 )

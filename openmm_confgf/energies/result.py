@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from openmm import unit
 
 from ..ensemble import Status
-from ..units import positions_in_nm
+from ..units import in_md_units, positions_in_nm
 
 FARTHEST = 1e4
 """Largest coordinate (nm) that is evaluated. Beyond it an explosion threw the atoms apart: single precision cannot resolve a bond there."""
@@ -57,14 +56,14 @@ def frames_of(positions: Any, n_atoms: int) -> NDArray[np.float64]:
     ValueError
         If the number of atoms is another.
     """
-    given = positions if unit.is_quantity(positions) else np.asarray(positions)
-    if isinstance(given, np.ndarray) and given.size == 0 and given.shape[-1:] != (3,):
+    given = np.asarray(in_md_units(positions))
+    if given.size == 0 and given.shape[-1:] != (3,):
         return np.empty((0, n_atoms, 3))
     array = positions_in_nm(given)
     array = array[None] if array.ndim == 2 else array
     if array.shape[1] != n_atoms:
         raise ValueError(f"The positions have {array.shape[1]} atoms, but the System has {n_atoms} particles.")
-    return array
+    return np.ascontiguousarray(array)
 
 
 def can_be_evaluated(frames: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -118,38 +118,37 @@ class NonbondedTerm(Term):
         return self.cutoff.within(r, attraction + terms.reaction_field(r, charge_product, self.cutoff.distance, self.dielectric))
 
 
-def nonbonded(placed: Sequence[Placed], molecules: int, pairs: PairList, globals_: Mapping[str, float]) -> Term:
+def nonbonded(placed: Sequence[Placed], molecules: int, pairs: PairList) -> Term:
     """`NonbondedTerm` of `pairs`, whose exceptions are those of the forces; parameter offsets at the values of their parameters."""
-    particles = np.concatenate([_particles(one.force, globals_) for one in placed])
+    particles = np.concatenate([_particles(one) for one in placed])
     atoms = pairs.atoms[: pairs.exceptions.stop]
     first, second = particles[atoms[:, 0]], particles[atoms[:, 1]]
     table = np.stack([first[:, 0] * second[:, 0], (first[:, 1] + second[:, 1]) / 2, np.sqrt(first[:, 2] * second[:, 2])], 1)
-    special = exceptions(placed, globals_)
+    special = exceptions(placed)
     for row in range(pairs.exceptions.start, pairs.exceptions.stop):
         table[row] = special[tuple(atoms[row].tolist())]
     parameters = dict(zip(("charge_product", "sigma", "epsilon"), table.T, strict=True))
     return NonbondedTerm(pairs, parameters, placed[0].force, molecules)
 
 
-def exceptions(placed: Sequence[Placed], globals_: Mapping[str, float]) -> dict[tuple[int, int], np.ndarray]:
+def exceptions(placed: Sequence[Placed]) -> dict[tuple[int, int], np.ndarray]:
     """Charge product, sigma and epsilon of each exception of NonbondedForces, by its atoms in increasing order."""
     found = {}
     for one in placed:
         table = [row[2:] for _, row in rows_of([one], "getNumExceptions", "getExceptionParameters")]
         for _, (name, k, *scales) in rows_of([one], "getNumExceptionParameterOffsets", "getExceptionParameterOffset"):
-            table[k] = [value + scale * globals_[name] for value, scale in zip(table[k], scales, strict=True)]
+            table[k] = [value + scale * one.parameters[name] for value, scale in zip(table[k], scales, strict=True)]
         for k, row in enumerate(table):
             i, j = sorted(one.force.getExceptionParameters(k)[:2])
             found[one.first_atom + i, one.first_atom + j] = np.array(row)
     return found
 
 
-def _particles(force: openmm.NonbondedForce, globals_: Mapping[str, float]) -> np.ndarray:
+def _particles(one: Placed) -> np.ndarray:
     """Charge, sigma and epsilon, (N, 3)."""
-    placed = [Placed(force, 0, 0, 0)]
-    table = np.array([row for _, row in rows_of(placed, "getNumParticles", "getParticleParameters")]).reshape(-1, 3)
-    for _, (name, atom, *scales) in rows_of(placed, "getNumParticleParameterOffsets", "getParticleParameterOffset"):
-        table[atom] += globals_[name] * np.array(scales)
+    table = np.array([row for _, row in rows_of([one], "getNumParticles", "getParticleParameters")]).reshape(-1, 3)
+    for _, (name, atom, *scales) in rows_of([one], "getNumParticleParameterOffsets", "getParticleParameterOffset"):
+        table[atom] += one.parameters[name] * np.array(scales)
     return table
 
 

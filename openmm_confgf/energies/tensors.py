@@ -24,14 +24,12 @@ _WITHOUT_ENERGY = (
     openmm.MonteCarloFlexibleBarostat,
     openmm.MonteCarloMembraneBarostat,
 )
-_BONDED: dict[type, Callable[..., Term | None]] = {
+_READERS: dict[type, Callable[..., Term | None]] = {
     openmm.HarmonicBondForce: standard.harmonic_bonds,
     openmm.HarmonicAngleForce: standard.harmonic_angles,
     openmm.PeriodicTorsionForce: standard.periodic_torsions,
     openmm.RBTorsionForce: standard.rb_torsions,
     openmm.CMAPTorsionForce: standard.cmap_torsions,
-}
-_CUSTOM: dict[type, Callable[..., Term | None]] = {
     openmm.CustomBondForce: custom.custom_bonds,
     openmm.CustomAngleForce: custom.custom_angles,
     openmm.CustomTorsionForce: custom.custom_torsions,
@@ -39,7 +37,7 @@ _CUSTOM: dict[type, Callable[..., Term | None]] = {
     openmm.CustomNonbondedForce: custom.custom_nonbonded,
 }
 _OF_ALL_PAIRS: dict[type, type[Term]] = {openmm.GBSAOBCForce: standard.GBSAOBCTerm, openmm.CustomGBForce: CustomGBTerm}
-SUPPORTED = tuple(kind.__name__ for kind in (*_BONDED, *_CUSTOM, *_OF_ALL_PAIRS, openmm.NonbondedForce))
+SUPPORTED = tuple(kind.__name__ for kind in (*_READERS, *_OF_ALL_PAIRS, openmm.NonbondedForce))
 """The forces that `BatchedEnergy` evaluates."""
 
 _ALTERNATIVE = "use ContextEnergy, or fallback='context'"
@@ -66,8 +64,7 @@ def check_supported(system: openmm.System, for_weights: bool = False) -> None:
     ----------
     system : openmm.System
     for_weights : bool
-        Whether the energies will weigh samples: then constraints are refused as well, since the density that they leave is not that of
-        free atoms.
+        Whether the energies will weigh samples: then constraints are refused as well.
 
     Raises
     ------
@@ -78,15 +75,40 @@ def check_supported(system: openmm.System, for_weights: bool = False) -> None:
         name = _label(force)
         if force.usesPeriodicBoundaryConditions():
             raise UnsupportedForceError(f"{name} is periodic, and BatchedEnergy takes molecules without a box; {_ALTERNATIVE}.")
-        if not isinstance(force, (*_BONDED, *_CUSTOM, *_OF_ALL_PAIRS, openmm.NonbondedForce)):
+        if not isinstance(force, (*_READERS, *_OF_ALL_PAIRS, openmm.NonbondedForce)):
             raise UnsupportedForceError(f"BatchedEnergy has no {name}; {_ALTERNATIVE}.")
     if any(system.isVirtualSite(k) for k in range(system.getNumParticles())):
         raise UnsupportedForceError(f"The System has virtual sites, which BatchedEnergy does not place; {_ALTERNATIVE}.")
-    if for_weights and system.getNumConstraints():
+    if for_weights:
+        refuse_constraints(system)
+
+
+def refuse_constraints(system: openmm.System) -> None:
+    """Make sure that a System leaves its atoms free: the density of constrained ones is another than that of weights.
+
+    Raises
+    ------
+    UnsupportedForceError
+        If it has constraints.
+    """
+    if count := system.getNumConstraints():
         raise UnsupportedForceError(
-            f"The System has {system.getNumConstraints()} constraints, and weights of its samples would be wrong; "
-            "create it with constraints=None and rigidWater=False."
+            f"The System has {count} constraints, and weights of its samples would be wrong; create it with constraints=None and "
+            "rigidWater=False."
         )
+
+
+def check_parameters(given: Mapping[str, float] | None, known: Mapping[str, float]) -> None:
+    """Make sure that all global parameters that are given are known.
+
+    Raises
+    ------
+    ValueError
+        If one is not; the message names those that are.
+    """
+    if unknown := set(given or {}) - set(known):
+        names = ", ".join(sorted(known)) or "none"
+        raise ValueError(f"The System has no global parameter {', '.join(sorted(unknown))}; it has: {names}.")
 
 
 def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, float] | None = None) -> list[NamedTerm]:
@@ -112,49 +134,43 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
     """
     for system in systems:
         check_supported(system)
-    globals_ = _global_parameters(systems)
-    if unknown := set(parameters or {}) - set(globals_):
-        known = ", ".join(sorted(globals_)) or "none"
-        raise ValueError(f"The System has no global parameter {', '.join(sorted(unknown))}; it has: {known}.")
-    globals_ |= parameters or {}
+    defaults = [_global_parameters(system) for system in systems]
+    check_parameters(parameters, {name: value for values in defaults for name, value in values.items()})
     groups: dict[Any, list[Placed]] = {}
     for molecule, system in enumerate(systems):
-        seen: collections.Counter[bytes] = collections.Counter()
+        values = defaults[molecule] | dict(parameters or {})
+        seen: collections.Counter[Any] = collections.Counter()
         for force in _with_energy(system):
-            settings = _settings(force)
+            settings = _settings(force), *((name, values[name]) for name in _names_of_globals(force))
             seen[settings] += 1
             placed = groups.setdefault((settings, seen[settings]), [])
             first_atom = placed[-1].first_atom + placed[-1].n_atoms if placed else 0
-            placed.append(Placed(force, molecule, first_atom, system.getNumParticles()))
-    pair_lists = _PairLists(groups.values(), globals_)
+            placed.append(Placed(force, molecule, first_atom, system.getNumParticles(), values))
+    pair_lists = _PairLists(groups.values())
     found = []
     for placed in groups.values():
-        force, term = placed[0].force, _read(placed, len(systems), pair_lists, globals_)
+        force, term = placed[0].force, _read(placed, len(systems), pair_lists)
         if term is not None:
             found.append(NamedTerm(force.getName(), force.getForceGroup(), term, _molecules(placed)))
     return found
 
 
-def _read(placed: Sequence[Placed], molecules: int, pair_lists: _PairLists, globals_: dict[str, float]) -> Term | None:
+def _read(placed: Sequence[Placed], molecules: int, pair_lists: _PairLists) -> Term | None:
     force = placed[0].force
-    for kind, read in _BONDED.items():
+    for kind, read in _READERS.items():
         if isinstance(force, kind):
             return read(placed, molecules)
-    for kind, read in _CUSTOM.items():
-        if isinstance(force, kind):
-            return read(placed, molecules, globals_)
     if isinstance(force, openmm.NonbondedForce):
-        return standard.nonbonded(placed, molecules, pair_lists.of(placed), globals_)
+        return standard.nonbonded(placed, molecules, pair_lists.of(placed))
     if isinstance(force, openmm.GBSAOBCForce):
         return standard.GBSAOBCTerm(placed, molecules, pair_lists.of(placed))
-    return CustomGBTerm(placed, molecules, pair_lists.of(placed), globals_)
+    return CustomGBTerm(placed, molecules, pair_lists.of(placed))
 
 
 class _PairLists:
     """One `PairList` for all forces of the same molecules; a second NonbondedForce has exceptions, and so a list, of its own."""
 
-    def __init__(self, groups: Iterable[Sequence[Placed]], globals_: Mapping[str, float]) -> None:
-        self._globals = globals_
+    def __init__(self, groups: Iterable[Sequence[Placed]]) -> None:
         self._nonbonded: dict[tuple[int, ...], Sequence[Placed]] = {}
         self._with_excluded: set[tuple[int, ...]] = set()
         self._made: dict[tuple[int, ...], PairList] = {}
@@ -178,7 +194,7 @@ class _PairLists:
     def _kinds(self, placed: Sequence[Placed]) -> dict[tuple[int, int], int]:
         if not isinstance(placed[0].force, openmm.NonbondedForce):
             return {}
-        special = standard.exceptions(placed, self._globals)
+        special = standard.exceptions(placed)
         return {pair: EXCEPTION if charge_product or epsilon else EXCLUDED for pair, (charge_product, _, epsilon) in special.items()}
 
 
@@ -209,12 +225,15 @@ def _settings(force: openmm.Force) -> bytes:
     return ET.tostring(root)
 
 
-def _global_parameters(systems: Sequence[openmm.System]) -> dict[str, float]:
-    """Default values, by name."""
+def _global_parameters(system: openmm.System) -> dict[str, float]:
+    """Default values, by name; where forces disagree, a Context takes the first one's."""
     found: dict[str, float] = {}
-    for system in systems:
-        for force in _with_energy(system):
-            if hasattr(force, "getNumGlobalParameters"):
-                for k in range(force.getNumGlobalParameters()):
-                    found[force.getGlobalParameterName(k)] = force.getGlobalParameterDefaultValue(k)
+    for force in _with_energy(system):
+        for k, name in enumerate(_names_of_globals(force)):
+            found.setdefault(name, force.getGlobalParameterDefaultValue(k))
     return found
+
+
+def _names_of_globals(force: Any) -> list[str]:
+    count = force.getNumGlobalParameters() if hasattr(force, "getNumGlobalParameters") else 0
+    return [force.getGlobalParameterName(k) for k in range(count)]

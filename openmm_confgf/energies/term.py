@@ -28,12 +28,15 @@ class Placed:
     first_atom : int
         The number of its first atom.
     n_atoms : int
+    parameters : mapping of str to float
+        The values of all global parameters of its System.
     """
 
     force: Any
     molecule: int
     first_atom: int
     n_atoms: int
+    parameters: Mapping[str, float]
 
 
 class Term(nn.Module, abc.ABC):

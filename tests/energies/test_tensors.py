@@ -1,0 +1,184 @@
+"""What is read from a System, what is refused by name, and what is left aside."""
+
+import copy
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from openmm_confgf.energies import SUPPORTED, BatchedEnergy, PackedEnergy, check_supported
+from openmm_confgf.energies.tensors import read_systems
+from openmm_confgf.errors import UnsupportedForceError
+
+
+def with_force(chain, force, **settings):
+    system = chain(4, **settings)
+    system.addForce(force)
+    return system
+
+
+def pme():
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(openmm.NonbondedForce.PME)
+    return force
+
+
+def periodic(force):
+    force.setUsesPeriodicBoundaryConditions(True)
+    return force
+
+
+def periodic_cutoff(force):
+    force.setNonbondedMethod(type(force).CutoffPeriodic)
+    return force
+
+
+REFUSED = {
+    "NonbondedForce": pme,
+    "NonbondedForce ": lambda: periodic_cutoff(openmm.NonbondedForce()),
+    "CustomNonbondedForce": lambda: periodic_cutoff(openmm.CustomNonbondedForce("r")),
+    "GBSAOBCForce": lambda: periodic_cutoff(openmm.GBSAOBCForce()),
+    "CustomGBForce": lambda: periodic_cutoff(openmm.CustomGBForce()),
+    "HarmonicBondForce": lambda: periodic(openmm.HarmonicBondForce()),
+    "PeriodicTorsionForce": lambda: periodic(openmm.PeriodicTorsionForce()),
+    "CustomTorsionForce": lambda: periodic(openmm.CustomTorsionForce("theta")),
+    "CMAPTorsionForce": lambda: periodic(openmm.CMAPTorsionForce()),
+    "CustomExternalForce": lambda: openmm.CustomExternalForce("periodicdistance(x, y, z, 0, 0, 0)"),
+    "CustomCompoundBondForce": lambda: openmm.CustomCompoundBondForce(2, "distance(p1, p2)"),
+    "CustomCentroidBondForce": lambda: openmm.CustomCentroidBondForce(2, "distance(g1, g2)"),
+    "CustomHbondForce": lambda: openmm.CustomHbondForce("distance(a1, d1)"),
+    "CustomManyParticleForce": lambda: openmm.CustomManyParticleForce(3, "1"),
+    "CustomCVForce": lambda: openmm.CustomCVForce("1"),
+    "DrudeForce": openmm.DrudeForce,
+    "AmoebaMultipoleForce": openmm.AmoebaMultipoleForce,
+    "GayBerneForce": openmm.GayBerneForce,
+    "RMSDForce": lambda: openmm.RMSDForce([openmm.Vec3(0, 0, 0)] * 4),
+    "RPMDMonteCarloBarostat": lambda: openmm.RPMDMonteCarloBarostat(1),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_forces_that_cannot_be_taken_are_refused_by_name(name, chain):
+    system = with_force(chain, REFUSED[name]())
+    for refuse in (check_supported, BatchedEnergy, lambda system: PackedEnergy([chain(3), system])):
+        with pytest.raises(UnsupportedForceError, match=f"{name.strip()}.*ContextEnergy"):
+            refuse(system)
+
+
+def test_the_name_that_was_given_to_a_force_is_told_too(chain):
+    force = openmm.CustomCVForce("1")
+    force.setName("umbrella")
+    with pytest.raises(UnsupportedForceError, match=r"CustomCVForce \(umbrella\)"):
+        check_supported(with_force(chain, force))
+
+
+def test_refusals_come_before_any_work(chain, monkeypatch):
+    monkeypatch.setattr("openmm_confgf.energies.packed.read_systems", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(UnsupportedForceError):
+        BatchedEnergy(with_force(chain, pme()))
+
+
+def test_virtual_sites_are_refused(chain):
+    system = chain(4)
+    system.setParticleMass(3, 0.0)
+    system.setVirtualSite(3, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
+    with pytest.raises(UnsupportedForceError, match="virtual sites.*ContextEnergy"):
+        check_supported(system)
+
+
+def test_constraints_are_refused_for_weights_only(chain, chain_frames, holds):
+    system = chain(4)
+    system.addConstraint(0, 1, 0.15)
+    check_supported(system)
+    holds(system, chain_frames(2, 4))
+    for refuse in (check_supported, lambda system, for_weights: BatchedEnergy(system, for_weights=for_weights)):
+        with pytest.raises(UnsupportedForceError, match="1 constraints.*constraints=None"):
+            refuse(system, for_weights=True)
+    check_supported(chain(4), for_weights=True)
+
+
+@pytest.mark.parametrize(
+    "force",
+    [
+        openmm.CMMotionRemover(),
+        openmm.AndersenThermostat(300, 1),
+        openmm.MonteCarloBarostat(1, 300),
+        openmm.MonteCarloAnisotropicBarostat(openmm.Vec3(1, 1, 1), 300),
+        openmm.MonteCarloFlexibleBarostat(1, 300),
+        openmm.MonteCarloMembraneBarostat(1, 1, 300, 0, 0),
+    ],
+    ids=lambda force: type(force).__name__,
+)
+def test_what_has_no_energy_is_left_aside(force, chain, chain_frames):
+    frames = chain_frames(3, 4)
+    plain = BatchedEnergy(chain(4), device="cpu").evaluate(frames).energy
+    system = with_force(chain, copy.deepcopy(force))
+    np.testing.assert_array_equal(BatchedEnergy(system, device="cpu").evaluate(frames).energy, plain)
+
+
+def test_the_list_of_supported_forces(chain):
+    named = "HarmonicBond HarmonicAngle PeriodicTorsion RBTorsion CMAPTorsion Nonbonded GBSAOBC"
+    custom = "CustomBond CustomAngle CustomTorsion CustomNonbonded CustomExternal CustomGB"
+    assert set(SUPPORTED) == {f"{name}Force" for name in f"{named} {custom}".split()}
+
+
+def test_unknown_global_parameters_are_told(chain):
+    force = openmm.CustomBondForce("k*lambda*r")
+    for name in ("k", "lambda"):
+        force.addGlobalParameter(name, 1.0)
+    with pytest.raises(ValueError, match="no global parameter strength; it has: k, lambda"):
+        BatchedEnergy(with_force(chain, force), parameters={"strength": 2.0})
+    with pytest.raises(ValueError, match="it has: none"):
+        BatchedEnergy(chain(4), parameters={"strength": 2.0})
+
+
+def test_a_parameter_that_several_forces_share(chain, chain_frames, holds):
+    first, second = openmm.CustomBondForce("lambda*r"), openmm.CustomExternalForce("lambda*x^2")
+    for force in (first, second):
+        force.addGlobalParameter("lambda", 0.4)
+    first.addBond(0, 3, [])
+    second.addParticle(2, [])
+    system = chain(4)
+    system.addForce(first)
+    system.addForce(second)
+    holds(system, chain_frames(3, 4))
+    holds(system, chain_frames(3, 4), {"lambda": -1.5})
+
+
+def test_the_same_force_of_several_systems_is_one_term(chain):
+    terms = read_systems([chain(4), chain(5), chain(6, solvent=False)])
+    assert [(named.name, named.molecules) for named in terms] == [
+        ("HarmonicBondForce", (0, 1, 2)),
+        ("HarmonicAngleForce", (0, 1, 2)),
+        ("PeriodicTorsionForce", (0, 1, 2)),
+        ("NonbondedForce", (0, 1, 2)),
+        ("GBSAOBCForce", (0, 1)),
+    ]
+    assert len(read_systems([chain(4), chain(5, cutoff=0.6)])) == 7  # two settings of NonbondedForce and of GBSAOBCForce
+
+
+def test_two_forces_of_one_kind_count_twice(chain, chain_frames, holds):
+    system = chain(5)
+    for _ in range(2):
+        bonds = openmm.HarmonicBondForce()
+        bonds.addBond(0, 4, 0.3, 1e3)
+        system.addForce(bonds)
+    holds(system, chain_frames(3, 5))
+
+
+def test_the_system_is_not_changed(chain):
+    system = chain(5)
+    before = openmm.XmlSerializer.serialize(system)
+    BatchedEnergy(system, device="cpu").evaluate(np.random.default_rng(0).normal(size=(2, 5, 3)), forces=True)
+    assert openmm.XmlSerializer.serialize(system) == before
+
+
+def test_pme_of_a_solvated_force_field_is_refused(ala2_pdb):
+    ala2_pdb.topology.setUnitCellDimensions((3, 3, 3) * unit.nanometer)
+    try:
+        system = app.ForceField("amber14-all.xml").createSystem(ala2_pdb.topology, nonbondedMethod=app.PME)
+    finally:
+        ala2_pdb.topology.setPeriodicBoxVectors(None)
+    with pytest.raises(UnsupportedForceError, match="NonbondedForce is periodic"):
+        BatchedEnergy(system)
