@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from ..errors import ConfGFError
 from .benchmark import conformers
+from .benchmark_energies import energies
 from .doctor import doctor
 from .generate import generate
 from .interrupts import ctrl_c_for_python_only
@@ -30,7 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-benchmark = typer.Typer(help="Measure generators against reference conformers.", no_args_is_help=True, rich_markup_mode=None)
+benchmark = typer.Typer(
+    help="Measure generators against reference conformers, and what energies cost.", no_args_is_help=True, rich_markup_mode=None
+)
 train = typer.Typer(help="Train a network on your own molecules.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(generate)
 app.command()(score)
@@ -39,6 +42,7 @@ app.command()(simulate)
 app.command()(reference)
 train.command()(confgf)
 benchmark.command()(conformers)
+benchmark.command()(energies)
 app.command()(doctor)
 app.add_typer(train, name="train")
 app.add_typer(benchmark, name="benchmark")

@@ -66,7 +66,7 @@ def cmap_energy(patches: Tensor, start: Tensor, size: Tensor, first: Tensor, sec
     """
 
     def place(angle: Tensor) -> tuple[Tensor, Tensor]:
-        scaled = torch.remainder(angle, 2 * torch.pi) * (size / (2 * torch.pi))
+        scaled = torch.remainder(angle, 2 * torch.pi) * (size.to(angle) / (2 * torch.pi))
         cell = scaled.detach().floor().nan_to_num().long()
         return cell % size, scaled - cell
 
