@@ -123,13 +123,13 @@ class BatchedEnergy:
         """
         if by not in ("force", "group"):
             raise ValueError(f"Energies cannot be decomposed by {by!r}; give by='force' or by='group'.")
-        frames = torch.tensor(frames_of(positions, self.system.getNumParticles()))
+        frames = torch.tensor(frames_of(positions, self.system.getNumParticles())).to(self.device)
         usable = can_be_evaluated(frames)
         with torch.no_grad():
-            rows = self.potential.by_term(self._packed.pack([frames], [usable]))
+            rows = self.potential.by_term(self._packed.pack([frames], [usable]).to(self.dtype))
         found: dict[Any, NDArray[Any]] = {}
         for (name, group), row in zip(self.potential.labels, rows, strict=True):
-            energy = torch.where(usable, row[0].cpu().double(), torch.inf).numpy()
+            energy = torch.where(usable, row[0].double(), torch.inf).cpu().numpy()
             if by == "group":
                 found[group] = found.get(group, 0) + energy
             else:

@@ -32,11 +32,11 @@ def descreening(r: Tensor, radius: Tensor, scaled: Tensor) -> Tensor:
     radius, scaled : Tensor
         rho and s.
     """
-    upper, gap = r + scaled, (r - scaled).abs()
-    inner, outer = 1 / torch.maximum(radius, gap), 1 / upper
-    integral = (
-        0.5 * (inner - outer) + 0.125 * (r - scaled * scaled / r) * (outer * outer - inner * inner) + 0.25 * torch.log(outer / inner) / r
-    )
+    upper, lower = r + scaled, torch.maximum(radius, (r - scaled).abs())
+    # few divisions: compiled, they and the logarithm are most of the work
+    inverse, outer, inner = 1 / r, 1 / upper, 1 / lower
+    slope = 0.125 * (r - scaled * scaled * inverse)
+    integral = 0.5 * (inner - outer) + slope * (outer * outer - inner * inner) + 0.25 * inverse * torch.log(lower * outer)
     integral = integral + torch.where(radius < scaled - r, 1 / radius - inner, 0)
     return torch.where(radius < upper, integral, 0)
 

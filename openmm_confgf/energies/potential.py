@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -66,24 +66,38 @@ class Potential(nn.Module):
         return [term(frames[part]) for term, part in zip(self.terms, self._part_of, strict=True)]
 
     def evaluate(self, positions: Tensor, forces: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (M, B) and, if asked for, forces (3, N, B), piece by piece and without a graph.
+        """Energies (M, B) and, if asked for, forces (3, N, B) of positions (3, N, B), without a graph."""
+        energies, pushes = [positions.new_zeros(self.molecules, 0)], [positions.new_zeros(3, positions.shape[1], 0)]
+        for _, energy, push in self.pieces(positions, forces, positions.dtype):
+            energies.append(energy)
+            if push is not None:
+                pushes.append(push)
+        return torch.cat(energies, -1), torch.cat(pushes, -1) if forces else None
 
-        Positions (3, N, B) as in `forward`. A piece that does not fit into a GPU's memory is halved.
+    def pieces(self, positions: Tensor, forces: bool, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        """The same piece by piece: which conformations, their energies (M, b) and forces (3, N, b).
+
+        Parameters
+        ----------
+        positions : Tensor, (3, N, B)
+            Of any type and layout: a piece is copied while it is in the cache.
+        forces : bool
+        dtype : torch.dtype
+            That of the module's buffers.
         """
-        count = positions.shape[-1]
+        count, start = positions.shape[-1], 0
         size = self.piece_size(count, positions)
-        while True:
+        while start < count:
+            here = slice(start, min(start + size, count))
             try:
-                done = [self._piece(positions[..., start : start + size], size, forces) for start in range(0, count, size)]
-                break
+                found = self._piece(positions[..., here].to(dtype), size, forces)
             except torch.OutOfMemoryError:
                 if size == _SMALLEST_PIECE:
                     raise
                 size //= 2
-        energy = torch.cat([positions.new_zeros(self.molecules, 0), *(energies for energies, _ in done)], -1)
-        if not forces:
-            return energy, None
-        return energy, torch.cat([positions.new_zeros(3, positions.shape[1], 0), *(push for _, push in done if push is not None)], -1)
+                continue
+            yield here, *found
+            start = here.stop
 
     def piece_size(self, count: int, positions: Tensor) -> int:
         """How many conformations are evaluated at once, out of `count`: a power of two."""
@@ -96,10 +110,10 @@ class Potential(nn.Module):
         return min(largest, max(_SMALLEST_PIECE, 2 ** math.ceil(math.log2(max(1, count)))))
 
     def _piece(self, positions: Tensor, size: int, forces: bool) -> tuple[Tensor, Tensor | None]:
+        positions, count = positions.contiguous(), positions.shape[-1]
         if not self.compiled:
-            return self._evaluate(positions.contiguous(), forces)
-        count = positions.shape[-1]
-        full = torch.cat([positions, positions[..., :1].expand(-1, -1, size - count)], -1).contiguous()
+            return self._evaluate(positions, forces)
+        full = torch.cat([positions, positions[..., :1].expand(-1, -1, size - count)], -1) if count < size else positions
         energy, push = self._compiled(full, forces)(full)
         return energy[..., :count], None if push is None else push[..., :count]
 

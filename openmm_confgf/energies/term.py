@@ -124,7 +124,9 @@ class BondedTerm(Term):
         values = self.coordinate(frames)
         if len(self.rows) != len(values):
             values = values.index_select(0, self.rows)
-        return self.total(self.formula(values, *self.parameter.columns()))
+        energies = self.formula(values, *self.parameter.columns())
+        # not `total`: a sum would be compiled to run along the interactions, and to gather their atoms one by one
+        return energies.new_zeros(self.molecules, energies.shape[1]).index_add(0, self.owners, energies)
 
 
 class Cutoff:

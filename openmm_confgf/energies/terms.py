@@ -38,14 +38,14 @@ def ryckaert_bellemans(angle: Tensor, *coefficients: Tensor) -> Tensor:
 
 def lennard_jones(r: Tensor, sigma: Tensor, epsilon: Tensor) -> Tensor:
     """``4 eps [(sigma/r)^12 - (sigma/r)^6]``."""
-    ratio = sigma / r
+    ratio = sigma * (1 / r)
     sixth = (ratio * ratio) ** 3
     return 4 * epsilon * sixth * (sixth - 1)
 
 
 def coulomb(r: Tensor, charge_product: Tensor) -> Tensor:
     """``q_1 q_2 / (4 pi eps_0 r)``."""
-    return COULOMB_CONSTANT * charge_product / r
+    return COULOMB_CONSTANT * charge_product * (1 / r)
 
 
 def reaction_field(r: Tensor, charge_product: Tensor, cutoff: float, dielectric: float) -> Tensor:
