@@ -5,7 +5,10 @@ import pytest
 
 from openmm_confgf import __version__
 
-COMMANDS = (["generate"], ["score"], ["seed"], ["train", "confgf"], ["benchmark", "conformers"], ["doctor"])
+COMMANDS = (
+    *(["generate"], ["score"], ["seed"], ["simulate"], ["reference"], ["train", "confgf"]),
+    *(["benchmark", "conformers"], ["benchmark", "energies"], ["doctor"]),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -22,6 +25,7 @@ def test_help_shows_an_example_as_it_would_be_typed(run, command):
         (["generate"], ["--seed", "--device", "--count", "--generator", "--output"]),
         (["score"], ["--platform", "--forcefield", "--temperature", "--minimize", "--property"]),
         (["seed"], ["--seed", "--platform", "--count", "--run-ps", "--output"]),
+        (["simulate"], ["--seed", "--device", "--forcefield", "--temperature", "--replicas", "--ns", "--ladder", "--output"]),
         (["train", "confgf"], ["--seed", "--device"]),
         (["benchmark", "conformers"], ["--seed", "--device", "--delta"]),
     ],
