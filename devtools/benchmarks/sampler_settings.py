@@ -13,11 +13,15 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from openmm_confgf.archive import ReferenceMolecule, load_archive
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.evaluation.conformers import evaluate_molecule
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
+from openmm_confgf.generators.samplers import annealed_langevin
+from openmm_confgf.models.features import GraphBatch
 from openmm_confgf.training.data import VALIDATION_SHARE
 
 SETTINGS = {
@@ -33,6 +37,26 @@ SETTINGS = {
     "from noise": {"start": "noise"},
     "from noise, 80 calls of the flow": {"start": "noise", "flow_calls": 80},
 }
+
+
+class AnnealedLangevin(ConfGFGenerator):
+    """The published sampler on the default field, from noise: 50 levels from 5 to 0.01 Angstrom, 100 steps of 0.02 sigma^2 at each."""
+
+    def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
+        graph, net = self.net.encode(batch), self.net
+        hands = batch.hands[:, None].expand(*starts.shape[:2], *batch.hands.shape[1:])
+        present = batch.atom_mask[:, None, :, None]
+        drawn = torch.Generator().manual_seed(int(streams[0][0].integers(2**31)))
+
+        def noise() -> Tensor:
+            fresh = torch.randn(starts.shape, generator=drawn) * present
+            return fresh - present * fresh.sum(2, keepdim=True) / present.sum(2, keepdim=True)
+
+        def score(positions: Tensor, sigma: Tensor) -> Tensor:
+            return (net(graph, positions, sigma.expand(positions.shape[:2]), hands) - positions) / sigma**2
+
+        sigmas = torch.logspace(np.log10(5.0), -2, 50)
+        return annealed_langevin(score, sigmas[0] * noise(), sigmas, 0.02 * sigmas**2, 100, noise)
 
 
 def validation_molecules(path: str, count: int) -> list[ReferenceMolecule]:
@@ -68,6 +92,10 @@ if __name__ == "__main__":
         if any(part in name for part in arguments.only):
             print(row(name, generator, references))
             sys.stdout.flush()
+    if any(part in "langevin" for part in arguments.only) and arguments.only != [""]:  # hours: only where it is asked for
+        langevin = AnnealedLangevin(arguments.weights, start="noise")
+        langevin.calls = 5000
+        print(row("annealed langevin", langevin, references))
     for name, settings in SETTINGS.items():
         if any(part in name for part in arguments.only):
             print(row(name, ConfGFGenerator(arguments.weights, **settings), references))
