@@ -55,7 +55,7 @@ def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
 
 
 def dihedral_angle(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> Tensor:
-    """Angle in radians, (-pi, pi], between the planes that the vectors of three consecutive bonds span.
+    """Angle in radians, (-pi, pi], between the planes that the vectors of three consecutive bonds span; NaN where they span none.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def dihedral_angle(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> 
     """
     before, after = torch.linalg.cross(first, axis, dim=dim), torch.linalg.cross(axis, last, dim=dim)
     sine = (torch.linalg.cross(before, after, dim=dim) * axis).sum(dim) / torch.linalg.vector_norm(axis, dim=dim)
-    return torch.atan2(sine, (before * after).sum(dim))
+    cosine = (before * after).sum(dim)
+    return torch.where((sine == 0) & (cosine == 0), torch.nan, torch.atan2(sine, cosine))
 
 
 def pseudo_forces(distance_scores: Tensor, positions: Tensor, pairs: Tensor) -> Tensor:

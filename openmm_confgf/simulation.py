@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .energies import BatchedEnergy, SystemBuilder
+from .energies.tensors import system_hash
 from .ensemble import Ensemble
-from .errors import ConfGFError, FileFormatError
+from .errors import ConfGFError, FileFormatError, GenerationError
 from .files import check_writable, read_run, write_run
 from .generators.langevin import ReplicaState
 from .generators.md import MDSettings, MolecularDynamics, md_ensemble, minimised, minimised_starts
@@ -39,12 +40,13 @@ def simulate(
     """Run molecular dynamics of many replicas, or take up a run where its file left it.
 
     The file holds the frames so far and the state that the run goes on from. The same call goes on after an interruption, and with a larger
-    `length` after the end; on the same machine the frames are those of one run without a pause, bit for bit.
+    `length` after the end; on the CPU of one machine the frames are those of one run without a pause, bit for bit.
 
     Parameters
     ----------
     molecule : MolecularGraph or Ensemble
-        A molecule starts from minimised ETKDG conformations, an ensemble from its own usable ones, minimised.
+        A molecule starts from minimised ETKDG conformations, an ensemble from its own usable ones, minimised. A run that goes on takes its
+        atoms from the file.
     path : str or Path
         An .h5 file, which MDTraj loads.
     forcefield : str or SystemBuilder
@@ -71,7 +73,7 @@ def simulate(
     ForceFieldError, UnsupportedForceError
         As in `SystemBuilder` and `BatchedEnergy`.
     GenerationError
-        If there is no conformation to start from.
+        If there is no conformation to start from, or all replicas explode.
     ConfGFError
         If the length is not positive, or the seed is negative.
     """
@@ -85,30 +87,31 @@ def simulate(
         raise FileFormatError(f"{path} cannot hold a simulation; give a file that ends in .h5.")
     graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
     builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
-    told = settings.told(builder.forcefield)
-    before = _read(path, graph, told, seed) if path.exists() else None
     system = builder.build(graph)
+    told = settings.told(builder.forcefield) | {"system_sha256": system_hash(system)}
+    before = _read(path, graph, told, seed) if path.exists() else None
     dynamics = MolecularDynamics(system, settings, seed, device)
     energy = BatchedEnergy(system, device=device)
     if before is not None:
-        ensemble, arrays = before
-        run = _Run(graph, path, told, seed, dynamics.restore(**arrays), [ensemble.positions], [np.asarray(ensemble.energy)])
+        run = _Run(graph, path, told, seed, (dynamics.restore(**before.state), 1), [before.positions], [before.energies])
     elif isinstance(molecule, Ensemble):
-        run = _Run(graph, path, told, seed, dynamics.start(minimised(molecule, system)))
+        run = _Run(graph, path, told, seed, (dynamics.start(minimised(molecule, system)), 0))
     else:
-        run = _Run(graph, path, told, seed, dynamics.start(minimised_starts(graph, system, settings.replicas, seed)))
-    begun, saved = run.frames, time.monotonic()
+        run = _Run(graph, path, told, seed, (dynamics.start(minimised_starts(graph, system, settings.replicas, seed)), 0))
+    begun, pause, saved = run.frames, save_every, time.monotonic()
     try:
         for done in range(begun, wanted):
-            run.state, frames = dynamics.next_frames(run.state)
-            run.positions.append(frames)
+            state, frames = dynamics.next_frames(run.state)
             # of one round at a time, so that a run in several parts has the same ones to the last bit
-            run.energies.append(energy.evaluate(frames).energy)
+            run.add(state, frames, energy.evaluate(frames).energy)
             if progress is not None:
                 progress(done + 1, wanted)
-            if time.monotonic() - saved > save_every:
+            if time.monotonic() - saved > pause:
+                started = time.monotonic()
                 run.save()
                 saved = time.monotonic()
+                # everything is written each time: take a twentieth of the time at most
+                pause = max(save_every, 20 * (saved - started))
     finally:
         if run.frames > begun:
             run.save()
@@ -117,40 +120,79 @@ def simulate(
 
 @dataclasses.dataclass
 class _Run:
-    """Frames so far with their energies, and the state that the run goes on from."""
+    """Rounds of frames so far with their energies, and how far it got: the state after so many rounds, set in one step.
+
+    What an interruption left behind a round that was not finished is not part of the run.
+    """
 
     graph: MolecularGraph
     path: Path
     told: dict[str, Any]
     seed: int
-    state: ReplicaState
-    positions: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
-    energies: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
+    progress: tuple[ReplicaState, int]
+    _positions: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
+    _energies: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
+
+    @property
+    def state(self) -> ReplicaState:
+        """Where the replicas are."""
+        return self.progress[0]
 
     @property
     def frames(self) -> int:
         """Of each replica."""
-        return sum(map(len, self.positions)) // int(self.told["replicas"])
+        return sum(map(len, self._positions[: self.progress[1]])) // int(self.told["replicas"])
+
+    def add(self, state: ReplicaState, positions: NDArray[np.float64], energies: NDArray[np.float64]) -> None:
+        """One more round.
+
+        Raises
+        ------
+        GenerationError
+            If no replica is left.
+        """
+        if not np.isfinite(energies).any():
+            raise GenerationError("All replicas of the simulation exploded; shorten the timestep, or start from other conformations.")
+        rounds = self.progress[1]
+        self._positions[rounds:], self._energies[rounds:] = [positions], [energies]
+        self.progress = state, rounds + 1
 
     def ensemble(self) -> Ensemble:
         """All frames, with their energies."""
-        return md_ensemble(self.graph, np.concatenate(self.positions), np.concatenate(self.energies), self.seed, self.told, self.state)
+        positions, energies = np.concatenate(self._positions[: self.progress[1]]), np.concatenate(self._energies[: self.progress[1]])
+        return md_ensemble(self.graph, positions, energies, self.seed, self.told, self.state)
 
     def save(self) -> None:
         """Write everything."""
         arrays = {field.name: getattr(self.state, field.name) for field in dataclasses.fields(self.state)}
         arrays |= {name: arrays[name].cpu().numpy() for name in ("positions", "velocities")}
-        write_run(self.ensemble(), arrays, self.path)
+        # an ensemble keeps the energies of usable samples only
+        write_run(self.ensemble(), arrays | {"energies": np.concatenate(self._energies[: self.progress[1]])}, self.path)
 
 
-def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) -> tuple[Ensemble, dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class _Earlier:
+    """What the file of an earlier run holds."""
+
+    positions: NDArray[np.float64]
+    energies: NDArray[np.float64]
+    state: dict[str, Any]
+
+
+def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) -> _Earlier:
     """The frames and the state of an earlier run, once it is known to be one of the same."""
     ensemble, state = read_run(path)
-
-    if ensemble.graph.smiles != graph.smiles or [a.GetAtomicNum() for a in ensemble.graph.mol.GetAtoms()] != graph.numbers.tolist():
-        raise FileFormatError(f"{path} holds a simulation of {ensemble.graph.name!r}; name another output file.")
+    if set(state) != {"energies", *(field.name for field in dataclasses.fields(ReplicaState))}:
+        raise FileFormatError(f"{path} holds no simulation that could go on; name another output file.")
+    if not _same_atoms(ensemble.graph, graph):
+        raise FileFormatError(f"{path} holds a simulation of {ensemble.graph.name!r} or of another atom order; name another output file.")
     before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed}
     if other := sorted(name for name, value in (told | {"seed": seed}).items() if before.get(name) != value):
         given = ", ".join(f"{name} {before.get(name)}" for name in other)
         raise FileFormatError(f"{path} holds a run with {given}; give the same settings to go on with it, or name another output file.")
-    return ensemble, state
+    return _Earlier(ensemble.positions, state.pop("energies"), state)
+
+
+def _same_atoms(one: MolecularGraph, other: MolecularGraph) -> bool:
+    """Whether two graphs are one molecule in one atom order."""
+    return one.smiles == other.smiles and np.array_equal(one.numbers, other.numbers) and np.array_equal(one.hops, other.hops)

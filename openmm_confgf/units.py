@@ -17,7 +17,9 @@ GAS_CONSTANT: float = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per
 
 
 def in_md_units(value: Any) -> Any:
-    """Strip a Quantity to OpenMM's md unit system; pass bare numbers and arrays through."""
+    """Strip a Quantity, or each of a list of them, to OpenMM's md unit system; pass bare numbers and arrays through."""
+    if isinstance(value, (list, tuple)):
+        return [in_md_units(entry) for entry in value]
     return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
 
 

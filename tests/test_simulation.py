@@ -112,3 +112,62 @@ def test_bad_calls(builder, ethanol, tmp_path, path, changes, message):
     with pytest.raises(ConfGFError, match=message):
         simulate(ethanol, tmp_path / path, builder, **({"length": 0.5, "settings": QUICK} | changes))
     assert not list(tmp_path.iterdir())
+
+
+def test_another_atom_order_is_another_file(builder, tmp_path):
+    path = tmp_path / "md.h5"
+    first, second = (MolecularGraph.from_smiles(smiles) for smiles in ("CCO", "C(C)O"))
+    assert first.smiles == second.smiles
+    simulate(first, path, builder, length=0.1, settings=QUICK)
+    before = path.read_bytes()
+    with pytest.raises(FileFormatError, match="another atom order"):
+        simulate(second, path, builder, length=0.2, settings=QUICK)
+    assert path.read_bytes() == before
+
+
+def test_another_system_does_not_go_on_with_it(whole, builder, ethanol, monkeypatch):
+    system = builder.build(ethanol)
+    system.getForce(0).setBondParameters(0, *system.getForce(0).getBondParameters(0)[:3], 1.0)
+    monkeypatch.setattr(builder, "build", lambda graph: system)
+    with pytest.raises(FileFormatError, match="holds a run with system_sha256"):
+        simulate(ethanol, whole[1], builder, length=1.0, settings=QUICK, seed=4)
+
+
+def test_frames_that_are_not_ok_keep_their_energies_in_a_run_that_goes_on(builder, ethanol, tmp_path, monkeypatch):
+    import openmm_confgf.generators.md as md
+
+    check = md.check_conformations
+    monkeypatch.setattr(md, "check_conformations", lambda graph, frames: np.where(np.arange(len(frames)) % 5 == 1, 4, check(graph, frames)))
+    whole = simulate(ethanol, tmp_path / "whole.h5", builder, length=0.5, settings=QUICK, seed=4)
+    simulate(ethanol, tmp_path / "halves.h5", builder, length=0.25, settings=QUICK, seed=4)
+    halves = simulate(ethanol, tmp_path / "halves.h5", builder, length=0.5, settings=QUICK, seed=4)
+    assert whole.counts() == {"OK": 24, "CLASH": 6} and np.isfinite(whole.provenance.settings["r_hat_energy"])
+    assert halves.provenance == whole.provenance and same(halves, whole)
+
+
+@pytest.mark.parametrize("where", ["evaluate", "next_frames"])
+def test_interruptions_anywhere_in_a_round_cost_that_round(whole, builder, ethanol, tmp_path, monkeypatch, where):
+    import openmm_confgf.simulation as simulation
+
+    kind = {"evaluate": simulation.BatchedEnergy, "next_frames": simulation.MolecularDynamics}[where]
+    original, calls = getattr(kind, where), itertools.count(1)
+
+    def stop(self, *arguments):
+        result = original(self, *arguments)
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return result
+
+    path = tmp_path / "stopped.h5"
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, where, stop)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4)
+    assert len(read_ensembles(path)[0]) == 9
+    assert same(simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4), whole[0])
+
+
+def test_an_explosion_ends_the_run_and_keeps_what_was_before(builder, ethanol, tmp_path):
+    settings = MDSettings(replicas=2, equilibration=0, frame_interval=0.05, timestep=0.05, exchange_interval=0.05, compiled=False)
+    with pytest.raises(ConfGFError, match="All replicas of the simulation exploded; shorten the timestep"):
+        simulate(ethanol, tmp_path / "md.h5", builder, length=50.0, settings=settings)

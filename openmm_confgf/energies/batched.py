@@ -123,18 +123,21 @@ class BatchedEnergy:
         """
         if by not in ("force", "group"):
             raise ValueError(f"Energies cannot be decomposed by {by!r}; give by='force' or by='group'.")
-        frames = torch.tensor(frames_of(positions, self.system.getNumParticles())).to(self.device)
+        frames = torch.tensor(frames_of(positions, self._packed.n_atoms[0])).to(self.device)
         usable = can_be_evaluated(frames)
+        packed = self._packed.pack([frames], [usable])
+        size = self.potential.piece_size(len(frames), packed)
         with torch.no_grad():
-            rows = self.potential.by_term(self._packed.pack([frames], [usable]).to(self.dtype))
+            pieces = [self.potential.by_term(piece.to(self.dtype)) for piece in packed.split(size, -1)]
         found: dict[Any, NDArray[Any]] = {}
-        for (name, group), row in zip(self.potential.labels, rows, strict=True):
-            energy = torch.where(usable, row[0].double(), torch.inf).cpu().numpy()
+        for k, (name, group) in enumerate(self.potential.labels):
+            row = torch.cat([piece[k][0].expand(size) for piece, size in zip(pieces, map(len, frames.split(size)), strict=True)]).double()
+            energy = torch.where(usable & torch.isfinite(row), row, torch.inf).cpu().numpy()
             if by == "group":
                 found[group] = found.get(group, 0) + energy
             else:
-                taken = sum(key == name or key.startswith(f"{name} ") for key in found)
-                found[f"{name} {taken + 1}" if taken else name] = energy
+                keys = (name, *(f"{name} {k}" for k in range(2, len(found) + 3)))
+                found[next(key for key in keys if key not in found)] = energy
         return found
 
 

@@ -121,7 +121,8 @@ class ContextEnergy:
         try:
             self._context = openmm.Context(system, self._integrator, chosen, self.properties)
         except openmm.OpenMMException as error:
-            raise PlatformError(f"The {self.platform} platform cannot take this System ({error}); try platform Reference.") from error
+            cure = "mend the System" if self.platform == "Reference" else "try platform Reference"
+            raise PlatformError(f"The {self.platform} platform cannot take this System ({error}); {cure}.") from error
 
     def __enter__(self) -> ContextEnergy:
         return self
@@ -152,6 +153,13 @@ class ContextEnergy:
         if self._context is None:
             raise ValueError("This ContextEnergy is closed; create a new one.")
         return self._context
+
+    def recover(self) -> None:
+        """Make the Context usable again after an evaluation that raised; its parameters stay as they were set."""
+        parameters = dict(self.context.getParameters())
+        self.context.reinitialize()
+        for name, value in parameters.items():
+            self.context.setParameter(name, value)
 
     def evaluate(self, positions: Any, forces: bool = False) -> EnergyResult:
         """Energies, and forces if asked for, of many conformations. A bad one never affects another.
@@ -194,7 +202,7 @@ class ContextEnergy:
                 push = state.getForces(asNumpy=True).value_in_unit(_FORCE_UNIT) if forces else np.zeros(3)
             except openmm.OpenMMException:
                 status[i] = Status.FAILED
-                context.reinitialize()
+                self.recover()
                 continue
             if np.isfinite(value) and np.isfinite(push).all():
                 energy[i], status[i] = value, Status.OK

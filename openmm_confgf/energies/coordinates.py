@@ -59,18 +59,21 @@ class InternalCoordinate(nn.Module):
 
 def _length(a: Tensor, b: Tensor) -> Tensor:
     vector = a - b
-    square = (vector * vector).sum(0)
-    apart = square > 0
-    # atoms in one place have a distance of 0 without a derivative; a spring between them pulls nowhere
-    return torch.where(apart, torch.where(apart, square, 1).sqrt(), 0)
+    return _root((vector * vector).sum(0))
+
+
+def _root(square: Tensor) -> Tensor:
+    """Square root whose derivative is taken as 0 at 0, where there is none: a spring between atoms in one place pulls nowhere."""
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
 
 
 def _angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     to_a, to_c = a - b, c - b
     normal = torch.linalg.cross(to_a, to_c, dim=0)
-    # the square root has no derivative where the atoms lie on a line
-    sine = (normal * normal).sum(0).clamp_min(torch.finfo(normal.dtype).tiny).sqrt()
-    return torch.atan2(sine, (to_a * to_c).sum(0))
+    sine, cosine = _root((normal * normal).sum(0)), (to_a * to_c).sum(0)
+    # atoms in one place have no angle
+    return torch.where((sine == 0) & (cosine == 0), torch.nan, torch.atan2(sine, cosine))
 
 
 def _dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

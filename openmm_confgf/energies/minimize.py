@@ -82,7 +82,7 @@ def minimize(energy: ContextEnergy | openmm.System, positions: Any, tolerance: A
             state = context.getState(energy=True, positions=True)
         except openmm.OpenMMException:
             status[i] = Status.FAILED
-            context.reinitialize()
+            energy.recover()
             continue
         relaxed = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         value = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)

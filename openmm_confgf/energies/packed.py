@@ -170,6 +170,8 @@ class PackedEnergy:
         count = max(map(len, frames))
         for x, ok, harmless in zip(frames, usable, self._harmless.split(self.n_atoms), strict=True):
             x, stand_in = x.to(self.device), harmless.to(self.device, x.dtype)
+            if self.dtype != x.dtype and self.potential.translation_invariant:
+                x = x - x[:, :1].detach()  # far from the origin, a narrower type has few digits left
             if not ok.all():
                 x = torch.where(ok[:, None, None], x, stand_in)
             packed.append(torch.cat([x, stand_in.expand(count - len(x), -1, -1)]) if len(x) < count else x)
@@ -196,13 +198,14 @@ class _DifferentiableEnergy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor | None, ...]:
-        if not torch.is_grad_enabled():
-            return None, *(weight[:, None, None] * gradient for weight, gradient in zip(weights, ctx.gradients, strict=True))
         packed, saved = ctx.packed, ctx.saved_tensors
         positions, usable = saved[: len(weights)], saved[len(weights) :]
+        # the energy of what is not usable is infinite, and may have any weight
+        known = [torch.where(ok.to(weight.device), weight, 0) for ok, weight in zip(usable, weights, strict=True)]
+        if not torch.is_grad_enabled():
+            return None, *(weight[:, None, None] * gradient for weight, gradient in zip(known, ctx.gradients, strict=True))
         rows = packed.potential(packed.pack(positions, usable).to(packed.dtype))
         energies = [row[: len(x)].to(x) for row, x in zip(rows, positions, strict=True)]
-        known = [torch.where(ok.to(weight.device), weight, 0) for ok, weight in zip(usable, weights, strict=True)]
         moving = [x for x in positions if x.requires_grad]
         if rows.requires_grad:
             found = iter(torch.autograd.grad(energies, moving, known, create_graph=True, materialize_grads=True))

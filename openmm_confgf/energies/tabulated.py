@@ -57,7 +57,7 @@ class LookupTable(nn.Module):
         self.register_buffer("values", torch.from_numpy(np.ascontiguousarray(values, np.float64)))
 
     def forward(self, *arguments: Tensor) -> Tensor:
-        index = torch.broadcast_tensors(*(argument.detach().round().nan_to_num(-1.0, -1.0, -1.0) for argument in arguments))
+        index = torch.broadcast_tensors(*((argument.detach() + 0.5).floor().nan_to_num(-1.0, -1.0, -1.0) for argument in arguments))
         inside = torch.stack([(k >= 0) & (k < size) for k, size in zip(index, self.values.shape, strict=True)]).all(0)
         return torch.where(inside, self.values[tuple(torch.where(inside, k, 0).long() for k in index)], torch.nan)
 

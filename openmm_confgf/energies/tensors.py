@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
+import hashlib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import openmm
 
 from ..errors import UnsupportedForceError
+from ..units import in_md_units
 from . import custom, standard
 from .custom_gb import CustomGBTerm
 from .pair_list import EXCEPTION, EXCLUDED, PairList
@@ -39,6 +42,8 @@ _READERS: dict[type, Callable[..., Term | None]] = {
 _OF_ALL_PAIRS: dict[type, type[Term]] = {openmm.GBSAOBCForce: standard.GBSAOBCTerm, openmm.CustomGBForce: CustomGBTerm}
 SUPPORTED = tuple(kind.__name__ for kind in (*_READERS, *_OF_ALL_PAIRS, openmm.NonbondedForce))
 """The forces that `BatchedEnergy` evaluates."""
+
+_OF_ALL_ATOMS = (openmm.NonbondedForce, openmm.CustomNonbondedForce, *_OF_ALL_PAIRS)
 
 _ALTERNATIVE = "use ContextEnergy, or fallback='context'"
 _INTERACTIONS = {
@@ -77,6 +82,10 @@ def check_supported(system: openmm.System, for_weights: bool = False) -> None:
             raise UnsupportedForceError(f"{name} is periodic, and BatchedEnergy takes molecules without a box; {_ALTERNATIVE}.")
         if not isinstance(force, (*_READERS, *_OF_ALL_PAIRS, openmm.NonbondedForce)):
             raise UnsupportedForceError(f"BatchedEnergy has no {name}; {_ALTERNATIVE}.")
+        if isinstance(force, _OF_ALL_ATOMS) and force.getNumParticles() != system.getNumParticles():
+            raise UnsupportedForceError(
+                f"{name} has {force.getNumParticles()} particles where the System has {system.getNumParticles()}; mend the System."
+            )
     if any(system.isVirtualSite(k) for k in range(system.getNumParticles())):
         raise UnsupportedForceError(f"The System has virtual sites, which BatchedEnergy does not place; {_ALTERNATIVE}.")
     if for_weights:
@@ -96,6 +105,11 @@ def refuse_constraints(system: openmm.System) -> None:
             f"The System has {count} constraints, and weights of its samples would be wrong; create it with constraints=None and "
             "rigidWater=False."
         )
+
+
+def system_hash(system: openmm.System) -> str:
+    """A checksum of everything in a System, OpenMM's version included."""
+    return hashlib.sha256(openmm.XmlSerializer.serialize(system).encode()).hexdigest()
 
 
 def check_parameters(given: Mapping[str, float] | None, known: Mapping[str, float]) -> None:
@@ -128,7 +142,7 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
     Raises
     ------
     UnsupportedForceError
-        As `check_supported`, and for expressions that cannot be evaluated.
+        As `check_supported`, for expressions that cannot be evaluated, and for Systems that OpenMM refuses.
     ValueError
         If a parameter is not one of the Systems.
     """
@@ -138,7 +152,7 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
     check_parameters(parameters, {name: value for values in defaults for name, value in values.items()})
     groups: dict[Any, list[Placed]] = {}
     for molecule, system in enumerate(systems):
-        values = defaults[molecule] | dict(parameters or {})
+        values = defaults[molecule] | {name: float(in_md_units(value)) for name, value in (parameters or {}).items()}
         seen: collections.Counter[Any] = collections.Counter()
         for force in _with_energy(system):
             settings = _settings(force), *((name, values[name]) for name in _names_of_globals(force))
@@ -152,7 +166,21 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
         force, term = placed[0].force, _read(placed, len(systems), pair_lists)
         if term is not None:
             found.append(NamedTerm(force.getName(), force.getForceGroup(), term, _molecules(placed)))
+    for system in systems:
+        _refuse_what_openmm_refuses(system)
     return found
+
+
+def _refuse_what_openmm_refuses(system: openmm.System) -> None:
+    """Atoms that do not exist, excluded pairs of one force and not of another, defaults that disagree ..."""
+    bare = copy.deepcopy(system)
+    for k in reversed(range(bare.getNumForces())):
+        if isinstance(bare.getForce(k), _WITHOUT_ENERGY):  # a barostat, say, which would want a box
+            bare.removeForce(k)
+    try:
+        openmm.Context(bare, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"))
+    except openmm.OpenMMException as error:
+        raise UnsupportedForceError(f"OpenMM refuses this System ({error}), in a ContextEnergy as well; mend it.") from error
 
 
 def _read(placed: Sequence[Placed], molecules: int, pair_lists: _PairLists) -> Term | None:
@@ -226,12 +254,9 @@ def _settings(force: openmm.Force) -> bytes:
 
 
 def _global_parameters(system: openmm.System) -> dict[str, float]:
-    """Default values, by name; where forces disagree, a Context takes the first one's."""
-    found: dict[str, float] = {}
-    for force in _with_energy(system):
-        for k, name in enumerate(_names_of_globals(force)):
-            found.setdefault(name, force.getGlobalParameterDefaultValue(k))
-    return found
+    """Default values, by name; a Context refuses forces that disagree."""
+    names = [(force, k, name) for force in _with_energy(system) for k, name in enumerate(_names_of_globals(force))]
+    return {name: force.getGlobalParameterDefaultValue(k) for force, k, name in names}
 
 
 def _names_of_globals(force: Any) -> list[str]:

@@ -63,9 +63,13 @@ class Term(nn.Module, abc.ABC):
     def forward(self, frames: Frames) -> Tensor:
         """Energies in kJ/mol, (M, B)."""
 
-    def total(self, energies: Tensor, owners: Tensor | None = None) -> Tensor:
-        """Sum over each molecule's interactions, (T, B) to (M, B)."""
-        if self.molecules == 1:
+    def total(self, energies: Tensor, owners: Tensor | None = None, few: bool = False) -> Tensor:
+        """Sum over each molecule's interactions, (T, B) to (M, B).
+
+        `few`: one after the other, which costs digits where there are thousands. Compiled, a plain sum over what was gathered for it runs
+        along the interactions, and gathers one by one.
+        """
+        if self.molecules == 1 and not few:
             return energies.sum(0, keepdim=True)
         summed = energies.new_zeros(self.molecules, energies.shape[1])
         return summed.index_add(0, self.owners if owners is None else owners, energies)
@@ -124,9 +128,7 @@ class BondedTerm(Term):
         values = self.coordinate(frames)
         if len(self.rows) != len(values):
             values = values.index_select(0, self.rows)
-        energies = self.formula(values, *self.parameter.columns())
-        # not `total`: a sum would be compiled to run along the interactions, and to gather their atoms one by one
-        return energies.new_zeros(self.molecules, energies.shape[1]).index_add(0, self.owners, energies)
+        return self.total(self.formula(values, *self.parameter.columns()), few=True)
 
 
 class Cutoff:
@@ -151,7 +153,7 @@ class Cutoff:
 
     def within(self, r: Tensor, values: Tensor) -> Tensor:
         """The values of pairs at distances `r`, zero where these are beyond the cutoff."""
-        return values if self.distance == math.inf else torch.where(r < self.distance, values, 0)
+        return values if self.distance == math.inf else torch.where(r <= self.distance, values, 0)
 
     def switched(self, r: Tensor, values: Tensor) -> Tensor:
         """The values, which fall to zero at the cutoff where the force has a switching function."""

@@ -32,7 +32,7 @@ _PRECISIONS = {"single": (torch.float32, torch.float32), "mixed": (torch.float64
 
 @dataclasses.dataclass(frozen=True)
 class MDSettings:
-    """What decides a simulation besides the molecule, its force field and the seed.
+    """What decides a simulation besides the molecule, its force field and the seed. Numbers may be Quantities.
 
     Attributes
     ----------
@@ -75,10 +75,12 @@ class MDSettings:
     compiled: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ladder", tuple(float(t) for t in self.ladder) or (float(self.temperature),))
-        lengths = (self.temperature, self.timestep, self.friction, self.frame_interval, self.exchange_interval)
+        for name in ("temperature", "timestep", "friction", "frame_interval", "equilibration", "exchange_interval"):
+            object.__setattr__(self, name, float(in_md_units(getattr(self, name))))
+        object.__setattr__(self, "ladder", tuple(float(t) for t in in_md_units(list(self.ladder))) or (self.temperature,))
+        lengths = (*self.ladder, self.temperature, self.timestep, self.friction, self.frame_interval, self.exchange_interval)
         if not all(0 < value < math.inf for value in lengths) or not 0 <= self.equilibration < math.inf:
-            raise ConfGFError("Temperature, timestep, friction and intervals of a simulation must be finite and above 0.")
+            raise ConfGFError("Temperatures, timestep, friction and intervals of a simulation must be finite and above 0.")
         if self.ladder[0] != self.temperature or any(low >= high for low, high in zip(self.ladder, self.ladder[1:], strict=False)):
             raise ConfGFError(
                 f"The ladder {self.ladder} does not rise from {self.temperature:g} K; begin it with the temperature of the frames."
@@ -89,10 +91,20 @@ class MDSettings:
             raise ConfGFError(f"The precision {self.precision!r} is unknown; give {', '.join(_PRECISIONS)}.")
         if self.steps(self.frame_interval) < 1 or self.steps(self.exchange_interval) < 1:
             raise ConfGFError(f"An interval is shorter than the timestep of {self.timestep:g} ps; make it longer.")
+        self.steps(self.equilibration)
 
     def steps(self, length: float) -> int:
-        """How many steps a time in ps takes."""
-        return round(length / self.timestep)
+        """How many steps a time in ps takes.
+
+        Raises
+        ------
+        ConfGFError
+            If it takes no whole number of them.
+        """
+        steps = round(length / self.timestep)
+        if steps and not math.isclose(steps * self.timestep, length, rel_tol=1e-6):
+            raise ConfGFError(f"{length:g} ps are no whole number of timesteps of {self.timestep:g} ps; give a multiple.")
+        return steps
 
     def told(self, forcefield: str) -> dict[str, Any]:
         """All of it, for `Provenance.settings`."""
@@ -158,7 +170,7 @@ class MolecularDynamics:
         """The state one frame interval later, and its frames at the target temperature, (replicas, N, 3) in nm."""
         state = self.integrator.run(state, self.settings.steps(self.settings.frame_interval))
         frames = state.positions[..., :: len(self.settings.ladder)].permute(2, 1, 0).double().cpu().numpy()
-        return state, frames - frames.mean(1, keepdims=True)
+        return state, frames - frames.mean(1, keepdims=True) if self.integrator.recentre else frames
 
     def restore(self, step: Any, positions: Any, velocities: Any, attempts: Any, accepted: Any) -> ReplicaState:
         """A state from the arrays of an earlier one."""
@@ -230,7 +242,7 @@ def minimised_starts(graph: MolecularGraph, system: Any, replicas: int, seed: in
 
 
 def minimised(ensemble: Ensemble, system: Any) -> NDArray[np.float64]:
-    """The usable conformations of an ensemble at their nearest minima, (S, N, 3) in nm; those that find none are left out.
+    """The usable conformations of an ensemble, minimised, (S, N, 3) in nm; those that cannot be evaluated are left out.
 
     Raises
     ------

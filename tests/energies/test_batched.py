@@ -292,3 +292,70 @@ def test_nothing_of_torch_is_seeded_or_switched(system, chain_frames):
         result = BatchedEnergy(system, device="cpu").evaluate(chain_frames(2), forces=True)
         assert not torch.is_grad_enabled()
     assert result.ok.all() and torch.equal(torch.random.get_rng_state(), state) and torch.get_default_dtype() == dtype
+
+
+def test_lists_of_quantities_keep_their_unit(chain_frames, system):
+    frames = chain_frames(3)
+    batched = BatchedEnergy(system, device="cpu")
+    expected = batched.evaluate(frames).energy
+    angstrom = [frame * 10 * unit.angstrom for frame in frames]
+    np.testing.assert_allclose(batched.evaluate(angstrom).energy, expected, atol=1e-8)
+    vectors = [openmm.Vec3(*x) * 10 * unit.angstrom for x in frames[0]]
+    np.testing.assert_allclose(batched.evaluate(vectors).energy, expected[:1], atol=1e-8)
+
+
+def two_springs(first, second):
+    system = openmm.System()
+    for _ in range(2):
+        system.addParticle(1.0)
+    for name, k in ((first, 100.0), (second, 300.0)):
+        spring = openmm.HarmonicBondForce()
+        spring.addBond(0, 1, 0.1, k)
+        spring.setName(name)
+        system.addForce(spring)
+    return system
+
+
+@pytest.mark.parametrize("names", [("x", "x"), ("x 2", "x"), ("x", "x 2"), ("bond a", "bond")])
+def test_decomposition_loses_no_force_whatever_the_names(names):
+    batched = BatchedEnergy(two_springs(*names), device="cpu")
+    frame = [[0, 0, 0], [0.2, 0, 0]]
+    parts = batched.decompose(frame)
+    assert sorted(float(part[0]) for part in parts.values()) == pytest.approx([0.5, 1.5])
+    assert batched.evaluate(frame).energy == pytest.approx(2.0)
+
+
+def test_any_loss_of_a_bad_sample_has_gradient_zero(system, chain_frames):
+    frames = torch.from_numpy(chain_frames(3)).clone()
+    frames[1, 2] = torch.nan
+    for graph in (False, True):
+        positions = frames.clone().requires_grad_()
+        energies = BatchedEnergy(system, device="cpu").energy(positions)
+        (gradient,) = torch.autograd.grad((energies**2).sum(), positions, create_graph=graph)
+        assert torch.isfinite(gradient).all() and (gradient[1] == 0).all() and (gradient[0] != 0).any()
+
+
+def test_single_precision_far_from_the_origin(system, chain_frames):
+    frames = chain_frames(4)
+    single = BatchedEnergy(system, device="cpu", dtype=torch.float32)
+    np.testing.assert_allclose(single.evaluate(frames + 5000.0).energy, single.evaluate(frames).energy, atol=2e-2)
+
+
+def test_parameters_of_the_fallback_outlive_a_sample_that_raises():
+    def compute(state):
+        if state.getPositions(asNumpy=True)._value[0, 0] > 10:
+            raise ValueError("out of range")
+        return 0.0, np.zeros((2, 3))
+
+    system = openmm.System()
+    bond = openmm.CustomBondForce("scale*r")
+    bond.addGlobalParameter("scale", 1.0)
+    for _ in range(2):
+        system.addParticle(1.0)
+    bond.addBond(0, 1)
+    system.addForce(bond)
+    system.addForce(openmm.PythonForce(compute))
+    frames = [[[0, 0, 0], [1, 0, 0]], [[11, 0, 0], [12, 0, 0]], [[0, 0, 0], [1, 0, 0]]]
+    with pytest.warns(UserWarning, match="one conformation after the other"):
+        result = energy(system, frames, fallback="context", parameters={"scale": 10.0}, platform="Reference")
+    assert result.energy.tolist() == [10.0, np.inf, 10.0]

@@ -7,7 +7,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from openmm_confgf.energies import SUPPORTED, BatchedEnergy, PackedEnergy, check_supported
+from openmm_confgf.energies import SUPPORTED, BatchedEnergy, ContextEnergy, PackedEnergy, check_supported
 from openmm_confgf.energies.tensors import read_systems
 from openmm_confgf.errors import UnsupportedForceError
 
@@ -182,3 +182,60 @@ def test_pme_of_a_solvated_force_field_is_refused(ala2_pdb):
         ala2_pdb.topology.setPeriodicBoxVectors(None)
     with pytest.raises(UnsupportedForceError, match="NonbondedForce is periodic"):
         BatchedEnergy(system)
+
+
+def pair_of_atoms():
+    system = openmm.System()
+    for _ in range(2):
+        system.addParticle(1.0)
+    return system
+
+
+def test_systems_that_openmm_refuses_are_refused():
+    system, bond = pair_of_atoms(), openmm.HarmonicBondForce()
+    bond.addBond(0, 7, 0.1, 1.0)
+    system.addForce(bond)
+    with pytest.raises(UnsupportedForceError, match="OpenMM refuses this System"):
+        BatchedEnergy(system, device="cpu")
+
+    system = pair_of_atoms()
+    for default in (1.0, 2.0):
+        custom = openmm.CustomBondForce("k*r")
+        custom.addGlobalParameter("k", default)
+        custom.addBond(0, 1)
+        system.addForce(custom)
+    with pytest.raises(UnsupportedForceError, match="different default values"):
+        BatchedEnergy(system, device="cpu")
+
+    system, nonbonded = pair_of_atoms(), openmm.NonbondedForce()
+    nonbonded.addParticle(0, 1, 0)
+    system.addForce(nonbonded)
+    with pytest.raises(UnsupportedForceError, match="1 particles where the System has 2"):
+        BatchedEnergy(system, device="cpu")
+
+
+def test_pairs_at_the_cutoff_are_inside_as_in_openmm():
+    system, nonbonded = pair_of_atoms(), openmm.NonbondedForce()
+    for charge in (1.0, -1.0):
+        nonbonded.addParticle(charge, 0.3, 1.0)
+    nonbonded.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
+    nonbonded.setCutoffDistance(0.5)
+    system.addForce(nonbonded)
+    frame = [[0, 0, 0], [0.5, 0, 0]]
+    with ContextEnergy(system, "Reference") as context:
+        expected = context.evaluate(frame, forces=True)
+    found = BatchedEnergy(system, device="cpu").evaluate(frame, forces=True)
+    assert expected.energy[0] != 0
+    np.testing.assert_allclose(found.energy, expected.energy, atol=1e-10)
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-8)
+
+
+def test_atoms_in_one_place_have_no_angle():
+    system, angle = openmm.System(), openmm.HarmonicAngleForce()
+    for _ in range(3):
+        system.addParticle(1.0)
+    angle.addAngle(0, 1, 2, 2.0, 100.0)
+    system.addForce(angle)
+    for forces in (False, True):
+        result = BatchedEnergy(system, device="cpu").evaluate([[0, 0, 0], [0, 0, 0], [0.1, 0, 0]], forces)
+        assert result.energy[0] == np.inf and not result.ok[0]

@@ -178,3 +178,36 @@ def effective_samples(chains):
 def test_system_builders_are_shared(toy_level, ethanol):
     builder = SystemBuilder(toy_level)
     assert MDGenerator(builder, QUICK).builder is builder
+
+
+def test_frames_stay_where_an_external_force_holds_them():
+    import openmm
+
+    system, trap = openmm.System(), openmm.CustomExternalForce("1000*((x-1)^2 + y^2 + z^2)")
+    for k in range(2):
+        system.addParticle(12.0)
+        trap.addParticle(k)
+    system.addForce(trap)
+    dynamics = MolecularDynamics(system, MDSettings(replicas=8, equilibration=1, frame_interval=0.1, compiled=False))
+    _, frames = dynamics.next_frames(dynamics.start(np.array([[[1.0, 0, 0], [1.0, 0.1, 0]]])))
+    assert abs(frames[..., 0].mean() - 1) < 0.2  # 16 atoms of standard deviation 0.035
+    assert (BatchedEnergy(system).evaluate(frames).energy < 100).all()
+
+
+@pytest.mark.parametrize("changes", [{"frame_interval": 0.0015}, {"equilibration": 0.0101}, {"exchange_interval": 0.0333}])
+def test_intervals_are_whole_numbers_of_timesteps(changes):
+    with pytest.raises(ConfGFError, match="no whole number of timesteps"):
+        MDSettings(**changes)
+
+
+def test_settings_take_quantities():
+    from openmm import unit
+
+    settings = MDSettings(temperature=300 * unit.kelvin, timestep=2 * unit.femtosecond, ladder=(300 * unit.kelvin, 350 * unit.kelvin))
+    assert settings == MDSettings(timestep=0.002, ladder=(300.0, 350.0))
+
+
+@pytest.mark.parametrize("ladder", [(300.0, float("nan")), (300.0, float("inf"))])
+def test_ladders_are_finite(ladder):
+    with pytest.raises(ConfGFError, match="finite"):
+        MDSettings(ladder=ladder)
