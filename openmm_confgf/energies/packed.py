@@ -171,7 +171,7 @@ class PackedEnergy:
         for x, ok, harmless in zip(frames, usable, self._harmless.split(self.n_atoms), strict=True):
             x, stand_in = x.to(self.device), harmless.to(self.device, x.dtype)
             if self.dtype != x.dtype and self.potential.translation_invariant:
-                x = x - x[:, :1].detach()  # far from the origin, a narrower type has few digits left
+                x = x - x.detach().mean(1, keepdim=True)  # far from the origin, a narrower type has few digits left
             if not ok.all():
                 x = torch.where(ok[:, None, None], x, stand_in)
             packed.append(torch.cat([x, stand_in.expand(count - len(x), -1, -1)]) if len(x) < count else x)
