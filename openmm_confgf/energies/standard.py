@@ -90,8 +90,12 @@ class NonbondedTerm(Term):
 
     Parameters
     ----------
-    charge_product, sigma, epsilon : Tensor, (P,)
-        Of the interacting pairs and of the exceptions of `pairs`.
+    pairs : PairList
+    parameters : dict of ndarray, (P,)
+        ``charge_product``, ``sigma`` and ``epsilon`` of the interacting pairs and of the exceptions.
+    settings : openmm.NonbondedForce
+        For its cutoff, switching function and dielectric.
+    molecules : int
     """
 
     def __init__(self, pairs: PairList, parameters: dict[str, np.ndarray], settings: openmm.NonbondedForce, molecules: int) -> None:
