@@ -39,11 +39,16 @@ _READERS: dict[type, Callable[..., Term | None]] = {
     openmm.CustomExternalForce: custom.custom_external,
     openmm.CustomNonbondedForce: custom.custom_nonbonded,
 }
-_OF_ALL_PAIRS: dict[type, type[Term]] = {openmm.GBSAOBCForce: standard.GBSAOBCTerm, openmm.CustomGBForce: CustomGBTerm}
-SUPPORTED = tuple(kind.__name__ for kind in (*_READERS, *_OF_ALL_PAIRS, openmm.NonbondedForce))
+_READERS_WITH_PAIRS: dict[type, Callable[..., Term]] = {
+    openmm.NonbondedForce: standard.nonbonded,
+    openmm.GBSAOBCForce: standard.GBSAOBCTerm,
+    openmm.CustomGBForce: CustomGBTerm,
+}
+_KINDS = (*_READERS, *_READERS_WITH_PAIRS)
+SUPPORTED = tuple(kind.__name__ for kind in _KINDS)
 """The forces that `BatchedEnergy` evaluates."""
 
-_OF_ALL_ATOMS = (openmm.NonbondedForce, openmm.CustomNonbondedForce, *_OF_ALL_PAIRS)
+_OF_ALL_ATOMS = (openmm.CustomNonbondedForce, *_READERS_WITH_PAIRS)
 
 _ALTERNATIVE = "use ContextEnergy, or fallback='context'"
 _INTERACTIONS = {
@@ -80,7 +85,7 @@ def check_supported(system: openmm.System, for_weights: bool = False) -> None:
         name = _label(force)
         if force.usesPeriodicBoundaryConditions():
             raise UnsupportedForceError(f"{name} is periodic, and BatchedEnergy takes molecules without a box; {_ALTERNATIVE}.")
-        if not isinstance(force, (*_READERS, *_OF_ALL_PAIRS, openmm.NonbondedForce)):
+        if not isinstance(force, _KINDS):
             raise UnsupportedForceError(f"BatchedEnergy has no {name}; {_ALTERNATIVE}.")
         if isinstance(force, _OF_ALL_ATOMS) and force.getNumParticles() != system.getNumParticles():
             raise UnsupportedForceError(
@@ -131,6 +136,7 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
     Parameters
     ----------
     systems : sequence of openmm.System
+        All of which have passed `check_supported`.
     parameters : mapping of str to float, optional
         Global parameters at other values than their defaults, as ``Context.setParameter`` would set them.
 
@@ -142,12 +148,10 @@ def read_systems(systems: Sequence[openmm.System], parameters: Mapping[str, floa
     Raises
     ------
     UnsupportedForceError
-        As `check_supported`, for expressions that cannot be evaluated, and for Systems that OpenMM refuses.
+        For expressions that cannot be evaluated, and for Systems that OpenMM refuses.
     ValueError
         If a parameter is not one of the Systems.
     """
-    for system in systems:
-        check_supported(system)
     defaults = [_global_parameters(system) for system in systems]
     check_parameters(parameters, {name: value for values in defaults for name, value in values.items()})
     groups: dict[Any, list[Placed]] = {}
@@ -184,15 +188,10 @@ def _refuse_what_openmm_refuses(system: openmm.System) -> None:
 
 
 def _read(placed: Sequence[Placed], molecules: int, pair_lists: _PairLists) -> Term | None:
-    force = placed[0].force
-    for kind, read in _READERS.items():
-        if isinstance(force, kind):
-            return read(placed, molecules)
-    if isinstance(force, openmm.NonbondedForce):
-        return standard.nonbonded(placed, molecules, pair_lists.of(placed))
-    if isinstance(force, openmm.GBSAOBCForce):
-        return standard.GBSAOBCTerm(placed, molecules, pair_lists.of(placed))
-    return CustomGBTerm(placed, molecules, pair_lists.of(placed))
+    kind = next(kind for kind in _KINDS if isinstance(placed[0].force, kind))
+    if kind in _READERS:
+        return _READERS[kind](placed, molecules)
+    return _READERS_WITH_PAIRS[kind](placed, molecules, pair_lists.of(placed))
 
 
 class _PairLists:
@@ -206,7 +205,7 @@ class _PairLists:
             molecules = _molecules(placed)
             if isinstance(placed[0].force, openmm.NonbondedForce):
                 self._nonbonded.setdefault(molecules, placed)
-            elif isinstance(placed[0].force, tuple(_OF_ALL_PAIRS)):
+            elif isinstance(placed[0].force, tuple(_READERS_WITH_PAIRS)):
                 self._with_excluded.add(molecules)
 
     def of(self, placed: Sequence[Placed]) -> PairList:
