@@ -43,8 +43,7 @@ def row(size: int, name: str, generator: Generator, molecules: Sequence[Molecula
     whole = seconds(lambda: list(generator.sample_many(molecules, CONFORMERS, device=device)), repeats)
     share = "-"
     if isinstance(generator, ConfGFGenerator):
-        pool = CONFORMERS * generator.candidates
-        share = f"{100 * seconds(lambda: [embed_etkdg(m, pool, 0) for m in molecules], repeats) / whole:.0f} %"
+        share = f"{100 * seconds(lambda: [embed_etkdg(m, CONFORMERS, 0, generator.candidates) for m in molecules], repeats) / whole:.0f} %"
     return f"| {size} | {name} | {generator.calls} | {made / whole:.1f} | {share} |"
 
 

@@ -86,7 +86,7 @@ class ConfGFGenerator(NetworkGenerator):
     def _start(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
         if self.start == "noise":
             return np.zeros((n, len(graph), 3))
-        pool = embed_etkdg(graph, self.candidates * n, seed)
+        pool = embed_etkdg(graph, n, seed, self.candidates)
         vectors = np.where(pool.ok[:, None], shape_vectors(graph, pool.positions), np.nan)
         positions = pool.positions[novel_picks(vectors, self.candidates)] / NM_PER_ANGSTROM
         return positions - positions.mean(axis=1, keepdims=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
 import rdkit
+import torch
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
@@ -23,6 +26,9 @@ from ._base import Generator, check_request
 _ATTEMPTS = 20
 """Tries per conformation and stage; most molecules need one or two. RDKit's own 10 N take a second for each conformation that fails."""
 
+_AT_ONCE = 8
+"""Conformations that one call of RDKit makes: it works out the distance bounds once for them, and one that fails costs the others."""
+
 _REJECTIONS = 300
 """Tries per conformation when the stereo is left to chance; half to a twentieth of them have the right one."""
 
@@ -30,7 +36,7 @@ _REJECTED_AT_ONCE = 20
 """RDKit works out the distance bounds once for so many tries."""
 
 _GIVE_UP_AFTER = 2
-"""A molecule is given up when none of its first conformations can be embedded: it probably cannot exist."""
+"""A molecule is given up when none of its first samples can be embedded: it probably cannot exist."""
 
 
 class ETKDGGenerator(Generator):
@@ -63,8 +69,8 @@ class ETKDGGenerator(Generator):
                 yield index, error
 
 
-def embed_etkdg(graph: MolecularGraph, n: int, seed: int) -> Ensemble:
-    """ETKDGv3 conformations, not pruned. Sample k depends on the molecule, `seed` and k alone.
+def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> Ensemble:
+    """ETKDGv3 conformations, not pruned. Sample k depends on the molecule, `seed`, `per_sample` and k alone.
 
     What RDKit cannot embed is tried again from random coordinates, then without enforcing the stereo until it is right by chance: RDKit's
     test whether a centre lies within its neighbours rejects nearly all true geometries of strained bicycles. What fails then is a row of
@@ -74,94 +80,110 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int) -> Ensemble:
     ----------
     graph : MolecularGraph
     n : int
-        At least 1.
+        Samples, at least 1.
     seed : int
         At least 0.
+    per_sample : int
+        Conformations of each sample, at least 1. Only samples that have none are tried again.
 
     Returns
     -------
     Ensemble
-        `n` rows with their status from `check_conformations`.
+        ``n * per_sample`` rows, sample by sample, with their status from `check_conformations`.
 
     Raises
     ------
     ConfGFError
-        If `n` or the seed is out of range.
+        If a number is out of range.
     GenerationError
-        If none of the first conformations can be embedded.
+        If none of the first samples can be embedded.
     """
     check_request([graph], n, seed)
     try:
         with rdBase.BlockLogs():
-            positions, rescued = _embed(graph, n, seed)
+            positions, rescued = _embed(graph, n, seed, per_sample)
     except (RuntimeError, ValueError) as error:
         raise GenerationError(f"RDKit cannot embed {graph.name!r}: {error}; check its valences and its stereo.") from error
     settings = {"rdkit": rdkit.__version__, "rescued": rescued}
     return Ensemble(graph, positions, Provenance("etkdg", __version__, seed, settings=settings), check_conformations(graph, positions))
 
 
-def _parameters(seed: int) -> Any:
+def _parameters(seed: int, first: int) -> Any:
+    """RDKit's, for conformers `first`, `first` + 1, ... of this seed."""
     # RDKit seeds conformer k with (k + 1) * randomSeed, so that seed 0 makes n times the same one and seeds 1 and 2 share conformers;
     # sequential seeds from a hashed start do neither, and let conformer k be made again by itself
     params = cast(Any, rdDistGeom.ETKDGv3())  # RDKit's stubs take all its attributes for EmbedParameters
-    params.randomSeed = int(np.random.SeedSequence(seed).generate_state(1)[0] % 2**30)
+    params.randomSeed = int(np.random.SeedSequence(seed).generate_state(1)[0] % 2**30) + first
     params.enableSequentialRandomSeeds = True
     params.enforceChirality = True
     params.maxIterations = _ATTEMPTS
-    params.numThreads = 0
     return params
 
 
-def _embed(graph: MolecularGraph, n: int, seed: int) -> tuple[NDArray[np.float64], int]:
-    """Positions in nm (n, N, 3), NaN where a conformation failed; and how many did not come by plain embedding."""
-    mol, params = Chem.Mol(graph.mol), _parameters(seed)
-    if rdDistGeom.EmbedMolecule(mol, params) >= 0 and len(rdDistGeom.EmbedMultipleConfs(mol, n, params)) == n:
-        return np.array([c.GetPositions() for c in mol.GetConformers()]) * NM_PER_ANGSTROM, 0
-    # RDKit renumbers the conformers that it made, which hides those that failed: make each by itself
-    positions, rescued = np.full((n, len(graph), 3), np.nan), 0
+def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], int]:
+    """Positions in nm (n * per_sample, N, 3), NaN where a conformation failed; and how many samples did not come by plain embedding."""
+    positions = np.full((n, per_sample, len(graph), 3), np.nan)
     ways = [_embed_plain, _embed_from_random_coordinates, _embed_by_rejection]
-    for k in range(n):
-        for way in tuple(ways):
-            frame = way(graph, seed, k)
-            if frame is not None:
-                positions[k] = frame
-                rescued += way is not _embed_plain
-                if k == 0:  # what worked for the first sample, which is the same for any n, is likeliest to work for the others
-                    ways = [way, *(other for other in ways if other is not way)]
-                break
-        if k + 1 == min(n, _GIVE_UP_AFTER) and np.isnan(positions[: k + 1]).all():
-            raise GenerationError(f"RDKit cannot embed {graph.name!r}; check that its rings, and the stereo in them, can exist in 3D.")
-    return positions, rescued
+    used = [_embed_plain] * n
+
+    def fill(samples: range) -> None:
+        # RDKit renumbers the conformers that it made, which hides those that failed: where any did, make each sample by itself
+        for way in ways:
+            frames = way(graph, seed, samples.start * per_sample, len(samples) * per_sample)
+            if len(frames) == len(samples) * per_sample or (len(samples) == 1 and len(frames)):
+                positions[samples.start : samples.stop].reshape(-1, len(graph), 3)[: len(frames)] = frames
+                used[samples.start : samples.stop] = [way] * len(samples)
+                return
+            if len(samples) > 1:
+                for k in samples:
+                    fill(range(k, k + 1))
+                return
+
+    for k in range(min(n, _GIVE_UP_AFTER)):
+        fill(range(k, k + 1))
+        # what worked for the first sample, which is the same for any n, is likeliest to work for the others
+        ways.sort(key=lambda way: way is not used[0])
+    if np.isnan(positions[:_GIVE_UP_AFTER]).all():
+        raise GenerationError(f"RDKit cannot embed {graph.name!r}; check that its rings, and the stereo in them, can exist in 3D.")
+    step = max(1, _AT_ONCE // per_sample)
+    pool = ThreadPoolExecutor(torch.get_num_threads())  # RDKit lets go of Python's lock
+    try:
+        collections.deque(pool.map(fill, [range(k, min(k + step, n)) for k in range(_GIVE_UP_AFTER, n, step)]), maxlen=0)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return positions.reshape(-1, len(graph), 3), sum(way is not _embed_plain for way in used)
 
 
-def _embed_plain(graph: MolecularGraph, seed: int, k: int, random_coordinates: bool = False) -> NDArray[np.float64] | None:
-    """Conformer k by itself."""
-    params = _parameters(seed)
-    params.randomSeed += k
+def _embed_plain(graph: MolecularGraph, seed: int, first: int, count: int, random_coordinates: bool = False) -> NDArray[np.float64]:
+    """Those of `count` conformers from number `first` on that RDKit can embed."""
+    params = _parameters(seed, first)
     params.useRandomCoords = random_coordinates
     mol = Chem.Mol(graph.mol)
-    if rdDistGeom.EmbedMolecule(mol, params) < 0:
-        return None
-    return np.asarray(mol.GetConformer().GetPositions()) * NM_PER_ANGSTROM
+    rdDistGeom.EmbedMultipleConfs(mol, count, params)
+    return _frames(mol)
 
 
-def _embed_from_random_coordinates(graph: MolecularGraph, seed: int, k: int) -> NDArray[np.float64] | None:
-    return _embed_plain(graph, seed, k, random_coordinates=True)
+def _embed_from_random_coordinates(graph: MolecularGraph, seed: int, first: int, count: int) -> NDArray[np.float64]:
+    return _embed_plain(graph, seed, first, count, random_coordinates=True)
 
 
-def _embed_by_rejection(graph: MolecularGraph, seed: int, k: int) -> NDArray[np.float64] | None:
-    """Conformer k with the stereo left to chance, until it is right."""
-    if not len(graph.stereocentres) + len(graph.stereobonds):
-        return None
-    params = _parameters(seed)
-    params.enforceChirality = False
-    params.randomSeed = int(np.random.SeedSequence((seed, k)).generate_state(1)[0] % 2**30)
+def _embed_by_rejection(graph: MolecularGraph, seed: int, first: int, count: int) -> NDArray[np.float64]:
+    """At most one conformer: the stereo is left to chance, until it is right."""
     mol = Chem.Mol(graph.mol)
-    for _ in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
-        rdDistGeom.EmbedMultipleConfs(mol, _REJECTED_AT_ONCE, params)
-        frames = np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, len(graph), 3) * NM_PER_ANGSTROM
-        right = np.flatnonzero(check_conformations(graph, frames) == Status.OK)
-        if len(right):
-            return frames[right[0]]
-        params.randomSeed += _REJECTED_AT_ONCE
-    return None
+    if len(graph.stereocentres) + len(graph.stereobonds):
+        params = _parameters(seed, 0)
+        params.enforceChirality = False
+        params.randomSeed = int(np.random.SeedSequence((seed, first)).generate_state(1)[0] % 2**30)
+        for _ in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
+            rdDistGeom.EmbedMultipleConfs(mol, _REJECTED_AT_ONCE, params)
+            frames = _frames(mol)
+            right = np.flatnonzero(check_conformations(graph, frames) == Status.OK)
+            if len(right):
+                return frames[right[:1]]
+            params.randomSeed += _REJECTED_AT_ONCE
+    return np.empty((0, len(graph), 3))
+
+
+def _frames(mol: Chem.Mol) -> NDArray[np.float64]:
+    """Positions of all conformers, (K, N, 3) in nm."""
+    return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, mol.GetNumAtoms(), 3) * NM_PER_ANGSTROM
