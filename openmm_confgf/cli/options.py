@@ -24,7 +24,7 @@ ForceField = Annotated[
     typer.Option("--forcefield", help="openff-2.2.1, gaff-2.2.20, or Amber XML files: amber14-all.xml,implicit/obc2.xml.", metavar="NAME"),
 ]
 Temperature = Annotated[float, typer.Option("--temperature", help="In K.", metavar="K")]
-_GENERATORS = "confgf, confgf-noise, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff or conforge (needs CDPKit)"
+_GENERATORS = "confgf, mmff+confgf, confgf-noise, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff or conforge (needs CDPKit)"
 Generator = Annotated[str, typer.Option("--generator", help=f"{_GENERATORS}.", metavar="NAME")]
 Generators = Annotated[list[str], typer.Option("--generator", help=f"{_GENERATORS}; repeatable.", metavar="NAME")]
 Weights = Annotated[

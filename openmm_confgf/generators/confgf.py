@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ConfGFError
+from ..errors import ConfGFError, ForceFieldError
 from ..models.features import GraphBatch, conformation_hands
 from ..models.field import PairField
 from ..molecule import MolecularGraph
+from ..relaxation import relax
 from ..shapes import novel_picks, shape_vectors
 from ..units import NM_PER_ANGSTROM
 from ._network import NetworkGenerator
 from .etkdg import embed_etkdg
 from .samplers import mode_ascent, probability_flow
 
-_STARTS = {"etkdg": (0.3, 3), "noise": (5.0, 40)}
+_STARTS = {"etkdg": (0.3, 3), "etkdg+mmff": (0.3, 3), "noise": (5.0, 40)}
 """By start: the noise on it in Angstrom, and the calls of the flow."""
 
 
@@ -38,7 +40,9 @@ class ConfGFGenerator(NetworkGenerator):
         Name of shipped weights, or a ``.safetensors`` file with its card beside it.
     start : str
         ``"etkdg"``: each sample starts from an ETKDGv3 conformation, whose hands it keeps at every tetrahedral centre; RDKit gives
-        topology and hand, the field gives geometry. ``"noise"``: from noise alone, with the specified stereo told to the network.
+        topology and hand, the field gives geometry. ``"etkdg+mmff"``: the same, with the start relaxed in MMFF94s, or in UFF where that has
+        no parameters; where neither has, or the minimum is no conformation of the molecule, from ETKDG alone. ``"noise"``: from noise
+        alone, with the specified stereo told to the network.
     sigma_max : float, optional
         Noise on the start in Angstrom; by default 0.3 on ETKDG and 5 alone.
     flow_calls : int, optional
@@ -88,7 +92,12 @@ class ConfGFGenerator(NetworkGenerator):
             return np.zeros((n, len(graph), 3))
         pool = embed_etkdg(graph, n, seed, self.candidates)
         vectors = np.where(pool.ok[:, None], shape_vectors(graph, pool.positions), np.nan)
-        positions = pool.positions[novel_picks(vectors, self.candidates)] / NM_PER_ANGSTROM
+        picked = pool.select(novel_picks(vectors, self.candidates))
+        positions = picked.positions / NM_PER_ANGSTROM
+        if self.start == "etkdg+mmff":
+            with contextlib.suppress(ForceFieldError):
+                relaxed = relax(picked, "mmff")
+                positions[relaxed.ok] = relaxed.positions[relaxed.ok] / NM_PER_ANGSTROM
         return positions - positions.mean(axis=1, keepdims=True)
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:

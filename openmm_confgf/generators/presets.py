@@ -17,6 +17,7 @@ from .relaxed import RelaxedGenerator
 
 NETWORKS: dict[str, Callable[..., Generator]] = {
     "confgf": ConfGFGenerator,
+    "mmff+confgf": lambda **weights: ConfGFGenerator(start="etkdg+mmff", **weights),
     "confgf-noise": lambda **weights: ConfGFGenerator(start="noise", **weights),
     "confgf+mmff": lambda **weights: RelaxedGenerator(ConfGFGenerator(**weights), "mmff"),
     "confgf-paper": PublishedConfGFGenerator,
@@ -38,8 +39,8 @@ def create_generator(name: str, weights: str | Path | None = None) -> Generator:
     Parameters
     ----------
     name : str
-        One of `PRESETS`: ``"confgf"``, ``"confgf-noise"`` (no ETKDG start), ``"confgf+mmff"``, ``"confgf-paper"``, ``"confgf-dist"``,
-        ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
+        One of `PRESETS`: ``"confgf"``, ``"mmff+confgf"`` (its starts relaxed in MMFF94s), ``"confgf-noise"`` (no ETKDG start),
+        ``"confgf+mmff"`` (relaxed afterwards), ``"confgf-paper"``, ``"confgf-dist"``, ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
     weights : str or Path, optional
         Of the network: the name of shipped ones, or a ``.safetensors`` file with its card beside it.
 

@@ -22,12 +22,23 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class NoisyBatch(TensorRecord):
-    """M molecules with K noisy conformations each; arguments of `PairField.forward` and the clean positions."""
+    """M molecules with K noisy conformations each; arguments of `PairField.forward`, the clean positions, and how far off the noisy are.
+
+    Attributes
+    ----------
+    clean, noisy : Tensor, (M, K, N, 3)
+    sigma : Tensor, (M, K)
+        Standard deviation of the noise in Angstrom.
+    distance : Tensor, (M, K)
+        Root mean square of a coordinate's displacement: `sigma`, and more where the noise is on a path to the clean positions.
+    hands : Tensor, (M, K, Q)
+    """
 
     graph: GraphBatch
     clean: Tensor
     noisy: Tensor
     sigma: Tensor
+    distance: Tensor
     hands: Tensor
 
 
@@ -55,6 +66,8 @@ class NoiseConfig:
         The range that matters for sampling.
     wide_max, wide_share : float
         A second range from `sigma_max` to `wide_max` holds this share of the draws.
+    path_min, path_max : float
+        The range for conformations on a path.
     hidden_hands : float
         Share of the conformations whose unspecified hands the network is not told.
     draws : int
@@ -65,22 +78,28 @@ class NoiseConfig:
     sigma_max: float = 1.2
     wide_max: float = 5.0
     wide_share: float = 0.08
+    path_min: float = 0.15
+    path_max: float = 0.5
     hidden_hands: float = 0.2
     draws: int = 4
 
     def batch(self, molecules: Sequence[TrainingMolecule], rng: np.random.Generator) -> NoisyBatch:
         """Draw conformers, noise levels and noise for a batch of molecules."""
-        graph, clean = _draw_conformers(molecules, self.draws, rng)
+        graph, clean, before = _draw_conformers(molecules, self.draws, rng)
         shape = clean.shape[:2]
         sigma = _log_uniform(rng, self.sigma_min, self.sigma_max, shape)
         sigma = np.where(rng.random(shape) < self.wide_share, _log_uniform(rng, self.sigma_max, self.wide_max, shape), sigma)
+        on_path = np.array([m.paths is not None for m in molecules])
+        sigma[on_path] = _log_uniform(rng, self.path_min, self.path_max, (int(on_path.sum()), self.draws))
         mask = graph.atom_mask[:, None, :, None].numpy()
         shift = rng.standard_normal(tuple(clean.shape), np.float32) * mask
         shift -= shift.sum(2, keepdims=True) / mask.sum(2, keepdims=True) * mask
         level = torch.from_numpy(sigma.astype(np.float32))
         hidden = torch.from_numpy(rng.random(shape) < self.hidden_hands)[..., None]
         hands = torch.where(hidden, graph.hands[:, None], conformation_hands(clean, graph))
-        return NoisyBatch(graph, clean, clean + level[..., None, None] * torch.from_numpy(shift), level, hands)
+        left = ((before - clean) ** 2).sum((-2, -1)) / (3 * torch.from_numpy(mask).sum((-2, -1)))
+        noisy = before + level[..., None, None] * torch.from_numpy(shift)
+        return NoisyBatch(graph, clean, noisy, level, torch.sqrt(level**2 + left), hands)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +111,7 @@ class LadderNoise:
 
     def batch(self, molecules: Sequence[TrainingMolecule], rng: np.random.Generator) -> NoisyDistances:
         """Draw conformers, noise levels and noise for a batch of molecules."""
-        padded, clean = _draw_conformers(molecules, self.draws, rng)
+        padded, clean, _ = _draw_conformers(molecules, self.draws, rng)
         graph = EdgeGraph.from_batch(padded)
         lengths = distances(graph.flat(clean), graph.edges)
         level = self.ladder.sigmas()[torch.from_numpy(rng.integers(self.ladder.levels, size=(self.draws, len(molecules))))]
@@ -160,13 +179,19 @@ class StepDataset(Dataset[Noisy]):
         return self._plans[epoch]
 
 
-def _draw_conformers(molecules: Sequence[TrainingMolecule], draws: int, rng: np.random.Generator) -> tuple[GraphBatch, Tensor]:
-    """The padded graphs and `draws` random conformers of each molecule, (M, K, N, 3)."""
+def _draw_conformers(
+    molecules: Sequence[TrainingMolecule], draws: int, rng: np.random.Generator
+) -> tuple[GraphBatch, Tensor, Tensor]:
+    """The padded graphs, `draws` random conformers of each molecule (M, K, N, 3), and a point on the path to each: itself without paths."""
     graph = collate([m.features for m in molecules])
     clean = np.zeros((len(molecules), draws, graph.atoms.shape[1], 3), np.float32)
-    for row, molecule in zip(clean, molecules, strict=True):
-        row[:, : len(molecule.features)] = molecule.positions[rng.integers(len(molecule.positions), size=draws)]
-    return graph, torch.from_numpy(clean)
+    before = clean.copy()
+    for ends, starts, molecule in zip(clean, before, molecules, strict=True):
+        drawn, present = rng.integers(len(molecule.positions), size=draws), slice(len(molecule.features))
+        ends[:, present] = starts[:, present] = molecule.positions[drawn]
+        if molecule.paths is not None:
+            starts[:, present] = molecule.paths[drawn, rng.integers(molecule.paths.shape[1], size=draws)]
+    return graph, torch.from_numpy(clean), torch.from_numpy(before)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:

@@ -43,12 +43,15 @@ class TrainingMolecule:
         kJ/mol above the molecule's lowest; NaN where unknown.
     fingerprint : str
         `molecule_hash` of its constitution: what a benchmark compares.
+    paths : ndarray of float32, (K, F, N, 3), optional
+        Mean-free conformations on the way to each conformer, superposed on it: where a minimiser that ended there began, and was.
     """
 
     features: GraphFeatures
     positions: NDArray[np.float32]
     energies: NDArray[np.float32]
     fingerprint: str
+    paths: NDArray[np.float32] | None = None
 
     @property
     def elements(self) -> set[int]:
@@ -211,6 +214,8 @@ def save_training_set(path: str | Path, molecules: list[TrainingMolecule]) -> No
         "n_conf": np.array([len(m.positions) for m in molecules]),
         "positions": np.concatenate([m.positions.reshape(-1, 3) for m in molecules]),
         "energies": np.concatenate([m.energies for m in molecules]),
+        "n_paths": np.array([0 if m.paths is None else m.paths.shape[1] for m in molecules]),
+        "paths": np.concatenate([np.empty((0, 3), np.float32), *(m.paths.reshape(-1, 3) for m in molecules if m.paths is not None)]),
     }
     for name in _FEATURES:
         values = [getattr(m.features, name) for m in molecules]
@@ -238,12 +243,15 @@ def load_training_set(path: str | Path) -> list[TrainingMolecule]:
     n_atoms, n_conf = arrays["n_atoms"], arrays["n_conf"]
     positions = np.split(arrays["positions"], np.cumsum(n_atoms * n_conf)[:-1])
     energies = np.split(arrays["energies"], np.cumsum(n_conf)[:-1])
+    n_paths = arrays.get("n_paths", np.zeros_like(n_conf))  # older files have none
+    paths = np.split(arrays.get("paths", np.empty((0, 3), np.float32)), np.cumsum(n_atoms * n_conf * n_paths)[:-1])
     return [
         TrainingMolecule(
             GraphFeatures(**{name: split[name][m] for name in _FEATURES}),
             positions[m].reshape(n_conf[m], n_atoms[m], 3),
             energies[m],
             str(arrays["fingerprints"][m]),
+            paths[m].reshape(n_conf[m], n_paths[m], n_atoms[m], 3) if n_paths[m] else None,
         )
         for m in range(len(n_atoms))
     ]

@@ -18,10 +18,11 @@ LEVEL_EDGES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.2)
 
 
 def denoising_loss(denoised: Tensor, batch: NoisyBatch) -> Tensor:
-    """Denoising error in units of the noise, one value per conformation.
+    """Denoising error in units of the distance to go, one value per conformation.
 
-    ``|D(x, sigma) - x_0|^2 / (3 n sigma^2)``: 1 for a model that does nothing, 0 for one that knows the answer. Its minimiser over D
-    gives the score ``(D - x) / sigma^2`` of the noised density (Vincent 2011, eq. 9), with the weight sigma^2 of ConfGF's loss.
+    ``|D(x, sigma) - x_0|^2 / (3 n s^2)``: 1 for a model that does nothing, 0 for one that knows the answer. Where the distance s is
+    that of the noise, sigma, its minimiser over D gives the score ``(D - x) / sigma^2`` of the noised density (Vincent 2011, eq. 9),
+    with the weight sigma^2 of ConfGF's loss. Where it is on a path, the minimiser is where that leads to on average.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def denoising_loss(denoised: Tensor, batch: NoisyBatch) -> Tensor:
     Tensor, (M, K)
     """
     mask = batch.graph.atom_mask[:, None, :, None]
-    error = ((denoised - batch.clean) / batch.sigma[..., None, None]) ** 2 * mask
+    error = ((denoised - batch.clean) / batch.distance[..., None, None]) ** 2 * mask
     return error.sum((-2, -1)) / (3 * mask.sum((-2, -1)))
 
 
@@ -91,12 +92,14 @@ class DenoisingModule(TrainingModule):
         return loss
 
     def validation_step(self, batch: NoisyBatch, index: int) -> None:
-        """Log the loss of each range of noise levels."""
-        losses, bins = self._losses(batch), torch.bucketize(batch.sigma, batch.sigma.new_tensor(LEVEL_EDGES))
+        """Log the loss of each range of noise levels, and that of paths."""
+        losses, on_path = self._losses(batch), batch.distance > 1.001 * batch.sigma
+        bins = torch.bucketize(batch.sigma, batch.sigma.new_tensor(LEVEL_EDGES))
         self.log("val_loss", losses.mean(), on_epoch=True, batch_size=losses.numel(), prog_bar=True)
-        for k, low in enumerate((0.0, *LEVEL_EDGES)):
-            if (found := bins == k).any():
-                self.log(f"val_loss_above_{low}", losses[found].mean(), on_epoch=True, batch_size=int(found.sum()))
+        parts = {f"val_loss_above_{low}": (bins == k) & ~on_path for k, low in enumerate((0.0, *LEVEL_EDGES))} | {"val_loss_paths": on_path}
+        for name, found in parts.items():
+            if found.any():
+                self.log(name, losses[found].mean(), on_epoch=True, batch_size=int(found.sum()))
 
     def _losses(self, batch: NoisyBatch) -> Tensor:
         return denoising_loss(self.net(self.net.encode(batch.graph), batch.noisy, batch.sigma, batch.hands), batch)

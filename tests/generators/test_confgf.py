@@ -3,11 +3,12 @@ import pytest
 from rdkit import Chem
 
 from openmm_confgf.checksums import molecule_hash
-from openmm_confgf.ensemble import Ensemble, Status
+from openmm_confgf.ensemble import Ensemble, Provenance, Status
 from openmm_confgf.errors import ConfGFError, GenerationError, PlatformError, UnsupportedMoleculeError
 from openmm_confgf.generators import ConfGFGenerator, create_generator, generate
 from openmm_confgf.generators._network import sample_stream
 from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.relaxation import relax
 
 MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "C[C@H](N)C(=O)O", "C/C=C/C", "OC1CC1")]
 
@@ -125,6 +126,24 @@ def test_hand_of_an_unspecified_centre_is_kept_from_the_start():
     np.testing.assert_array_equal(hands(started), hands(ended))
 
 
+def test_relaxed_starts_are_the_minima_of_the_plain_ones(shipped):
+    graph = MolecularGraph.from_smiles("NCC(=O)NC(C)C(=O)O")
+    relaxed = create_generator("mmff+confgf")
+    assert (relaxed.start, relaxed.calls) == ("etkdg+mmff", shipped.calls)
+    plain, minima = (generator._start(graph, 6, 2, []) for generator in (shipped, relaxed))
+    expected = relax(Ensemble(graph, plain * 0.1, Provenance("starts", "", 2)), "mmff").positions * 10
+    np.testing.assert_allclose(minima, expected - expected.mean(axis=1, keepdims=True), atol=1e-6)
+    ensemble = relaxed.sample(graph, 6, seed=2)
+    assert ensemble.ok.all() and ensemble.provenance.settings["start"] == "etkdg+mmff"
+    moved = np.sqrt(((ensemble.positions - shipped.sample(graph, 6, seed=2).positions) ** 2).sum(-1).mean(-1))
+    assert moved.max() > 0.02
+
+
+def test_starts_that_no_force_field_relaxes_stay_plain(shipped):
+    graph = MolecularGraph.from_smiles("CS(F)(F)(F)(F)F")
+    np.testing.assert_array_equal(*(generator._start(graph, 2, 0, []) for generator in (shipped, create_generator("mmff+confgf"))))
+
+
 def test_from_noise_alone_the_specified_stereo_comes_out_right():
     generator = ConfGFGenerator(start="noise")
     ensemble = generator.sample("C[C@H](O)[C@@H](F)/C=C/C(=O)NC", 12, seed=1)
@@ -150,7 +169,7 @@ def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_fiel
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"start": "crystal"}, "etkdg, noise"),
+        ({"start": "crystal"}, "etkdg, etkdg.mmff, noise"),
         ({"candidates": 0}, "at least one"),
         ({"settle_sigmas": ()}, "at least one"),
         ({"sigma_max": 0.0}, "above 0"),

@@ -67,6 +67,17 @@ def test_specified_stereo_is_right_by_rdkits_own_perception(shared_data, generat
     assert rejected <= 0.1 * total
 
 
+@pytest.mark.parametrize("smiles", [LIGAND, BICYCLE, "F[C@@]12C[C@H]1OC2"])
+def test_several_conformations_of_each_sample(smiles):
+    """Sample k has its own whatever the number of samples, and at least one where there is any."""
+    graph = MolecularGraph.from_smiles(smiles)
+    many, few = (embed_etkdg(graph, n, 4, per_sample=3) for n in (7, 3))
+    assert len(many) == 21 and many.ok.reshape(7, 3).any(axis=1).all()
+    np.testing.assert_array_equal(many.positions[:9], few.positions)
+    if smiles == LIGAND:
+        np.testing.assert_array_equal(many.positions, embed_etkdg(graph, 21, 4).positions)
+
+
 def test_open_centres_come_in_both_hands():
     ensemble = embed_etkdg(MolecularGraph.from_smiles("CC(F)(Cl)N"), 20, 0)
     assert ensemble.ok.all()

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from openmm_confgf.models.features import conformation_hands, featurise
 from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.training.batches import LadderNoise, NoiseConfig, StepDataset
 from openmm_confgf.training.data import TrainingMolecule
+from openmm_confgf.training.denoising import denoising_loss
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,24 @@ def test_noise_is_mean_free_and_has_the_variance_of_its_level(molecules):
         squares += (shift**2).sum().item()
         freedom += int(3 * (batch.graph.atom_mask.sum(1) - 1).sum()) * batch.sigma.shape[1]
     assert abs(squares - freedom) < 6 * math.sqrt(2 * freedom)  # chi-squared with 3 (n - 1) degrees of freedom each
+
+
+def test_conformations_on_a_path_are_noised_there_and_aim_at_its_end(molecules):
+    graph = molecules[3]
+    paths = graph.positions[:, None] + np.random.default_rng(0).normal(scale=0.4, size=(3, 2, *graph.positions.shape[1:])).astype(np.float32)
+    on_path = dataclasses.replace(graph, paths=paths - paths.mean(2, keepdims=True))
+    noise = NoiseConfig(path_min=1e-5, path_max=2e-5, draws=64)
+    batch = noise.batch([on_path, molecules[0]], np.random.default_rng(1))
+    n = len(graph.features)
+    near = np.abs(batch.noisy[0, :, None, None, :n].numpy() - on_path.paths).max(axis=(-2, -1)) < 1e-3
+    assert (near.sum(axis=(1, 2)) == 1).all()
+    assert set(np.argwhere(near)[:, 1]) == {0, 1, 2} and set(np.argwhere(near)[:, 2]) == {0, 1}
+    for drawn, k, f in np.argwhere(near):
+        np.testing.assert_array_equal(batch.clean[0, drawn, :n], on_path.positions[k])
+        assert batch.distance[0, drawn].item() == pytest.approx(np.sqrt(np.mean((on_path.paths[k, f] - on_path.positions[k]) ** 2)), rel=1e-3)
+    torch.testing.assert_close(batch.distance[1], batch.sigma[1])
+    assert (denoising_loss(batch.noisy, batch)[0] - 1).abs().max() < 1e-3  # doing nothing leaves the whole way
+    assert denoising_loss(batch.clean, batch).max() == 0
 
 
 def test_hands_are_those_of_the_clean_conformer_or_hidden_down_to_the_specified(molecules):

@@ -52,6 +52,19 @@ def test_training_set_file_is_what_was_prepared(archive, tmp_path):
     assert fingerprints(tmp_path / "set.npz") == fingerprints(archive) == {m.fingerprint for m in prepared}
 
 
+def test_training_set_file_keeps_paths_where_there_are_some(archive, tmp_path):
+    prepared = prepare(load_archive(archive))
+    paths = np.random.default_rng(0).normal(size=(len(prepared[1].positions), 3, *prepared[1].positions.shape[1:])).astype(np.float32)
+    prepared[1] = dataclasses.replace(prepared[1], paths=paths)
+    save_training_set(tmp_path / "set.npz", prepared)
+    loaded = load_training_set(tmp_path / "set.npz")
+    np.testing.assert_array_equal(loaded[1].paths, paths)
+    assert all(m.paths is None for k, m in enumerate(loaded) if k != 1)
+    with np.load(tmp_path / "set.npz") as arrays:
+        np.savez(tmp_path / "older.npz", **{name: arrays[name] for name in arrays if name not in ("paths", "n_paths")})
+    assert_same_molecules(loaded, load_training_set(tmp_path / "older.npz"), 0)
+
+
 def test_excluded_molecules_are_left_out_and_counted(archive, tmp_path):
     prepared = prepare(load_archive(archive))
     save_training_set(tmp_path / "set.npz", prepared)
