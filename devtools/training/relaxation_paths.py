@@ -1,6 +1,7 @@
 """The paths that MMFF94s takes from ETKDG conformations to its minima, for a network that is to take them by itself.
 
-    python devtools/training/relaxation_paths.py SMILES_FILE OUT.npz [--molecules 4000] [--conformers 3] [--first 0] [--held-out ARCHIVE ...]
+    python devtools/training/relaxation_paths.py SMILES_FILE OUT.npz [--molecules 4000] [--conformers 3] [--first 0]
+        [--held-out ARCHIVE ...]
 
 Every 100 lines of the file are kept in OUT.npz.parts, so that a stopped run goes on; at the end all parts become one training set. Molecules
 without parameters in MMFF94s, without a conformation of the right stereo at both ends, or held out, are passed over.
@@ -113,5 +114,7 @@ if __name__ == "__main__":
             n_atoms=np.array([len(g) for g, _ in kept]),
             frames=np.concatenate([f.swapaxes(0, 1).reshape(len(STOPS) + 1, -1, 3) for _, f in kept], axis=1).astype(np.float16),
         )
-        print(f"{target.name}: {len(kept)} molecules, {sum(len(f) for _, f in kept)} paths, {time.perf_counter() - began:.0f} s", flush=True)
+        print(
+            f"{target.name}: {len(kept)} molecules, {sum(len(f) for _, f in kept)} paths, {time.perf_counter() - began:.0f} s", flush=True
+        )
     save_training_set(arguments.out, [m for part in sorted(parts.glob("*.npz")) for m in training_molecules(part)])

@@ -24,6 +24,9 @@ def generate(
     count: Annotated[int, typer.Option("-n", "--count", help="Conformers of each molecule.")] = 100,
     generator: Generator = "confgf",
     weights: Weights = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Fuse the network's operations first: minutes, then twice as fast. For large libraries.")
+    ] = False,
     relax: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +61,7 @@ def generate(
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         check_writable(output)
-        source = create_generator(generator, weights)
+        source = create_generator(generator, weights, compiled)
         if relax is not None:
             source = RelaxedGenerator(source, relax, platform, checked_platform(platform, properties))
         entries = read_molecules(molecules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -120,11 +120,15 @@ def _parameters(seed: int, first: int) -> Any:
     return params
 
 
+_Way = Callable[[MolecularGraph, int, int, int], NDArray[np.float64]]
+"""From a molecule, the seed, the number of the first conformer and how many are wanted to those that came out, (K, N, 3) in nm."""
+
+
 def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], int]:
     """Positions in nm (n * per_sample, N, 3), NaN where a conformation failed; and how many samples did not come by plain embedding."""
     positions = np.full((n, per_sample, len(graph), 3), np.nan)
-    ways = [_embed_plain, _embed_from_random_coordinates, _embed_by_rejection]
-    used = [_embed_plain] * n
+    ways: list[_Way] = [_embed_plain, _embed_from_random_coordinates, _embed_by_rejection]
+    used = ways[:1] * n
 
     def fill(samples: range) -> None:
         # RDKit renumbers the conformers that it made, which hides those that failed: where any did, make each sample by itself

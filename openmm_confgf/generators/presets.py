@@ -15,17 +15,21 @@ from .conforge import ConforgeGenerator
 from .etkdg import ETKDGGenerator
 from .relaxed import RelaxedGenerator
 
-NETWORKS: dict[str, Callable[..., Generator]] = {
+_DEFAULT_FIELD: dict[str, Callable[..., Generator]] = {
     "confgf": ConfGFGenerator,
-    "mmff+confgf": lambda **weights: ConfGFGenerator(start="etkdg+mmff", **weights),
-    "confgf-noise": lambda **weights: ConfGFGenerator(start="noise", **weights),
-    "confgf+mmff": lambda **weights: RelaxedGenerator(ConfGFGenerator(**weights), "mmff"),
+    "mmff+confgf": lambda **options: ConfGFGenerator(start="etkdg+mmff", **options),
+    "confgf-noise": lambda **options: ConfGFGenerator(start="noise", **options),
+    "confgf+mmff": lambda **options: RelaxedGenerator(ConfGFGenerator(**options), "mmff"),
+}
+
+NETWORKS: dict[str, Callable[..., Generator]] = {
+    **_DEFAULT_FIELD,
     "confgf-paper": PublishedConfGFGenerator,
     "confgf-dist": ConfGFDistGenerator,
 }
 """Presets that take other weights than the shipped ones."""
 
-PRESETS: dict[str, Callable[[], Generator]] = {
+PRESETS: dict[str, Callable[..., Generator]] = {
     **NETWORKS,
     "etkdg": ETKDGGenerator,
     "etkdg+mmff": lambda: ETKDGGenerator(mmff=True),
@@ -33,7 +37,7 @@ PRESETS: dict[str, Callable[[], Generator]] = {
 }
 
 
-def create_generator(name: str, weights: str | Path | None = None) -> Generator:
+def create_generator(name: str, weights: str | Path | None = None, compiled: bool = False) -> Generator:
     """A generator with its shipped weights, or with others.
 
     Parameters
@@ -43,21 +47,25 @@ def create_generator(name: str, weights: str | Path | None = None) -> Generator:
         ``"confgf+mmff"`` (relaxed afterwards), ``"confgf-paper"``, ``"confgf-dist"``, ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
     weights : str or Path, optional
         Of the network: the name of shipped ones, or a ``.safetensors`` file with its card beside it.
+    compiled : bool
+        Whether to fuse the network's operations first, as `ConfGFGenerator` does.
 
     Raises
     ------
     ConfGFError
-        If there is no such generator, it needs a package that is not installed, or weights are given for one that has no network.
+        If there is no such generator, it needs a package that is not installed, weights are given for one that has no network, or
+        compiling is asked of one that cannot be compiled.
     WeightsError
         If its weights cannot be used.
     """
     if name not in PRESETS:
         raise ConfGFError(f"The generator {name!r} is unknown; use one of {', '.join(PRESETS)}.")
-    if weights is None:
-        return PRESETS[name]()
-    if name not in NETWORKS:
+    if weights is not None and name not in NETWORKS:
         raise ConfGFError(f"The generator {name!r} has no network that could take weights; use one of {', '.join(NETWORKS)}.")
-    return NETWORKS[name](weights=weights)
+    if compiled and name not in _DEFAULT_FIELD:
+        raise ConfGFError(f"The generator {name!r} cannot be compiled; use one of {', '.join(_DEFAULT_FIELD)}.")
+    options = ({} if weights is None else {"weights": weights}) | ({"compiled": True} if compiled else {})
+    return PRESETS[name](**options)
 
 
 def generate(

@@ -78,6 +78,11 @@ class PairField(nn.Module):
         self.references = _mlp(c, c, 2 * config.references)
         self.blocks = nn.ModuleList(_Block(config, first=k == 0) for k in range(config.blocks))
 
+    def compile_blocks(self) -> None:
+        """Have each block fused by `torch.compile` when it is first called, for batches of any shape. Parameters keep their names."""
+        for block in self.blocks:
+            block.compile(dynamic=True)
+
     def encode(self, batch: GraphBatch) -> EncodedGraph:
         """Embed molecules and their pairs, and learn each pair's reference distances from the graph alone."""
         atoms = sum(e(batch.atoms[..., k]) for k, e in enumerate(self.atom_embeddings))

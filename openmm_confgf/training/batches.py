@@ -179,9 +179,7 @@ class StepDataset(Dataset[Noisy]):
         return self._plans[epoch]
 
 
-def _draw_conformers(
-    molecules: Sequence[TrainingMolecule], draws: int, rng: np.random.Generator
-) -> tuple[GraphBatch, Tensor, Tensor]:
+def _draw_conformers(molecules: Sequence[TrainingMolecule], draws: int, rng: np.random.Generator) -> tuple[GraphBatch, Tensor, Tensor]:
     """The padded graphs, `draws` random conformers of each molecule (M, K, N, 3), and a point on the path to each: itself without paths."""
     graph = collate([m.features for m in molecules])
     clean = np.zeros((len(molecules), draws, graph.atoms.shape[1], 3), np.float32)

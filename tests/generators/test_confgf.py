@@ -181,6 +181,33 @@ def test_settings_that_cannot_be_are_named(untrained_field, options, named):
         ConfGFGenerator(untrained_field, **options)
 
 
+def test_what_cannot_be_compiled_is_named():
+    for name in ("etkdg", "confgf-paper"):
+        with pytest.raises(ConfGFError, match="cannot be compiled; use one of confgf, mmff.confgf"):
+            create_generator(name, compiled=True)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_conformers(shipped):
+    compiled = create_generator("confgf", compiled=True)
+    for molecules, n in ((MOLECULES, 5), (MOLECULES[1:2], 3)):
+        expected = collected(shipped, molecules, n, seed=1)
+        for index, ensemble in compiled.sample_many(molecules, n, seed=1):
+            np.testing.assert_allclose(ensemble.positions, expected[index].positions, atol=1e-4)
+
+
+def test_a_missing_compiler_is_named(untrained_field, monkeypatch):
+    import torch
+
+    def fail(*arguments):
+        raise torch._dynamo.exc.InternalTorchDynamoError("no C++ compiler here")
+
+    generator = ConfGFGenerator(untrained_field, compiled=True)
+    monkeypatch.setattr("openmm_confgf.models.field._Block.__call__", fail)
+    with pytest.raises(ConfGFError, match="no C.. compiler here.*generate without"):
+        generator.sample("CCO", 1)
+
+
 @pytest.mark.slow
 def test_relaxes_the_start_towards_the_reference_geometry(shipped, shared_data):
     """Bond lengths of held-out molecules come nearer to the reference minima than ETKDG's are."""

@@ -70,7 +70,9 @@ def test_noise_is_mean_free_and_has_the_variance_of_its_level(molecules):
 
 def test_conformations_on_a_path_are_noised_there_and_aim_at_its_end(molecules):
     graph = molecules[3]
-    paths = graph.positions[:, None] + np.random.default_rng(0).normal(scale=0.4, size=(3, 2, *graph.positions.shape[1:])).astype(np.float32)
+    paths = graph.positions[:, None] + np.random.default_rng(0).normal(scale=0.4, size=(3, 2, *graph.positions.shape[1:])).astype(
+        np.float32
+    )
     on_path = dataclasses.replace(graph, paths=paths - paths.mean(2, keepdims=True))
     noise = NoiseConfig(path_min=1e-5, path_max=2e-5, draws=64)
     batch = noise.batch([on_path, molecules[0]], np.random.default_rng(1))
@@ -80,7 +82,9 @@ def test_conformations_on_a_path_are_noised_there_and_aim_at_its_end(molecules):
     assert set(np.argwhere(near)[:, 1]) == {0, 1, 2} and set(np.argwhere(near)[:, 2]) == {0, 1}
     for drawn, k, f in np.argwhere(near):
         np.testing.assert_array_equal(batch.clean[0, drawn, :n], on_path.positions[k])
-        assert batch.distance[0, drawn].item() == pytest.approx(np.sqrt(np.mean((on_path.paths[k, f] - on_path.positions[k]) ** 2)), rel=1e-3)
+        assert batch.distance[0, drawn].item() == pytest.approx(
+            np.sqrt(np.mean((on_path.paths[k, f] - on_path.positions[k]) ** 2)), rel=1e-3
+        )
     torch.testing.assert_close(batch.distance[1], batch.sigma[1])
     assert (denoising_loss(batch.noisy, batch)[0] - 1).abs().max() < 1e-3  # doing nothing leaves the whole way
     assert denoising_loss(batch.clean, batch).max() == 0
