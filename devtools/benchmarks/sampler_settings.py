@@ -1,10 +1,10 @@
 """How the default sampler's settings were chosen: coverage and matching on the validation molecules, one row for each setting.
 
-    python devtools/benchmarks/sampler_settings.py qm9_xtb_train.npz [--weights FILE] [--molecules 40] [--only PART-OF-A-NAME ...]
+    python devtools/benchmarks/sampler_settings.py qm9_xtb_train.npz [--weights FILE] [--molecules 40] [--all] [--only PART-OF-A-NAME ...]
 
-Validation molecules are those that training leaves out (`training.data.split_validation`) and that have at least three references. The
-references of the training archive are fewer than those of the test archive: these figures compare settings with each other, and no more.
-
+Validation molecules are those that training leaves out (`training.data.split_validation`), or all with --all, that have at least three
+references. The references of the training archive are fewer than those of the test archive: these figures compare settings with each
+other, and no more.
 """
 
 import argparse
@@ -34,6 +34,13 @@ SETTINGS = {
     "0.3, settle 4 8 4": {"settle_sigmas": 4 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
     "0.3, settle 0 8 6": {"settle_sigmas": 8 * (0.1,) + 6 * (0.05,)},
     "0.3, settle 8 16 8": {"settle_sigmas": 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
+    "starts relaxed in MMFF94s": {"start": "etkdg+mmff"},
+    "starts relaxed in MMFF94s, 0.1, settle 0 6 4": {
+        "start": "etkdg+mmff",
+        "sigma_max": 0.1,
+        "flow_calls": 1,
+        "settle_sigmas": 6 * (0.1,) + 4 * (0.05,),
+    },
     "from noise": {"start": "noise"},
     "from noise, 80 calls of the flow": {"start": "noise", "flow_calls": 80},
 }
@@ -59,9 +66,9 @@ class AnnealedLangevin(ConfGFGenerator):
         return annealed_langevin(score, sigmas[0] * noise(), sigmas, 0.02 * sigmas**2, 100, noise)
 
 
-def validation_molecules(path: str, count: int) -> list[ReferenceMolecule]:
-    """Molecules of an archive that training holds out for validation."""
-    held = (m for m in load_archive(path) if int(molecule_hash(m.graph.constitution), 16) % VALIDATION_SHARE == 0)
+def validation_molecules(path: str, count: int, every: bool) -> list[ReferenceMolecule]:
+    """Molecules of an archive, every one or those that training holds out for validation."""
+    held = (m for m in load_archive(path) if every or int(molecule_hash(m.graph.constitution), 16) % VALIDATION_SHARE == 0)
     return [m for m in held if len(m.positions) >= 3][:count]
 
 
@@ -84,9 +91,10 @@ if __name__ == "__main__":
     parser.add_argument("archive")
     parser.add_argument("--weights", default="confgf")
     parser.add_argument("--molecules", type=int, default=40)
+    parser.add_argument("--all", action="store_true")
     parser.add_argument("--only", nargs="*", default=[""])
     arguments = parser.parse_args()
-    references = validation_molecules(arguments.archive, arguments.molecules)
+    references = validation_molecules(arguments.archive, arguments.molecules, arguments.all)
     print("| settings | calls | COV-R % | MAT-R A | COV-P % | MAT-P A | rejected % | seconds |\n|---|---|---|---|---|---|---|---|")
     for name, generator in (("etkdg", ETKDGGenerator()), ("etkdg+mmff", ETKDGGenerator(mmff=True))):
         if any(part in name for part in arguments.only):

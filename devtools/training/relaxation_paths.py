@@ -3,8 +3,8 @@
     python devtools/training/relaxation_paths.py SMILES_FILE OUT.npz [--molecules 4000] [--conformers 3] [--first 0]
         [--held-out ARCHIVE ...]
 
-Every 100 lines of the file are kept in OUT.npz.parts, so that a stopped run goes on; at the end all parts become one training set. Molecules
-without parameters in MMFF94s, without a conformation of the right stereo at both ends, or held out, are passed over.
+Every 100 lines of the file are kept in OUT.npz.parts, so that a stopped run goes on; at the end all parts become one training set.
+Molecules without parameters in MMFF94s, without a conformation of the right stereo at both ends, or held out, are passed over.
 """
 
 import argparse
