@@ -43,8 +43,10 @@ class EncodedGraph:
         Learned reference distances in Angstrom.
     spread : Tensor, (M, P, R)
         Their learned widths in Angstrom.
-    incidence : Tensor, (M, N, P)
-        1 where the atom is the first of the pair, -1 where it is the second; 0 for padding.
+    present : Tensor, (M, P, 1)
+        1 for a pair, 0 for padding.
+    corners : Tensor, (M, N, Q)
+        1 where the atom is one of the tetrahedron's four.
     """
 
     batch: GraphBatch
@@ -52,7 +54,8 @@ class EncodedGraph:
     pairs: Tensor
     reference: Tensor
     spread: Tensor
-    incidence: Tensor
+    present: Tensor
+    corners: Tensor
 
 
 class PairField(nn.Module):
@@ -89,15 +92,16 @@ class PairField(nn.Module):
         pairs = sum(e(batch.pairs[..., k]) for k, e in enumerate(self.pair_embeddings))
         lower, upper = batch.bounds.unbind(-1)
         pairs = pairs + self.bounds(torch.stack([lower, upper.clamp(max=20), (upper - lower).clamp(max=20)], -1) / 5)
-        incidence = _incidence(batch)
+        present = batch.pair_mask.unsqueeze(-1).to(pairs.dtype)
         for layer in self.graph_layers:
-            atoms, pairs = layer(atoms, pairs, batch.pair_index, incidence.abs())
+            atoms, pairs = layer(atoms, pairs, batch.pair_index, present)
         shift, width = self.references(pairs).chunk(2, dim=-1)
         ladder = torch.linspace(-0.75, 0.75, self.config.references, device=shift.device, dtype=shift.dtype)
         half = (upper - lower).clamp(max=10).unsqueeze(-1) / 2
         reference = (upper.clamp(max=20) + lower).unsqueeze(-1) / 2 + (half + 0.05) * (ladder + shift)
         spread = (half + 0.05) / 4 * torch.exp(width.clamp(-6, 3))
-        return EncodedGraph(batch, atoms, pairs, reference, spread, incidence)
+        corners = F.one_hot(batch.tetrahedra, atoms.shape[1]).sum(-2).transpose(-2, -1).to(pairs.dtype)
+        return EncodedGraph(batch, atoms, pairs, reference, spread, present, corners)
 
     def forward(self, graph: EncodedGraph, positions: Tensor, sigma: Tensor, hands: Tensor) -> Tensor:
         """Denoised positions.
@@ -136,10 +140,10 @@ class _GraphLayer(nn.Module):
         self.atom = _mlp(h + c, h, h)
         self.pair_norm, self.atom_norm = nn.LayerNorm(c), nn.LayerNorm(h)
 
-    def forward(self, atoms: Tensor, pairs: Tensor, index: Tensor, incidence: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, atoms: Tensor, pairs: Tensor, index: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         met = _meet(self.from_atoms(self.atom_norm(atoms)), *index.T)
         pairs = pairs + self.pair(self.pair_norm(pairs) + met)
-        atoms = atoms + self.atom(torch.cat([self.atom_norm(atoms), incidence @ F.silu(pairs) / 4], -1))
+        atoms = atoms + self.atom(torch.cat([self.atom_norm(atoms), _to_atoms(F.silu(pairs) * present, index, atoms.shape[-2]) / 4], -1))
         return atoms, pairs
 
 
@@ -175,7 +179,8 @@ class _Block(nn.Module):
         level: Tensor,
         hands: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        i, j = graph.batch.pair_index.T
+        index, n_atoms, present = graph.batch.pair_index, x.shape[-2], graph.present[:, None]
+        i, j = index.T
         difference = x.index_select(-2, i) - x.index_select(-2, j)
         distance = torch.sqrt((difference**2).sum(-1, keepdim=True) + 1e-6)
         unit = difference / distance
@@ -190,23 +195,23 @@ class _Block(nn.Module):
         volume, gradient = _volumes(_corners(x, tetrahedra))
         handed = torch.stack([torch.tanh(hands * volume / 4), torch.tanh(hands * volume), hands.abs()], -1)
         told = self.hand_to_atom(handed) * hands.abs().unsqueeze(-1)
-        atoms = atoms + _to_corners(told.unsqueeze(-2).expand(*told.shape[:-1], 4, -1), tetrahedra, x.shape[-2])
+        atoms = atoms + graph.corners[:, None] @ told
         normed = self.atom_norm(atoms)
         met = _meet(self.from_atoms(normed), i, j)
         state = self.pair_norm(pairs) + self.from_geometry(torch.cat(geometric, -1)) + self.from_noise(level).unsqueeze(-2)
         pairs = pairs + self.pair(state + met)
-        active = F.silu(pairs)
+        active = F.silu(pairs) * present
         score, weight = self.heads(active).split([1, self.vectors], dim=-1)
         score = score + (self.linear_response(active) * bounded).sum(-1, keepdim=True)
-        incidence = graph.incidence[:, None]
-        pushes = torch.cat([score * unit, (unit.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)], -1)
-        summed = incidence @ pushes
+        along = unit * present
+        pushes = torch.cat([score * along, (along.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)], -1)
+        summed = _to_atoms(pushes, index, n_atoms, sign=-1)
         new_vectors = summed[..., 3:].unflatten(-1, (3, self.vectors)) / 4
         vectors = new_vectors if vectors is None else vectors + new_vectors
-        atoms = atoms + self.atom(torch.cat([normed, incidence.abs() @ active / 4], -1))
-        around = _corners(atoms, tetrahedra).mean(-2)
+        atoms = atoms + self.atom(torch.cat([normed, _to_atoms(active, index, n_atoms) / 4], -1))
+        around = graph.corners[:, None].transpose(-2, -1) @ atoms / 4
         strength = self.hand(torch.cat([around, handed, level.unsqueeze(-2).expand(*handed.shape[:-1], -1)], -1)) * hands.unsqueeze(-1)
-        step = summed[..., :3] + _to_corners(strength.unsqueeze(-2) * gradient, tetrahedra, x.shape[-2])
+        step = summed[..., :3] + _to_corners(strength.unsqueeze(-2) * gradient, tetrahedra, n_atoms)
         return atoms, pairs, vectors, step
 
 
@@ -214,6 +219,12 @@ def _meet(atoms: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """A symmetric function of the states (..., N, 2C) of a pair's atoms: the sum of one half and the product of the other, (..., P, C)."""
     (plus_i, times_i), (plus_j, times_j) = (atoms.index_select(-2, k).chunk(2, dim=-1) for k in (i, j))
     return plus_i + plus_j + times_i * times_j
+
+
+def _to_atoms(values: Tensor, index: Tensor, n_atoms: int, sign: int = 1) -> Tensor:
+    """Sums over pairs of the values (..., P, W) on their first atoms, and `sign` times on their second, (..., N, W)."""
+    zero = values.new_zeros(*values.shape[:-2], n_atoms, values.shape[-1])
+    return zero.index_add(-2, index[:, 0], values).index_add(-2, index[:, 1], values, alpha=sign)
 
 
 def _corners(values: Tensor, tetrahedra: Tensor) -> Tensor:
@@ -248,15 +259,6 @@ def _noise_features(sigma: Tensor) -> Tensor:
     """Smooth features of the noise level, (...) -> (..., 6)."""
     level = torch.log(sigma.clamp_min(1e-3)).unsqueeze(-1) / 2
     return torch.cat([level, level**2 / 4] + [torch.sin(level * f + p) for f, p in ((1.0, 0.0), (1.0, 1.57), (2.0, 0.0), (2.0, 1.57))], -1)
-
-
-def _incidence(batch: GraphBatch) -> Tensor:
-    n, p = batch.atoms.shape[1], len(batch.pair_index)
-    signs = torch.zeros(n, p, dtype=batch.bounds.dtype, device=batch.bounds.device)
-    column = torch.arange(p, device=signs.device)
-    signs[batch.pair_index[:, 0], column] = 1.0
-    signs[batch.pair_index[:, 1], column] = -1.0
-    return signs * batch.pair_mask.unsqueeze(-2).to(signs.dtype)
 
 
 def _mlp(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
