@@ -67,7 +67,7 @@ def loss_curves(rows: list[dict[str, Any]], axes: Axes) -> None:
 
 
 def level_curves(rows: list[dict[str, Any]], levels: list[str], axes: Axes) -> None:
-    """Validation loss of each range of noise levels."""
+    """Validation loss of each range of noise levels, and of paths where there are some."""
     lower = [float(name.removeprefix(_LEVEL)) for name in levels]
     upper = [*(f"{value:g}" for value in lower[1:]), None]
     for k, name in enumerate(levels):
@@ -75,6 +75,9 @@ def level_curves(rows: list[dict[str, Any]], levels: list[str], axes: Axes) -> N
         label = f"{lower[k]:g} to {upper[k]}" if upper[k] else f"above {lower[k]:g}"
         colour = colormaps[COLOURS](0.08 + 0.87 * k / max(1, len(levels) - 1))
         axes.plot(steps, values, "o-", color=colour, label=label, linewidth=1.3, markersize=_marker(len(steps)))
+    steps, values = _curve(rows, "val_loss_paths")
+    if values:
+        axes.plot(steps, values, "o--", color=INK, label="on paths", linewidth=1.3, markersize=_marker(len(steps)))
     # beside the axes, since the curves leave no corner free
     axes.legend(
         frameon=False, fontsize=8.5, labelcolor=INK, title="noise (Å)", title_fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5)

@@ -58,6 +58,13 @@ def test_levels_are_named_by_their_ranges():
     assert axes.lines[1].get_ydata().tolist() == [0.1, 0.09, 0.08]
 
 
+def test_the_loss_of_paths_is_a_curve_of_its_own():
+    axes = Figure().subplots()
+    level_curves([row | {"val_loss_paths": 2 * row["val_loss"]} for row in ROWS], ["val_loss_above_0.0"], axes)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn["on paths"] == [[0, 1.0], [10, 0.6], [20, 0.8]]
+
+
 def test_a_range_of_values_over_decades_is_logarithmic_and_one_that_is_not_is_linear():
     axes, wide = Figure().subplots(), Figure().subplots()
     loss_curves(ROWS, axes)
