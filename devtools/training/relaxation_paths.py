@@ -89,7 +89,7 @@ if __name__ == "__main__":
     parser.add_argument("--molecules", type=int, default=4000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--conformers", type=int, default=3)
-    parser.add_argument("--held-out", nargs="*", default=[])
+    parser.add_argument("--held-out", action="append", default=[])
     arguments = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     excluded = {f for path in arguments.held_out for f in fingerprints(path)}

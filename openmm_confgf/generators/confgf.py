@@ -24,8 +24,10 @@ from ._network import NetworkGenerator
 from .etkdg import embed_etkdg
 from .samplers import mode_ascent, probability_flow
 
-_STARTS = {"etkdg": (0.3, 3), "etkdg+mmff": (0.3, 3), "noise": (5.0, 40)}
-"""By start: the noise on it in Angstrom, and the calls of the flow."""
+_SHORT, _LONG = (steps * (0.2,) + 6 * (0.1,) + 4 * (0.05,) for steps in (2, 6))
+
+_STARTS = {"etkdg": (0.3, 2, _LONG), "etkdg+mmff": (0.3, 3, _SHORT), "noise": (5.0, 40, _SHORT)}
+"""By start: the noise on it in Angstrom, the calls of the flow, and the noise levels of settling."""
 
 
 class ConfGFGenerator(NetworkGenerator):
@@ -46,9 +48,11 @@ class ConfGFGenerator(NetworkGenerator):
     sigma_max : float, optional
         Noise on the start in Angstrom; by default 0.3 on ETKDG and 5 alone.
     flow_calls : int, optional
-        Network calls of the flow from `sigma_max` to the first settling level; by default 3 from ETKDG and 40 from noise.
-    settle_sigmas : sequence of float
-        Noise levels in Angstrom of the settling steps, one network call each.
+        Network calls of the flow from `sigma_max` to the first settling level; by default 2 from ETKDG, 3 from MMFF94s and
+        40 from noise.
+    settle_sigmas : sequence of float, optional
+        Noise levels in Angstrom of the settling steps, one network call each; by default 0.2 six times from ETKDG and twice from
+        elsewhere, then 0.1 six times and 0.05 four times.
     candidates : int
         ETKDG conformations made for each sample. The one least like the starts of the samples before it is taken
         (`shapes.novel_picks`), so that few samples reach many conformers.
@@ -75,14 +79,15 @@ class ConfGFGenerator(NetworkGenerator):
         start: str = "etkdg",
         sigma_max: float | None = None,
         flow_calls: int | None = None,
-        settle_sigmas: Sequence[float] = 2 * (0.2,) + 6 * (0.1,) + 4 * (0.05,),
+        settle_sigmas: Sequence[float] | None = None,
         candidates: int = 4,
         compiled: bool = False,
     ) -> None:
         if start not in _STARTS:
             raise ConfGFError(f"The start {start!r} is unknown; use one of {', '.join(_STARTS)}.")
-        default_sigma, default_calls = _STARTS[start]
-        self.start, self.candidates, self.settle_sigmas = start, candidates, tuple(settle_sigmas)
+        default_sigma, default_calls, default_settling = _STARTS[start]
+        self.start, self.candidates = start, candidates
+        self.settle_sigmas = default_settling if settle_sigmas is None else tuple(settle_sigmas)
         self.sigma_max = default_sigma if sigma_max is None else sigma_max
         self.flow_calls = default_calls if flow_calls is None else flow_calls
         if self.flow_calls < 1 or candidates < 1 or not self.settle_sigmas:
