@@ -16,7 +16,7 @@ from openmm_confgf.checks import check_conformations
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.energies import minimize_gfn2, resolve_optimizer
 from openmm_confgf.ensemble import Status
-from openmm_confgf.errors import ConfGFError
+from openmm_confgf.errors import ConfGFError, GenerationError
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.references.protocol import DISPLACEMENT
@@ -38,6 +38,8 @@ def ensemble(graph: MolecularGraph, optimizer: str) -> ReferenceMolecule:
     reached = np.flatnonzero(status == Status.OK)
     good = reached[check_conformations(graph, positions[reached]) == Status.OK]
     kept = good[distinct_minima(graph, positions[good], energy[good], 0.03, 2.0)[:KEPT]]
+    if not len(kept):
+        raise GenerationError(f"no start of {graph.name!r} comes to a minimum of it.")
     return ReferenceMolecule(graph.name, graph, positions[kept], energy[kept] - energy[kept[0]])
 
 

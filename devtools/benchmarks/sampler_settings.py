@@ -25,17 +25,20 @@ from openmm_confgf.models.features import GraphBatch
 from openmm_confgf.training.data import VALIDATION_SHARE
 
 SETTINGS = {
-    "default: 0.3, settle 2 6 4": {},
+    "default: 0.3, settle 6 6 4": {},
+    "0.3, settle 2 6 4": {"flow_calls": 3, "settle_sigmas": 2 * (0.2,) + 6 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 4 4 4": {"settle_sigmas": 4 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 8 4 4": {"settle_sigmas": 8 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 20 4 4": {"settle_sigmas": 20 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
     "1 candidate": {"candidates": 1},
     "2 candidates": {"candidates": 2},
     "8 candidates": {"candidates": 8},
     "flow only, 0.3 to 0.01": {"flow_calls": 25, "settle_sigmas": (0.01,)},
-    "0.6, settle 2 6 4": {"sigma_max": 0.6, "flow_calls": 4},
-    "0.3, settle 4 8 4": {"settle_sigmas": 4 * (0.2,) + 8 * (0.1,) + 4 * (0.05,)},
+    "0.6, settle 6 6 4": {"sigma_max": 0.6, "flow_calls": 3},
     "0.3, settle 0 8 6": {"settle_sigmas": 8 * (0.1,) + 6 * (0.05,)},
     "0.3, settle 8 16 8": {"settle_sigmas": 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
-    "starts relaxed in MMFF94s": {"start": "etkdg+mmff"},
-    "starts relaxed in MMFF94s, 0.1, settle 0 6 4": {
+    "starts relaxed in MMFF94s: 0.3, settle 2 6 4": {"start": "etkdg+mmff"},
+    "starts relaxed in MMFF94s: 0.1, settle 0 6 4": {
         "start": "etkdg+mmff",
         "sigma_max": 0.1,
         "flow_calls": 1,

@@ -3,7 +3,8 @@
     python devtools/training/relaxation_paths.py SMILES_FILE OUT.npz [--molecules 4000] [--conformers 3] [--first 0]
         [--held-out ARCHIVE ...]
 
-Every 100 lines of the file are kept in OUT.npz.parts, so that a stopped run goes on; at the end all parts become one training set.
+Every 100 lines of the file are kept in OUT.npz.parts, so that the same command goes on where it stopped; at the end all parts become one
+training set.
 Molecules without parameters in MMFF94s, without a conformation of the right stereo at both ends, or held out, are passed over.
 """
 
@@ -93,7 +94,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     excluded = {f for path in arguments.held_out for f in fingerprints(path)}
-    lines = Path(arguments.smiles).read_text().split("\n")[arguments.first :][: arguments.molecules]
+    lines = Path(arguments.smiles).read_text().splitlines()[arguments.first :][: arguments.molecules]
     parts = arguments.out.with_name(arguments.out.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
     for block in range(0, len(lines), 100):
@@ -112,7 +113,9 @@ if __name__ == "__main__":
             smiles=np.array([g.smiles for g, _ in kept]),
             n_conf=np.array([len(f) for _, f in kept]),
             n_atoms=np.array([len(g) for g, _ in kept]),
-            frames=np.concatenate([f.swapaxes(0, 1).reshape(len(STOPS) + 1, -1, 3) for _, f in kept], axis=1).astype(np.float16),
+            frames=np.concatenate(
+                [np.empty((len(STOPS) + 1, 0, 3)), *(f.swapaxes(0, 1).reshape(len(STOPS) + 1, -1, 3) for _, f in kept)], axis=1
+            ).astype(np.float16),
         )
         print(
             f"{target.name}: {len(kept)} molecules, {sum(len(f) for _, f in kept)} paths, {time.perf_counter() - began:.0f} s", flush=True

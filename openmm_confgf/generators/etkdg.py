@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -99,6 +101,8 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
         If none of the first samples can be embedded.
     """
     check_request([graph], n, seed)
+    if per_sample < 1:
+        raise ConfGFError(f"per_sample is {per_sample}; ask for at least 1 conformation of each sample.")
     try:
         with rdBase.BlockLogs():
             positions, rescued = _embed(graph, n, seed, per_sample)
@@ -149,12 +153,15 @@ def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[N
         ways.sort(key=lambda way: way is not used[0])
     if np.isnan(positions[:_GIVE_UP_AFTER]).all():
         raise GenerationError(f"RDKit cannot embed {graph.name!r}; check that its rings, and the stereo in them, can exist in 3D.")
-    step = max(1, _AT_ONCE // per_sample)
+    step = 1 if ways[0] is _embed_by_rejection else max(1, _AT_ONCE // per_sample)
     pool = ThreadPoolExecutor(torch.get_num_threads())  # RDKit lets go of Python's lock
     try:
         collections.deque(pool.map(fill, [range(k, min(k + step, n)) for k in range(_GIVE_UP_AFTER, n, step)]), maxlen=0)
     finally:
         pool.shutdown(cancel_futures=True)
+        if threading.current_thread() is threading.main_thread():
+            # RDKit's calls each put their own Ctrl-C handler in place and the earlier one back, which overlapping calls get wrong
+            signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT) or signal.default_int_handler)
     return positions.reshape(-1, len(graph), 3), sum(way is not _embed_plain for way in used)
 
 

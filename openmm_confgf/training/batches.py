@@ -31,6 +31,8 @@ class NoisyBatch(TensorRecord):
         Standard deviation of the noise in Angstrom.
     distance : Tensor, (M, K)
         Root mean square of a coordinate's displacement: `sigma`, and more where the noise is on a path to the clean positions.
+    on_path : Tensor of bool, (M, 1)
+        Whether a molecule's noise is on paths.
     hands : Tensor, (M, K, Q)
     """
 
@@ -39,6 +41,7 @@ class NoisyBatch(TensorRecord):
     noisy: Tensor
     sigma: Tensor
     distance: Tensor
+    on_path: Tensor
     hands: Tensor
 
 
@@ -99,7 +102,7 @@ class NoiseConfig:
         hands = torch.where(hidden, graph.hands[:, None], conformation_hands(clean, graph))
         left = ((before - clean) ** 2).sum((-2, -1)) / (3 * torch.from_numpy(mask).sum((-2, -1)))
         noisy = before + level[..., None, None] * torch.from_numpy(shift)
-        return NoisyBatch(graph, clean, noisy, level, torch.sqrt(level**2 + left), hands)
+        return NoisyBatch(graph, clean, noisy, level, torch.sqrt(level**2 + left), torch.from_numpy(on_path)[:, None], hands)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,6 +53,12 @@ class TrainingMolecule:
     fingerprint: str
     paths: NDArray[np.float32] | None = None
 
+    def __post_init__(self) -> None:
+        if self.paths is not None and (self.paths[:, :1].shape != self.positions[:, None].shape):
+            raise ValueError(
+                f"The paths have shape {self.paths.shape} for conformers of {self.positions.shape}; give (K, F, N, 3), F >= 1."
+            )
+
     @property
     def elements(self) -> set[int]:
         """The atomic numbers that occur."""
@@ -238,20 +244,20 @@ def load_training_set(path: str | Path) -> list[TrainingMolecule]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         split = {name: np.split(arrays[name], np.cumsum(arrays[f"n_{name}"])[:-1]) for name in _FEATURES}
+        n_atoms, n_conf = arrays["n_atoms"], arrays["n_conf"]
+        positions = np.split(arrays["positions"], np.cumsum(n_atoms * n_conf)[:-1])
+        energies = np.split(arrays["energies"], np.cumsum(n_conf)[:-1])
+        n_paths = arrays.get("n_paths", np.zeros_like(n_conf))  # older files have none
+        paths = np.split(arrays.get("paths", np.empty((0, 3), np.float32)), np.cumsum(n_atoms * n_conf * n_paths)[:-1])
+        return [
+            TrainingMolecule(
+                GraphFeatures(**{name: split[name][m] for name in _FEATURES}),
+                positions[m].reshape(n_conf[m], n_atoms[m], 3),
+                energies[m],
+                str(arrays["fingerprints"][m]),
+                paths[m].reshape(n_conf[m], n_paths[m], n_atoms[m], 3) if n_paths[m] else None,
+            )
+            for m in range(len(n_atoms))
+        ]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise FileFormatError(f"{path} is not a complete training set ({error}); write it with prepare and save_training_set.") from error
-    n_atoms, n_conf = arrays["n_atoms"], arrays["n_conf"]
-    positions = np.split(arrays["positions"], np.cumsum(n_atoms * n_conf)[:-1])
-    energies = np.split(arrays["energies"], np.cumsum(n_conf)[:-1])
-    n_paths = arrays.get("n_paths", np.zeros_like(n_conf))  # older files have none
-    paths = np.split(arrays.get("paths", np.empty((0, 3), np.float32)), np.cumsum(n_atoms * n_conf * n_paths)[:-1])
-    return [
-        TrainingMolecule(
-            GraphFeatures(**{name: split[name][m] for name in _FEATURES}),
-            positions[m].reshape(n_conf[m], n_atoms[m], 3),
-            energies[m],
-            str(arrays["fingerprints"][m]),
-            paths[m].reshape(n_conf[m], n_paths[m], n_atoms[m], 3) if n_paths[m] else None,
-        )
-        for m in range(len(n_atoms))
-    ]

@@ -93,10 +93,11 @@ class DenoisingModule(TrainingModule):
 
     def validation_step(self, batch: NoisyBatch, index: int) -> None:
         """Log the loss of each range of noise levels, and that of paths."""
-        losses, on_path = self._losses(batch), batch.distance > 1.001 * batch.sigma
-        bins = torch.bucketize(batch.sigma, batch.sigma.new_tensor(LEVEL_EDGES))
+        losses, bins = self._losses(batch), torch.bucketize(batch.sigma, batch.sigma.new_tensor(LEVEL_EDGES))
         self.log("val_loss", losses.mean(), on_epoch=True, batch_size=losses.numel(), prog_bar=True)
-        parts = {f"val_loss_above_{low}": (bins == k) & ~on_path for k, low in enumerate((0.0, *LEVEL_EDGES))} | {"val_loss_paths": on_path}
+        parts = {f"val_loss_above_{low}": (bins == k) & ~batch.on_path for k, low in enumerate((0.0, *LEVEL_EDGES))} | {
+            "val_loss_paths": batch.on_path.expand_as(bins)
+        }
         for name, found in parts.items():
             if found.any():
                 self.log(name, losses[found].mean(), on_epoch=True, batch_size=int(found.sum()))

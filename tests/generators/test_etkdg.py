@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -76,6 +79,23 @@ def test_several_conformations_of_each_sample(smiles):
     np.testing.assert_array_equal(many.positions[:9], few.positions)
     if smiles == LIGAND:
         np.testing.assert_array_equal(many.positions, embed_etkdg(graph, 21, 4).positions)
+
+
+@pytest.mark.parametrize("per_sample", [0, -1])
+def test_number_of_conformations_of_a_sample_must_be_positive(per_sample):
+    with pytest.raises(ConfGFError, match="at least 1"):
+        embed_etkdg(MolecularGraph.from_smiles("CCO"), 2, 0, per_sample)
+
+
+def test_ctrl_c_reaches_python_after_embedding_in_threads():
+    code = (
+        "import os, signal, torch; from openmm_confgf import MolecularGraph; from openmm_confgf.generators.etkdg import embed_etkdg\n"
+        "torch.set_num_threads(4); embed_etkdg(MolecularGraph.from_smiles('CCCCCCO'), 60, 5)\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(5)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "interrupted", done.stderr
 
 
 def test_open_centres_come_in_both_hands():

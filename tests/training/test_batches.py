@@ -86,6 +86,7 @@ def test_conformations_on_a_path_are_noised_there_and_aim_at_its_end(molecules):
             np.sqrt(np.mean((on_path.paths[k, f] - on_path.positions[k]) ** 2)), rel=1e-3
         )
     torch.testing.assert_close(batch.distance[1], batch.sigma[1])
+    assert batch.on_path.tolist() == [[True], [False]]
     assert (denoising_loss(batch.noisy, batch)[0] - 1).abs().max() < 1e-3  # doing nothing leaves the whole way
     assert denoising_loss(batch.clean, batch).max() == 0
 

@@ -65,6 +65,17 @@ def test_training_set_file_keeps_paths_where_there_are_some(archive, tmp_path):
     assert_same_molecules(loaded, load_training_set(tmp_path / "older.npz"), 0)
 
 
+def test_paths_that_do_not_fit_are_named(archive, tmp_path):
+    prepared = prepare(load_archive(archive))
+    with pytest.raises(ValueError, match="K, F, N, 3"):
+        dataclasses.replace(prepared[0], paths=np.zeros((1, 0, 3, 3), np.float32))
+    save_training_set(tmp_path / "set.npz", prepared)
+    with np.load(tmp_path / "set.npz") as arrays:
+        np.savez(tmp_path / "cut.npz", **{name: arrays[name] for name in arrays if name != "n_paths"}, n_paths=np.full(len(prepared), 2))
+    with pytest.raises(FileFormatError, match="not a complete training set"):
+        load_training_set(tmp_path / "cut.npz")
+
+
 def test_excluded_molecules_are_left_out_and_counted(archive, tmp_path):
     prepared = prepare(load_archive(archive))
     save_training_set(tmp_path / "set.npz", prepared)
