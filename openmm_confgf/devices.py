@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""Where torch computes, and why it cannot compile there."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def resolve_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise PlatformError("torch finds no CUDA device; use --device cpu, or install a CUDA build of torch.")
     return torch.device(device)
+
+
+def compile_problem(error: Exception) -> str:
+    """What a `torch._dynamo.exc.TorchDynamoException` says is missing, in its first line."""
+    return str(getattr(error, "inner_exception", error)).strip().splitlines()[0]

@@ -22,7 +22,7 @@ from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.references.protocol import DISPLACEMENT
 from openmm_confgf.relaxation import relax
 from openmm_confgf.rmsd import distinct_minima
-from openmm_confgf.training.data import VALIDATION_SHARE
+from openmm_confgf.training.data import validates
 
 STARTS, KEPT, SEED = 24, 10, 991
 
@@ -51,11 +51,11 @@ if __name__ == "__main__":
     parser.add_argument("--all", action="store_true")
     arguments = parser.parse_args()
     graphs = [m.graph for m in load_archive(arguments.archive)]
-    held = [g for g in graphs if arguments.all or int(molecule_hash(g.constitution), 16) % VALIDATION_SHARE == 0]
-    found = []
+    held = [g for g in graphs if arguments.all or validates(molecule_hash(g.constitution))]
+    optimizer, found = resolve_optimizer(), []
     for graph in held[: arguments.molecules]:
         try:
-            found.append(ensemble(graph, resolve_optimizer()))
+            found.append(ensemble(graph, optimizer))
             print(graph.name, len(found[-1].positions), "minima", flush=True)
         except ConfGFError as error:
             print(error)

@@ -22,7 +22,7 @@ from openmm_confgf.evaluation.conformers import evaluate_molecule
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
 from openmm_confgf.generators.samplers import annealed_langevin
 from openmm_confgf.models.features import GraphBatch
-from openmm_confgf.training.data import VALIDATION_SHARE
+from openmm_confgf.training.data import validates
 
 SETTINGS = {
     "default: 0.3, settle 6 6 4": {},
@@ -71,7 +71,7 @@ class AnnealedLangevin(ConfGFGenerator):
 
 def validation_molecules(path: str, count: int, every: bool) -> list[ReferenceMolecule]:
     """Molecules of an archive, every one or those that training holds out for validation."""
-    held = (m for m in load_archive(path) if every or int(molecule_hash(m.graph.constitution), 16) % VALIDATION_SHARE == 0)
+    held = (m for m in load_archive(path) if every or validates(molecule_hash(m.graph.constitution)))
     return [m for m in held if len(m.positions) >= 3][:count]
 
 

@@ -4,8 +4,8 @@
         [--held-out ARCHIVE ...]
 
 Every 100 lines of the file are kept in OUT.npz.parts, so that the same command goes on where it stopped; at the end all parts become one
-training set.
-Molecules without parameters in MMFF94s, without a conformation of the right stereo at both ends, or held out, are passed over.
+training set. Molecules without parameters in MMFF94s, without a conformation of the right stereo at both ends, or held out, are
+passed over.
 """
 
 import argparse

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ..devices import compile_problem
 from .coordinates import Frames, InternalCoordinate
 from .tensors import NamedTerm
 from .term import Term
@@ -144,9 +145,9 @@ class Potential(nn.Module):
                         code(example)
                 self._code[key] = code
             except torch._dynamo.exc.TorchDynamoException as error:
-                reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
                 warnings.warn(
-                    f"torch cannot compile here ({reason}), so energies are evaluated without; install a C++ compiler.", stacklevel=2
+                    f"torch cannot compile here ({compile_problem(error)}), so energies are evaluated without; install a C++ compiler.",
+                    stacklevel=2,
                 )
                 self._code[key] = plain
         return self._code[key]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import compile_problem
 from ..errors import ConfGFError, ForceFieldError
 from ..models.features import GraphBatch, conformation_hands
 from ..models.field import PairField
@@ -131,8 +132,9 @@ class ConfGFGenerator(NetworkGenerator):
         try:
             flowed = probability_flow(denoise, starts + self.sigma_max * noise.to(starts.device), flowing)
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
-            raise ConfGFError(f"torch cannot compile here ({reason}); install a C++ compiler, or generate without compiling.") from error
+            raise ConfGFError(
+                f"torch cannot compile here ({compile_problem(error)}); install a C++ compiler, or generate without compiling."
+            ) from error
         return mode_ascent(denoise, flowed, settling)
 
     def _settings(self) -> dict[str, Any]:

@@ -151,6 +151,15 @@ def fingerprints(path: str | Path) -> set[str]:
     return {molecule_hash(m.graph.constitution) for m in _references(Path(path))[0]}
 
 
+def validates(fingerprint: str, share: int = VALIDATION_SHARE) -> bool:
+    """Whether a constitution is for validation and not for training, whatever the other data."""
+    return _rank(fingerprint, share) == 0
+
+
+def _rank(fingerprint: str, share: int) -> int:
+    return int(fingerprint, 16) % share
+
+
 def split_validation(
     molecules: Sequence[TrainingMolecule], share: int = VALIDATION_SHARE
 ) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
@@ -160,16 +169,13 @@ def split_validation(
     last that have an element of their own. A single constitution has no validation.
     """
 
-    def rank(fingerprint: str) -> int:
-        return int(fingerprint, 16) % share
-
     elements = {m.fingerprint: m.elements for m in molecules}
-    held = {fingerprint for fingerprint in elements if rank(fingerprint) == 0}
+    held = {fingerprint for fingerprint in elements if validates(fingerprint, share)}
     wanted = min(FEWEST_VALIDATED, math.ceil(len(elements) / 5), len(elements) - 1)
     if len(held) < wanted or len(held) == len(elements):
         found = collections.Counter(z for own in elements.values() for z in own)
         unique = {fingerprint: any(found[z] == 1 for z in own) for fingerprint, own in elements.items()}
-        held = set(sorted(elements, key=lambda fingerprint: (unique[fingerprint], rank(fingerprint), fingerprint))[:wanted])
+        held = set(sorted(elements, key=lambda fingerprint: (unique[fingerprint], _rank(fingerprint, share), fingerprint))[:wanted])
     return [m for m in molecules if m.fingerprint not in held], [m for m in molecules if m.fingerprint in held]
 
 
