@@ -50,7 +50,7 @@ def row(size: int, name: str, generator: Generator, molecules: Sequence[Molecula
     share = "-"
     if isinstance(generator, ConfGFGenerator):
         share = f"{100 * seconds(lambda: [embed_etkdg(m, CONFORMERS, 0, generator.candidates) for m in molecules], repeats) / whole:.0f} %"
-    return f"| {size} | {name} | {generator.calls} | {made / whole:.1f} | {share} |"
+    return f"| {size} | {name} | {generator.calls(molecules[0])} | {made / whole:.1f} | {share} |"
 
 
 if __name__ == "__main__":

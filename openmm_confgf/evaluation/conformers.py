@@ -174,7 +174,8 @@ def _run_system(
         index, outcome = item
         molecules[index] = evaluate(index, outcome, requested[index])
         progress(name, len(molecules), len(references))
-    return SystemResult(tuple(molecules[index] for index in range(len(references))), deltas, generator.calls, seconds)
+    calls = max(generator.calls(reference.graph) for reference in references)
+    return SystemResult(tuple(molecules[index] for index in range(len(references))), deltas, calls, seconds)
 
 
 def _silent(name: str, done: int, total: int) -> None:

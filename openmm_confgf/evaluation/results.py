@@ -71,7 +71,7 @@ class SystemResult:
     deltas : tuple of float
         Coverage thresholds in Angstrom.
     calls : int
-        Network calls per conformation.
+        Network calls per conformation, of the molecule that needs most.
     seconds : float or None
         Wall-clock time of generation, all molecules together; None where it is not known apart.
     """

@@ -23,13 +23,10 @@ class Generator(abc.ABC):
         As in tables and in `Provenance.generator`.
     has_density : bool
         Whether the ensembles carry an exact ``log_q``.
-    calls : int
-        Network calls per conformation; 0 where there is no network.
     """
 
     name: str
     has_density: bool = False
-    calls: int = 0
 
     def sample(self, molecule: MolecularGraph | str, n: int, *, seed: int = 0, device: str = "auto") -> Ensemble:
         """Conformations of one molecule.
@@ -82,6 +79,10 @@ class Generator(abc.ABC):
         ConfGFError
             If `n` or the seed is out of range.
         """
+
+    def calls(self, graph: MolecularGraph) -> int:
+        """Network calls per conformation of a molecule; 0 where there is no network."""
+        return 0
 
     def trained_on(self, graph: MolecularGraph) -> bool:
         """Whether the molecule is in the training data of the generator's weights; never where there are none."""

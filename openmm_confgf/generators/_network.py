@@ -37,17 +37,22 @@ PAIRS_PER_BATCH = {"cpu": 30_000, "cuda": 3_000_000}
 
 @dataclasses.dataclass
 class _Job:
-    """One molecule on its way: its inputs, where its samples start, what has come out and what is still to come."""
+    """One molecule on its way: its inputs, where its samples start at each attempt, what has come out and what is still to come."""
 
     index: int
     graph: MolecularGraph
     features: GraphFeatures
-    starts: NDArray[np.float32]
+    starts: Sequence[NDArray[np.float32]]
     streams: list[np.random.Generator]
     finished: NDArray[np.float64]
     attempt: int = 0
     open_rows: int = 0
     first_bad: int = 0
+
+    @property
+    def start(self) -> NDArray[np.float32]:
+        """Where the samples start at this attempt."""
+        return self.starts[min(self.attempt, len(self.starts) - 1)]
 
     def rows(self, samples: NDArray[np.int64]) -> list[_Row]:
         """Rows of a batch for these samples, from now on awaited."""
@@ -62,8 +67,8 @@ _Row = tuple[_Job, NDArray[np.int64]]
 class NetworkGenerator(Generator):
     """A generator that moves atoms with a trained network.
 
-    A sample that does not come out OK is drawn again from the same start, up to `attempts` times in all; ``Provenance.settings`` counts
-    those that were `repaired` so.
+    A sample that does not come out OK is drawn again, up to `attempts` times in all; ``Provenance.settings`` counts those that were
+    `repaired` so.
 
     Parameters
     ----------
@@ -99,16 +104,22 @@ class NetworkGenerator(Generator):
         return self._sample_by_size(molecules, check_request(molecules, n, seed), seed, resolve_device(device))
 
     @abc.abstractmethod
-    def _start(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
-        """Where the samples of a molecule start, (n, N, 3) in Angstrom; a row of NaN is passed over."""
+    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Sequence[NDArray[np.float64]]:
+        """Where the samples of a molecule start, (n, N, 3) in Angstrom; a row of NaN is passed over.
+
+        One array for each attempt, of which the last is for all later ones as well.
+        """
 
     @abc.abstractmethod
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
-        """Move a batch (M, K, N, 3) from its starts to conformations; one random stream per sample."""
+        """Move a batch (M, K, N, 3) from its starts to conformations; one random stream per sample.
+
+        All molecules of a batch need the same number of `calls`.
+        """
 
     @abc.abstractmethod
-    def _settings(self) -> dict[str, Any]:
-        """What decides the samples besides weights and seed, for `Provenance.settings`."""
+    def _settings(self, graph: MolecularGraph) -> dict[str, Any]:
+        """What decides the samples of a molecule besides weights and seed, for `Provenance.settings`."""
 
     def _sample_by_size(
         self, molecules: Sequence[MolecularGraph], counts: list[int], seed: int, device: torch.device
@@ -120,6 +131,8 @@ class NetworkGenerator(Generator):
             except ConfGFError as error:
                 yield index, error
                 continue
+            while rows and self.calls(rows[0][0].graph) != self.calls(job.graph):
+                rows = yield from self._finish(rows, seed, device)
             for row in job.rows(np.arange(counts[index])):
                 pairs = (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2
                 if rows and pairs > PAIRS_PER_BATCH[device.type]:
@@ -131,8 +144,8 @@ class NetworkGenerator(Generator):
     def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job:
         self._check_supported(graph)
         streams = [sample_stream(graph, seed, k) for k in range(n)]
-        starts = self._start(graph, n, seed, streams).astype(np.float32)
-        return _Job(index, graph, featurise(graph), starts, streams, np.full(starts.shape, np.nan))
+        starts = [start.astype(np.float32) for start in self._starts(graph, n, seed, streams)]
+        return _Job(index, graph, featurise(graph), starts, streams, np.full((n, len(graph), 3), np.nan))
 
     def _finish(
         self, rows: list[_Row], seed: int, device: torch.device
@@ -142,18 +155,18 @@ class NetworkGenerator(Generator):
         starts = torch.zeros(len(rows), SAMPLES_PER_ROW, batch.atoms.shape[1], 3)
         streams = [[job.streams[k] for k in samples] for job, samples in rows]
         for row, (job, samples) in zip(starts, rows, strict=True):
-            row[: len(samples), : len(job.graph)] = torch.nan_to_num(torch.from_numpy(job.starts[samples]))
+            row[: len(samples), : len(job.graph)] = torch.nan_to_num(torch.from_numpy(job.start[samples]))
         self.net.to(device)
         with torch.no_grad():
             ended = self._run(batch.to(device), starts.to(device), streams).double().cpu().numpy()
         again: list[_Row] = []
         for row, (job, samples) in zip(ended, rows, strict=True):
-            job.finished[samples] = np.where(np.isfinite(job.starts[samples]), row[: len(samples), : len(job.graph)], np.nan)
+            job.finished[samples] = np.where(np.isfinite(job.start[samples]), row[: len(samples), : len(job.graph)], np.nan)
             job.open_rows -= 1
             if job.open_rows:
                 continue
             status = check_conformations(job.graph, job.finished * NM_PER_ANGSTROM)
-            bad = np.flatnonzero((status != Status.OK) & np.isfinite(job.starts).all(axis=(1, 2)))
+            bad = np.flatnonzero((status != Status.OK) & np.isfinite(job.start).all(axis=(1, 2)))
             job.first_bad = job.first_bad if job.attempt else len(bad)
             job.attempt += 1
             if len(bad) and job.attempt < self.attempts:
@@ -166,7 +179,7 @@ class NetworkGenerator(Generator):
 
     def _ensemble(self, job: _Job, seed: int, status: NDArray[np.int8], repaired: int) -> Ensemble:
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
-        settings = {"calls": self.calls, "repaired": repaired} | self._settings()
+        settings = {"calls": self.calls(job.graph), "repaired": repaired} | self._settings(job.graph)
         provenance = Provenance(self.name, __version__, seed, self.card.sha256, settings)
         return Ensemble(job.graph, positions, provenance, status)
 

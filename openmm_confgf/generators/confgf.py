@@ -25,10 +25,13 @@ from ._network import NetworkGenerator
 from .etkdg import embed_etkdg
 from .samplers import mode_ascent, probability_flow
 
+_STARTS = {"etkdg": (0.3, 2), "etkdg+mmff": (0.3, 2), "noise": (5.0, 40)}
+"""By start: the noise on it in Angstrom, and the calls of the flow."""
+
 _SHORT, _LONG = (steps * (0.2,) + 6 * (0.1,) + 4 * (0.05,) for steps in (2, 6))
 
-_STARTS = {"etkdg": (0.3, 2, _LONG), "etkdg+mmff": (0.3, 3, _SHORT), "noise": (5.0, 40, _SHORT)}
-"""By start: the noise on it in Angstrom, the calls of the flow, and the noise levels of settling."""
+_FEW_HEAVY_ATOMS = 9
+"""Larger molecules fold: from ETKDG they settle longer."""
 
 
 class ConfGFGenerator(NetworkGenerator):
@@ -44,16 +47,15 @@ class ConfGFGenerator(NetworkGenerator):
     start : str
         ``"etkdg"``: each sample starts from an ETKDGv3 conformation, whose hands it keeps at every tetrahedral centre; RDKit gives
         topology and hand, the field gives geometry. ``"etkdg+mmff"``: the same, with the start relaxed in MMFF94s, or in UFF where that has
-        no parameters; where neither has, or the minimum is no conformation of the molecule, from ETKDG alone. ``"noise"``: from noise
-        alone, with the specified stereo told to the network.
+        no parameters; where neither has, or the minimum or what the field makes of it is no conformation of the molecule, from ETKDG
+        alone. ``"noise"``: from noise alone, with the specified stereo told to the network.
     sigma_max : float, optional
         Noise on the start in Angstrom; by default 0.3 on ETKDG and 5 alone.
     flow_calls : int, optional
-        Network calls of the flow from `sigma_max` to the first settling level; by default 2 from ETKDG, 3 from MMFF94s and
-        40 from noise.
+        Network calls of the flow from `sigma_max` to the first settling level; by default 40 from noise, 2 from elsewhere.
     settle_sigmas : sequence of float, optional
-        Noise levels in Angstrom of the settling steps, one network call each; by default 0.2 six times from ETKDG and twice from
-        elsewhere, then 0.1 six times and 0.05 four times.
+        Noise levels in Angstrom of the settling steps, one network call each; by default 0.2 twice (six times from ETKDG where a molecule
+        has more than nine heavy atoms), then 0.1 six times and 0.05 four times.
     candidates : int
         ETKDG conformations made for each sample. The one least like the starts of the samples before it is taken
         (`shapes.novel_picks`), so that few samples reach many conformers.
@@ -86,32 +88,39 @@ class ConfGFGenerator(NetworkGenerator):
     ) -> None:
         if start not in _STARTS:
             raise ConfGFError(f"The start {start!r} is unknown; use one of {', '.join(_STARTS)}.")
-        default_sigma, default_calls, default_settling = _STARTS[start]
+        default_sigma, default_calls = _STARTS[start]
         self.start, self.candidates = start, candidates
-        self.settle_sigmas = default_settling if settle_sigmas is None else tuple(settle_sigmas)
+        self.settle_sigmas = None if settle_sigmas is None else tuple(settle_sigmas)
         self.sigma_max = default_sigma if sigma_max is None else sigma_max
         self.flow_calls = default_calls if flow_calls is None else flow_calls
-        if self.flow_calls < 1 or candidates < 1 or not self.settle_sigmas:
+        if self.flow_calls < 1 or candidates < 1 or self.settle_sigmas == ():
             raise ConfGFError("Give at least one flow call, one settling step and one candidate.")
-        if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *self.settle_sigmas)):
+        if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *(self.settle_sigmas or ()))):
             raise ConfGFError("A noise level is not a finite number above 0; give all of them in Angstrom.")
         super().__init__(weights)
-        self.calls = self.flow_calls + len(self.settle_sigmas)
         if compiled:
             self.net.compile_blocks()
 
-    def _start(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
+    def calls(self, graph: MolecularGraph) -> int:
+        return self.flow_calls + len(self._settling(graph.mol.GetNumHeavyAtoms()))
+
+    def _settling(self, heavy_atoms: int) -> tuple[float, ...]:
+        if self.settle_sigmas is not None:
+            return self.settle_sigmas
+        return _LONG if self.start == "etkdg" and heavy_atoms > _FEW_HEAVY_ATOMS else _SHORT
+
+    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Sequence[NDArray[np.float64]]:
         if self.start == "noise":
-            return np.zeros((n, len(graph), 3))
+            return [np.zeros((n, len(graph), 3))]
         pool = embed_etkdg(graph, n, seed, self.candidates)
         vectors = np.where(pool.ok[:, None], shape_vectors(graph, pool.positions), np.nan)
         picked = pool.select(novel_picks(vectors, self.candidates))
-        positions = picked.positions / NM_PER_ANGSTROM
+        starts = [picked.positions]
         if self.start == "etkdg+mmff":
             with contextlib.suppress(ForceFieldError):
                 relaxed = relax(picked, "mmff")
-                positions[relaxed.ok] = relaxed.positions[relaxed.ok] / NM_PER_ANGSTROM
-        return positions - positions.mean(axis=1, keepdims=True)
+                starts.insert(0, np.where(relaxed.ok[:, None, None], relaxed.positions, picked.positions))
+        return [(start - start.mean(axis=1, keepdims=True)) / NM_PER_ANGSTROM for start in starts]
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         kept = conformation_hands(starts, batch)  # none where all atoms start in one place
@@ -123,8 +132,9 @@ class ConfGFGenerator(NetworkGenerator):
                 drawn = torch.from_numpy(stream.standard_normal((size, 3), np.float32))
                 sample[:size] = drawn - drawn.mean(0)
         graph, net = self.net.encode(batch), self.net
-        settling = torch.tensor(self.settle_sigmas, device=starts.device)
-        flowing = torch.from_numpy(np.geomspace(self.sigma_max, self.settle_sigmas[0], self.flow_calls, dtype=np.float32)).to(starts.device)
+        levels = self._settling(int((batch.atoms[0, :, 0] > 1).sum()))
+        settling = torch.tensor(levels, device=starts.device)
+        flowing = torch.from_numpy(np.geomspace(self.sigma_max, levels[0], self.flow_calls, dtype=np.float32)).to(starts.device)
 
         def denoise(positions: Tensor, sigma: Tensor) -> Tensor:
             return net(graph, positions, sigma.expand(positions.shape[:2]), hands)
@@ -137,11 +147,11 @@ class ConfGFGenerator(NetworkGenerator):
             ) from error
         return mode_ascent(denoise, flowed, settling)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, graph: MolecularGraph) -> dict[str, Any]:
         return {
             "start": self.start,
             "sigma_max": self.sigma_max,
             "flow_calls": self.flow_calls,
-            "settle_sigmas": list(self.settle_sigmas),
+            "settle_sigmas": list(self._settling(graph.mol.GetNumHeavyAtoms())),
             "candidates": self.candidates,
         }

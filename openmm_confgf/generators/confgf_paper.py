@@ -39,10 +39,12 @@ class PublishedConfGFGenerator(NetworkGenerator):
     def __init__(self, weights: str | Path = "confgf-paper", ladder: NoiseLadder = NoiseLadder()) -> None:
         super().__init__(weights)
         self.ladder = ladder
-        self.calls = ladder.levels * ladder.steps_per_level
 
-    def _start(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
-        return np.stack([stream.standard_normal((len(graph), 3)) for stream in streams])
+    def calls(self, graph: MolecularGraph) -> int:
+        return self.ladder.levels * self.ladder.steps_per_level
+
+    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Sequence[NDArray[np.float64]]:
+        return [np.stack([stream.standard_normal((len(graph), 3)) for stream in streams])]
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         graph, net = EdgeGraph.from_batch(batch), self._network()
@@ -64,7 +66,7 @@ class PublishedConfGFGenerator(NetworkGenerator):
         assert isinstance(self.net, ConfGF)
         return self.net
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, graph: MolecularGraph) -> dict[str, Any]:
         return {"start": "noise", **dataclasses.asdict(self.ladder)}
 
 

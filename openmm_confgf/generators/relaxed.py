@@ -36,9 +36,12 @@ class RelaxedGenerator(Generator):
         self, source: Generator, forcefield: str = "mmff94s", platform: str = "auto", properties: Mapping[str, Any] | None = None
     ) -> None:
         self.source, self._platform, self._properties = source, platform, properties
-        self.name, self.calls = f"{source.name}+{forcefield}", source.calls
+        self.name = f"{source.name}+{forcefield}"
         self._forcefield = forcefield if forcefield in RDKIT_FORCEFIELDS else SystemBuilder(forcefield)
         resolve_platform(platform, properties)
+
+    def calls(self, graph: MolecularGraph) -> int:
+        return self.source.calls(graph)
 
     def trained_on(self, graph: MolecularGraph) -> bool:
         """Whether the source was."""

@@ -25,7 +25,9 @@ class Scripted(Generator):
     """Hands out what the test put in; finishes the molecules in reverse order."""
 
     name = "scripted"
-    calls = 7
+
+    def calls(self, graph):
+        return len(graph)
 
     def __init__(self, outcome, trained=()):
         self.outcome, self.trained, self.requests = outcome, trained, []
@@ -60,7 +62,7 @@ def test_the_references_themselves_score_perfectly(archive):
     for key in ("mat_r_mean", "mat_r_median", "mat_p_mean", "mat_p_median"):
         # the archive's coordinates are float32, and GetBestRMS ends at the square root of a rounding error
         assert summary[key] == pytest.approx(0.0, abs=1e-3)
-    assert summary["failed"] == 0 and summary["rejected"] == 0.0 and summary["calls"] == 7
+    assert summary["failed"] == 0 and summary["rejected"] == 0.0 and summary["calls"] == max(len(m.graph) for m in load_archive(archive))
     assert [m.name for m in result.systems["perfect"].molecules] == ["CCCO", "C[C@H](O)CF", "c1ccccc1C"]
 
 

@@ -11,6 +11,7 @@ from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.relaxation import relax
 
 MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "C[C@H](N)C(=O)O", "C/C=C/C", "OC1CC1")]
+DRUG_LIKE = MolecularGraph.from_smiles("CC(=O)N[C@@H](C)C(=O)NC")
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,9 @@ def collected(generator, molecules, n, **options):
 
 def test_samples_do_not_depend_on_the_other_molecules_nor_on_their_number(shipped):
     generator = shipped
-    together = collected(generator, MOLECULES, [7, 3, 5, 6], seed=3)
-    for index, (molecule, n) in enumerate(zip(MOLECULES, [2, 6, 1, 6], strict=True)):
+    molecules = [DRUG_LIKE, *MOLECULES]
+    together = collected(generator, molecules, [5, 7, 3, 5, 6], seed=3)
+    for index, (molecule, n) in enumerate(zip(molecules, [6, 2, 6, 1, 6], strict=True)):
         alone = generator.sample(molecule, n, seed=3)
         shared = min(n, len(together[index]))
         np.testing.assert_allclose(alone.positions[:shared], together[index].positions[:shared], atol=1e-4)
@@ -108,7 +110,7 @@ def test_conformers_of_a_stereochemical_molecule_are_sound_and_say_where_they_co
         assert Chem.MolToSmiles(Chem.RemoveHs(single)) == ensemble.graph.smiles
     provenance = ensemble.provenance
     assert provenance.generator == "confgf" and provenance.seed == 7 and provenance.weights_sha256 == shipped.card.sha256
-    assert provenance.settings["calls"] == shipped.calls
+    assert provenance.settings["calls"] == provenance.settings["flow_calls"] + len(provenance.settings["settle_sigmas"])
     np.testing.assert_allclose(ensemble.positions[ensemble.ok].mean(axis=1), 0, atol=1e-9)
 
 
@@ -126,11 +128,27 @@ def test_hand_of_an_unspecified_centre_is_kept_from_the_start():
     np.testing.assert_array_equal(hands(started), hands(ended))
 
 
+def test_larger_molecules_settle_longer_and_apart_from_smaller_ones(untrained_field, monkeypatch):
+    batches, run = [], ConfGFGenerator._run
+
+    def recorded(self, batch, starts, streams):
+        batches.append({int(heavy) > 9 for heavy in (batch.atoms[..., 0] > 1).sum(1)})
+        return run(self, batch, starts, streams)
+
+    monkeypatch.setattr(ConfGFGenerator, "_run", recorded)
+    generator, larger = ConfGFGenerator(untrained_field), MolecularGraph.from_smiles("C#CC(=O)NC(=O)CC(=O)C#C")
+    assert generator.calls(larger) == generator.calls(MOLECULES[0]) + 4 == 18
+    found = collected(generator, [larger, *MOLECULES], 6)
+    assert [found[index].provenance.settings["calls"] for index in range(5)] == [18, 14, 14, 14, 14]
+    assert all(len(batch) == 1 for batch in batches) and batches.count({False}) > 1  # its bad samples were drawn again, before the larger
+
+
 def test_relaxed_starts_are_the_minima_of_the_plain_ones(shipped):
     graph = MolecularGraph.from_smiles("NCC(=O)NC(C)C(=O)O")
     relaxed = create_generator("mmff+confgf")
-    assert (relaxed.start, relaxed.calls, shipped.calls) == ("etkdg+mmff", 15, 18)
-    plain, minima = (generator._start(graph, 6, 2, []) for generator in (shipped, relaxed))
+    assert (relaxed.start, relaxed.calls(DRUG_LIKE), shipped.calls(DRUG_LIKE)) == ("etkdg+mmff", 14, 18)
+    ((plain,), (minima, fallback)) = (generator._starts(graph, 6, 2, []) for generator in (shipped, relaxed))
+    np.testing.assert_array_equal(fallback, plain)
     expected = relax(Ensemble(graph, plain * 0.1, Provenance("starts", "", 2)), "mmff").positions * 10
     np.testing.assert_allclose(minima, expected - expected.mean(axis=1, keepdims=True), atol=1e-6)
     ensemble = relaxed.sample(graph, 6, seed=2)
@@ -141,14 +159,29 @@ def test_relaxed_starts_are_the_minima_of_the_plain_ones(shipped):
 
 def test_starts_that_no_force_field_relaxes_stay_plain(shipped):
     graph = MolecularGraph.from_smiles("CS(F)(F)(F)(F)F")
-    np.testing.assert_array_equal(*(generator._start(graph, 2, 0, []) for generator in (shipped, create_generator("mmff+confgf"))))
+    plain, relaxed = (generator._starts(graph, 2, 0, []) for generator in (shipped, create_generator("mmff+confgf")))
+    assert len(plain) == len(relaxed) == 1
+    np.testing.assert_array_equal(plain[0], relaxed[0])
+
+
+def test_where_a_relaxed_start_leads_nowhere_the_plain_one_is_taken(untrained_field, monkeypatch):
+    generator, starts_seen = ConfGFGenerator(untrained_field, start="etkdg+mmff"), []
+
+    def collapsed_at_first(batch, starts, streams):
+        starts_seen.append(starts[0, :3, :9].numpy())
+        return starts * (len(starts_seen) > 1)
+
+    monkeypatch.setattr(generator, "_run", collapsed_at_first)
+    ensemble = generator.sample("CCO", 3, seed=4)
+    assert ensemble.ok.all() and ensemble.provenance.settings["repaired"] == 3
+    np.testing.assert_allclose(np.stack(starts_seen), np.stack(generator._starts(MOLECULES[0], 3, 4, [])), atol=1e-6)
 
 
 def test_from_noise_alone_the_specified_stereo_comes_out_right():
     generator = ConfGFGenerator(start="noise")
     ensemble = generator.sample("C[C@H](O)[C@@H](F)/C=C/C(=O)NC", 12, seed=1)
     assert (ensemble.status == Status.OK).mean() >= 0.8
-    assert ensemble.provenance.settings["start"] == "noise" and ensemble.provenance.settings["calls"] == generator.calls <= 100
+    assert ensemble.provenance.settings["start"] == "noise" and ensemble.provenance.settings["calls"] == generator.calls(DRUG_LIKE) == 52
 
 
 def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_field, monkeypatch):

@@ -11,9 +11,9 @@ MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "CC(N)C(=O)O", "C=O"
 
 def test_published_presets_make_5000_calls(untrained_confgf):
     generator = PublishedConfGFGenerator(untrained_confgf)
-    assert generator.calls == 5000 and generator.ladder.epsilon == 2.4e-6
+    assert generator.calls(MOLECULES[0]) == 5000 and generator.ladder.epsilon == 2.4e-6
     dist = ConfGFDistGenerator(untrained_confgf)
-    assert dist.calls == 5000 and dist.ladder.epsilon == 2e-6
+    assert dist.calls(MOLECULES[0]) == 5000 and dist.ladder.epsilon == 2e-6
 
 
 def test_samples_do_not_depend_on_the_other_molecules(untrained_confgf):
