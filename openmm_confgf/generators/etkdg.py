@@ -26,7 +26,7 @@ from ..units import NM_PER_ANGSTROM
 from ._base import Generator, check_request
 
 _ATTEMPTS = 20
-"""Tries per conformation and stage; most molecules need one or two. RDKit's own 10 N take a second for each conformation that fails."""
+"""Tries per conformation and way; most molecules need one or two. RDKit's own 10 N take a second for each conformation that fails."""
 
 _AT_ONCE = 8
 """Conformations that one call of RDKit makes: it works out the distance bounds once for them, and one that fails costs the others."""
@@ -74,9 +74,9 @@ class ETKDGGenerator(Generator):
 def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> Ensemble:
     """ETKDGv3 conformations, not pruned. Sample k depends on the molecule, `seed`, `per_sample` and k alone.
 
-    What RDKit cannot embed is tried again from random coordinates, then without enforcing the stereo until it is right by chance: RDKit's
-    test whether a centre lies within its neighbours rejects nearly all true geometries of strained bicycles. What fails then is a row of
-    NaN, with status NON_FINITE.
+    What RDKit cannot embed is tried again without RDKit's tests of the stereo, of which one, whether a centre lies within its neighbours,
+    rejects nearly all true geometries of strained bicycles; then from random coordinates; then without those tests until the stereo is
+    right by chance. What fails then is a row of NaN, with status NON_FINITE.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
     return Ensemble(graph, positions, Provenance("etkdg", __version__, seed, settings=settings), check_conformations(graph, positions))
 
 
-def _parameters(seed: int, first: int) -> Any:
+def _parameters(seed: int | tuple[int, int], first: int) -> Any:
     """RDKit's, for conformers `first`, `first` + 1, ... of this seed."""
     # RDKit seeds conformer k with (k + 1) * randomSeed, so that seed 0 makes n times the same one and seeds 1 and 2 share conformers;
     # sequential seeds from a hashed start do neither, and let conformer k be made again by itself
@@ -131,16 +131,20 @@ _Way = Callable[[MolecularGraph, int, int, int], NDArray[np.float64]]
 def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], int]:
     """Positions in nm (n * per_sample, N, 3), NaN where a conformation failed; and how many samples did not come by plain embedding."""
     positions = np.full((n, per_sample, len(graph), 3), np.nan)
-    ways: list[_Way] = [_embed_plain, _embed_from_random_coordinates, _embed_by_rejection]
+    ways: list[_Way] = [_embed_plain, _embed_unchecked, _embed_from_random_coordinates, _embed_by_rejection]
     used = ways[:1] * n
 
     def fill(samples: range) -> None:
         # RDKit renumbers the conformers that it made, which hides those that failed: where any did, make each sample by itself
+        made = 0
         for way in ways:
             frames = way(graph, seed, samples.start * per_sample, len(samples) * per_sample)
-            if len(frames) == len(samples) * per_sample or (len(samples) == 1 and len(frames)):
-                positions[samples.start : samples.stop].reshape(-1, len(graph), 3)[: len(frames)] = frames
+            complete = len(frames) == len(samples) * per_sample
+            if complete or (len(samples) == 1 and len(frames) > made):
+                made = len(frames)
+                positions[samples.start : samples.stop].reshape(-1, len(graph), 3)[:made] = frames
                 used[samples.start : samples.stop] = [way] * len(samples)
+            if complete or (made and way is not _embed_plain):
                 return
             if len(samples) > 1:
                 for k in samples:
@@ -178,20 +182,23 @@ def _embed_from_random_coordinates(graph: MolecularGraph, seed: int, first: int,
     return _embed_plain(graph, seed, first, count, random_coordinates=True)
 
 
+def _embed_unchecked(graph: MolecularGraph, seed: int | tuple[int, int], first: int, count: int) -> NDArray[np.float64]:
+    """Those of `count` conformers that are conformations of the molecule by `check_conformations` instead of RDKit's own tests."""
+    params = _parameters(seed, first)
+    params.enforceChirality = False
+    mol = Chem.Mol(graph.mol)
+    rdDistGeom.EmbedMultipleConfs(mol, count, params)
+    frames = _frames(mol)
+    return frames[check_conformations(graph, frames) == Status.OK]
+
+
 def _embed_by_rejection(graph: MolecularGraph, seed: int, first: int, count: int) -> NDArray[np.float64]:
     """At most one conformer: the stereo is left to chance, until it is right."""
-    mol = Chem.Mol(graph.mol)
     if len(graph.stereocentres) + len(graph.stereobonds):
-        params = _parameters(seed, 0)
-        params.enforceChirality = False
-        params.randomSeed = int(np.random.SeedSequence((seed, first)).generate_state(1)[0] % 2**30)
-        for _ in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
-            rdDistGeom.EmbedMultipleConfs(mol, _REJECTED_AT_ONCE, params)
-            frames = _frames(mol)
-            right = np.flatnonzero(check_conformations(graph, frames) == Status.OK)
+        for tried in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
+            right = _embed_unchecked(graph, (seed, first), tried, _REJECTED_AT_ONCE)
             if len(right):
-                return frames[right[:1]]
-            params.randomSeed += _REJECTED_AT_ONCE
+                return right[:1]
     return np.empty((0, len(graph), 3))
 
 
