@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import collections
 import dataclasses
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as PythonGenerator
-from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,8 @@ class NetworkGenerator(Generator):
 
     network: type[nn.Module]
     attempts: int = 1
+    side_by_side: bool = False
+    """Whether each CPU core runs batches of its own, which is faster than all cores on one batch. A batch once begun is ended."""
 
     def __init__(self, weights: str | Path) -> None:
         self.net, self.card = load_weights(weights)
@@ -124,22 +128,49 @@ class NetworkGenerator(Generator):
     def _sample_by_size(
         self, molecules: Sequence[MolecularGraph], counts: list[int], seed: int, device: torch.device
     ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-        rows: list[_Row] = []
-        for index in sorted(range(len(molecules)), key=lambda m: len(molecules[m])):
-            try:
-                job = self._job(index, molecules[index], counts[index], seed)
-            except ConfGFError as error:
-                yield index, error
-                continue
-            while rows and self.calls(rows[0][0].graph) != self.calls(job.graph):
-                rows = yield from self._finish(rows, seed, device)
-            for row in job.rows(np.arange(counts[index])):
-                pairs = (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2
-                if rows and pairs > PAIRS_PER_BATCH[device.type]:
-                    rows = yield from self._finish(rows, seed, device)
-                rows.append(row)
-        while rows:
-            rows = yield from self._finish(rows, seed, device)
+        self.net.to(device)
+        filling: dict[int, list[_Row]] = collections.defaultdict(list)  # by the calls that their molecules need
+        running: collections.deque[tuple[list[_Row], Future[NDArray[np.float64]]]] = collections.deque()
+        lanes = torch.get_num_threads() if self.side_by_side and device.type == "cpu" else 1
+        executor, ahead = (_Lanes(lanes), lanes) if lanes > 1 else (_Inline(), 0)
+
+        def send(rows: list[_Row]) -> None:
+            running.append((rows, executor.submit(self._run_rows, rows, device)))
+
+        def place(row: _Row) -> None:
+            rows = filling[self.calls(row[0].graph)]
+            largest = max(len(job.graph) for job, _ in (*rows, row))
+            if rows and (len(rows) + 1) * SAMPLES_PER_ROW * largest**2 // 2 > PAIRS_PER_BATCH[device.type]:
+                send(rows.copy())
+                rows.clear()
+            rows.append(row)
+
+        def collect(at_most: int) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+            while len(running) > at_most:
+                rows, ended = running.popleft()
+                again = yield from self._finish(rows, ended.result(), seed)
+                for row in again:
+                    place(row)
+
+        try:
+            for index in sorted(range(len(molecules)), key=lambda m: len(molecules[m])):
+                try:
+                    job = self._job(index, molecules[index], counts[index], seed)
+                except ConfGFError as error:
+                    yield index, error
+                    continue
+                for row in job.rows(np.arange(counts[index])):
+                    place(row)
+                    yield from collect(ahead)
+            while filling or running:
+                for rows in filling.values():
+                    share = -(-len(rows) // lanes)
+                    for first in range(0, len(rows), share):
+                        send(rows[first : first + share])
+                filling.clear()
+                yield from collect(0)
+        finally:
+            executor.shutdown(cancel_futures=True)
 
     def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job:
         self._check_supported(graph)
@@ -147,18 +178,20 @@ class NetworkGenerator(Generator):
         starts = [start.astype(np.float32) for start in self._starts(graph, n, seed, streams)]
         return _Job(index, graph, featurise(graph), starts, streams, np.full((n, len(graph), 3), np.nan))
 
-    def _finish(
-        self, rows: list[_Row], seed: int, device: torch.device
-    ) -> PythonGenerator[tuple[int, Ensemble | ConfGFError], None, list[_Row]]:
-        """Run a batch, yield the molecules whose last samples were in it, and return the rows that are to be run again."""
+    def _run_rows(self, rows: list[_Row], device: torch.device) -> NDArray[np.float64]:
+        """Where the samples of each row end, padded to the largest molecule."""
         batch = collate([job.features for job, _ in rows])
         starts = torch.zeros(len(rows), SAMPLES_PER_ROW, batch.atoms.shape[1], 3)
         streams = [[job.streams[k] for k in samples] for job, samples in rows]
         for row, (job, samples) in zip(starts, rows, strict=True):
             row[: len(samples), : len(job.graph)] = torch.nan_to_num(torch.from_numpy(job.start[samples]))
-        self.net.to(device)
         with torch.no_grad():
-            ended = self._run(batch.to(device), starts.to(device), streams).double().cpu().numpy()
+            return self._run(batch.to(device), starts.to(device), streams).double().cpu().numpy()
+
+    def _finish(
+        self, rows: list[_Row], ended: NDArray[np.float64], seed: int
+    ) -> PythonGenerator[tuple[int, Ensemble | ConfGFError], None, list[_Row]]:
+        """Yield the molecules whose last samples were in these rows, and return the rows that are to be run again."""
         again: list[_Row] = []
         for row, (job, samples) in zip(ended, rows, strict=True):
             job.finished[samples] = np.where(np.isfinite(job.start[samples]), row[: len(samples), : len(job.graph)], np.nan)
@@ -200,6 +233,29 @@ class NetworkGenerator(Generator):
                 f"{graph.name!r} has {len(graph)} atoms, and the weights {self.card.name!r} saw at most {self.card.max_atoms}; "
                 "use --generator etkdg."
             )
+
+
+class _Lanes(ThreadPoolExecutor):
+    """Threads that each compute on one core."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes, initializer=torch.set_num_threads, initargs=(1,))
+        self._threads_of_others = torch.get_num_threads()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As of ThreadPoolExecutor; threads that start later compute on as many cores as before."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        torch.set_num_threads(self._threads_of_others)
+
+
+class _Inline(Executor):
+    """Computes what is submitted at once, in the caller's thread."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """A future that has its result; what `work` raises is raised here."""
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments, **options))
+        return done
 
 
 def sample_stream(graph: MolecularGraph, seed: int, k: int, attempt: int = 0) -> np.random.Generator:

@@ -98,6 +98,7 @@ class ConfGFGenerator(NetworkGenerator):
         if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *(self.settle_sigmas or ()))):
             raise ConfGFError("A noise level is not a finite number above 0; give all of them in Angstrom.")
         super().__init__(weights)
+        self.side_by_side = not compiled  # torch compiles in one thread only
         if compiled:
             self.net.compile_blocks()
 
