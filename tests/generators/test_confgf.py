@@ -1,5 +1,9 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torch
 from rdkit import Chem
 
 from openmm_confgf.checksums import molecule_hash
@@ -11,6 +15,7 @@ from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.relaxation import relax
 
 MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "C[C@H](N)C(=O)O", "C/C=C/C", "OC1CC1")]
+TEN_HEAVY_ATOMS = MolecularGraph.from_smiles("C#CC(=O)NC(=O)CC(=O)C#C")
 DRUG_LIKE = MolecularGraph.from_smiles("CC(=O)N[C@@H](C)C(=O)NC")
 
 
@@ -31,6 +36,50 @@ def test_samples_do_not_depend_on_the_other_molecules_nor_on_their_number(shippe
         alone = generator.sample(molecule, n, seed=3)
         shared = min(n, len(together[index]))
         np.testing.assert_allclose(alone.positions[:shared], together[index].positions[:shared], atol=1e-4)
+
+
+@pytest.fixture
+def three_cores(monkeypatch):
+    """Three threads of torch, and batches so small that each molecule takes several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    monkeypatch.setattr("openmm_confgf.generators._network.PAIRS_PER_BATCH", {"cpu": 500})
+    yield
+    torch.set_num_threads(before)
+
+
+def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field, three_cores):
+    generator, molecules = (
+        ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,)),
+        [TEN_HEAVY_ATOMS, *MOLECULES],
+    )
+    found = [collected(generator, molecules, 9, seed=2)]
+    with ThreadPoolExecutor(1) as pool:
+        assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
+    generator.side_by_side = False
+    found.append(collected(generator, molecules, 9, seed=2))
+    assert any(e.provenance.settings["repaired"] for e in found[0].values())
+    for index in range(len(molecules)):
+        one, other = (outcome[index] for outcome in found)
+        np.testing.assert_array_equal(one.status, other.status)
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-5)
+
+
+def test_batches_side_by_side_end_with_their_reader_and_pass_errors_on(untrained_field, three_cores, monkeypatch):
+    generator, threads = ConfGFGenerator(untrained_field), threading.active_count()
+    reading = generator.sample_many(MOLECULES, 9)
+    next(reading)
+    assert threading.active_count() > threads
+    reading.close()
+    assert threading.active_count() == threads and torch.get_num_threads() == 3
+
+    def fail(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(generator, "_run", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        generator.sample("CCO", 9)
+    assert threading.active_count() == threads
 
 
 def test_another_seed_gives_other_samples_and_each_sample_differs(untrained_field):
@@ -75,8 +124,6 @@ def test_number_of_samples_must_be_positive(untrained_field, n):
 
 
 def test_unknown_device_and_missing_cuda_are_named(untrained_field):
-    import torch
-
     with pytest.raises(PlatformError, match="auto, cpu or cuda"):
         ConfGFGenerator(untrained_field).sample("CCO", 1, device="tpu")
     if not torch.cuda.is_available():
@@ -136,9 +183,9 @@ def test_larger_molecules_settle_longer_and_apart_from_smaller_ones(untrained_fi
         return run(self, batch, starts, streams)
 
     monkeypatch.setattr(ConfGFGenerator, "_run", recorded)
-    generator, larger = ConfGFGenerator(untrained_field), MolecularGraph.from_smiles("C#CC(=O)NC(=O)CC(=O)C#C")
-    assert generator.calls(larger) == generator.calls(MOLECULES[0]) + 4 == 18
-    found = collected(generator, [larger, *MOLECULES], 6)
+    generator = ConfGFGenerator(untrained_field)
+    assert generator.calls(TEN_HEAVY_ATOMS) == generator.calls(MOLECULES[0]) + 4 == 18
+    found = collected(generator, [TEN_HEAVY_ATOMS, *MOLECULES], 6)
     assert [found[index].provenance.settings["calls"] for index in range(5)] == [18, 14, 14, 14, 14]
     assert all(len(batch) == 1 for batch in batches) and batches.count({False}) > 1  # its bad samples were drawn again, before the larger
 
@@ -230,8 +277,6 @@ def test_a_compiled_network_gives_the_same_conformers(shipped):
 
 
 def test_a_missing_compiler_is_named(untrained_field, monkeypatch):
-    import torch
-
     def fail(*arguments):
         raise torch._dynamo.exc.InternalTorchDynamoError("no C++ compiler here")
 
