@@ -11,6 +11,7 @@ import argparse
 import numpy as np
 
 from openmm_confgf.archive import load_archive
+from openmm_confgf.checks import check_conformations
 from openmm_confgf.energies import GFN2Energy, minimize_gfn2
 from openmm_confgf.ensemble import Status
 from openmm_confgf.generators import create_generator
@@ -41,7 +42,8 @@ if __name__ == "__main__":
         uncovered += len(far)
         floor = GFN2Energy(reference.graph).evaluate(reference.positions).energy.min()
         relaxed = minimize_gfn2(reference.graph, far)
-        reached = (relaxed.status == Status.OK) & (relaxed.energy < floor + WINDOW)
+        whole = check_conformations(reference.graph, relaxed.positions) == Status.OK
+        reached = whole & (relaxed.status == Status.OK) & (relaxed.energy <= floor + WINDOW)
         low += int(reached.sum())
         shift = [rmsd_matrix(reference.graph, a, b)[0, 0] / NM_PER_ANGSTROM for a, b in zip(far, relaxed.positions, strict=True)]
         near += int((reached & (np.array(shift) < arguments.delta)).sum())

@@ -159,22 +159,17 @@ def _run_system(
     device: str,
     progress: Callable[[str, int, int], None],
 ) -> SystemResult:
-    """Generate and compare with one system; `seconds` counts the generation only."""
+    """Generate with one system, then compare; `seconds` counts the generation only."""
     requested = [2 * len(reference.positions) for reference in references]
-    molecules: dict[int, MoleculeResult] = {}
-    seconds = 0.0
-    progress(name, 0, len(references))
-    stream = generator.sample_many([reference.graph for reference in references], requested, seed=seed, device=device)
-    while True:
-        start = time.perf_counter()
-        item = next(stream, None)
-        seconds += time.perf_counter() - start
-        if item is None:
-            break
-        index, outcome = item
-        molecules[index] = evaluate(index, outcome, requested[index])
-        progress(name, len(molecules), len(references))
     calls = max(generator.calls(reference.graph) for reference in references)
+    outcomes: dict[int, Ensemble | ConfGFError] = {}
+    progress(name, 0, len(references))
+    start = time.perf_counter()
+    for index, outcome in generator.sample_many([reference.graph for reference in references], requested, seed=seed, device=device):
+        outcomes[index] = outcome
+        progress(name, len(outcomes), len(references))
+    seconds = time.perf_counter() - start
+    molecules = {index: evaluate(index, outcome, requested[index]) for index, outcome in outcomes.items()}
     return SystemResult(tuple(molecules[index] for index in range(len(references))), deltas, calls, seconds)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import abc
 import collections
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as PythonGenerator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +107,7 @@ class NetworkGenerator(Generator):
     def sample_many(
         self, molecules: Sequence[MolecularGraph], n: int | Sequence[int], *, seed: int = 0, device: str = "auto"
     ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-        """As `Generator.sample_many`; molecules come in the order of their size."""
+        """As `Generator.sample_many`; molecules come in the order of their `calls`, then of their size."""
         return self._sample_by_size(molecules, check_request(molecules, n, seed), seed, resolve_device(device))
 
     @abc.abstractmethod
@@ -128,58 +131,66 @@ class NetworkGenerator(Generator):
     def _sample_by_size(
         self, molecules: Sequence[MolecularGraph], counts: list[int], seed: int, device: torch.device
     ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-        self.net.to(device)
-        filling: dict[int, list[_Row]] = collections.defaultdict(list)  # by the calls that their molecules need
-        running: collections.deque[tuple[list[_Row], Future[NDArray[np.float64]]]] = collections.deque()
-        lanes = torch.get_num_threads() if self.side_by_side and device.type == "cpu" else 1
-        executor, ahead = (_Lanes(lanes), lanes) if lanes > 1 else (_Inline(), 0)
+        def calls(index: int) -> int:
+            return self.calls(molecules[index])
 
-        def send(rows: list[_Row]) -> None:
-            running.append((rows, executor.submit(self._run_rows, rows, device)))
-
-        def place(row: _Row) -> None:
-            rows = filling[self.calls(row[0].graph)]
-            largest = max(len(job.graph) for job, _ in (*rows, row))
-            if rows and (len(rows) + 1) * SAMPLES_PER_ROW * largest**2 // 2 > PAIRS_PER_BATCH[device.type]:
-                send(rows.copy())
-                rows.clear()
-            rows.append(row)
-
-        def collect(at_most: int) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-            while len(running) > at_most:
-                rows, ended = running.popleft()
-                again = yield from self._finish(rows, ended.result(), seed)
-                for row in again:
-                    place(row)
-
+        threads, rows = torch.get_num_threads(), sum(-(-count // SAMPLES_PER_ROW) for count in counts)
+        lanes = min(threads, rows) if self.side_by_side and device.type == "cpu" else 1
+        pool = _thread_pool(lanes, threads // lanes) if lanes > 1 else None
+        by_size = sorted(range(len(molecules)), key=lambda index: (calls(index), len(molecules[index])))
         try:
-            for index in sorted(range(len(molecules)), key=lambda m: len(molecules[m])):
-                try:
-                    job = self._job(index, molecules[index], counts[index], seed)
-                except ConfGFError as error:
-                    yield index, error
-                    continue
-                for row in job.rows(np.arange(counts[index])):
-                    place(row)
-                    yield from collect(ahead)
-            while filling or running:
-                for rows in filling.values():
-                    share = -(-len(rows) // lanes)
-                    for first in range(0, len(rows), share):
-                        send(rows[first : first + share])
-                filling.clear()
-                yield from collect(0)
+            for _, alike in itertools.groupby(by_size, calls):
+                jobs = (self._job(index, molecules[index], counts[index], seed) for index in alike)
+                yield from self._sample_alike(jobs, seed, device, pool, lanes)
         finally:
-            executor.shutdown(cancel_futures=True)
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
 
-    def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job:
-        self._check_supported(graph)
-        streams = [sample_stream(graph, seed, k) for k in range(n)]
-        starts = [start.astype(np.float32) for start in self._starts(graph, n, seed, streams)]
+    def _sample_alike(
+        self, jobs: Iterable[_Job | tuple[int, ConfGFError]], seed: int, device: torch.device, pool: ThreadPoolExecutor | None, lanes: int
+    ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        """Samples of molecules that may share batches, which come in the order of their size."""
+        rows: list[_Row] = []
+        running: collections.deque[tuple[list[_Row], Callable[[], NDArray[np.float64]]]] = collections.deque()
+
+        def send(some: list[_Row]) -> None:
+            work = functools.partial(self._run_rows, some, device)
+            running.append((some, work if pool is None else pool.submit(work).result))
+
+        def collect(left: int) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+            while len(running) > left:
+                some, ended = running.popleft()
+                rows.extend((yield from self._finish(some, ended(), seed)))
+
+        for job in jobs:
+            if not isinstance(job, _Job):
+                yield job
+                continue
+            for row in job.rows(np.arange(len(job.streams))):
+                if rows and (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2 > PAIRS_PER_BATCH[device.type]:
+                    send(rows.copy())
+                    rows.clear()
+                    yield from collect(0 if pool is None else lanes)
+                rows.append(row)
+        while rows or running:
+            share = -(-len(rows) // lanes)
+            for first in range(0, len(rows), max(share, 1)):
+                send(rows[first : first + share])
+            rows.clear()
+            yield from collect(0)
+
+    def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job | tuple[int, ConfGFError]:
+        try:
+            self._check_supported(graph)
+            streams = [sample_stream(graph, seed, k) for k in range(n)]
+            starts = [start.astype(np.float32) for start in self._starts(graph, n, seed, streams)]
+        except ConfGFError as error:
+            return index, error
         return _Job(index, graph, featurise(graph), starts, streams, np.full((n, len(graph), 3), np.nan))
 
     def _run_rows(self, rows: list[_Row], device: torch.device) -> NDArray[np.float64]:
         """Where the samples of each row end, padded to the largest molecule."""
+        self.net.to(device)
         batch = collate([job.features for job, _ in rows])
         starts = torch.zeros(len(rows), SAMPLES_PER_ROW, batch.atoms.shape[1], 3)
         streams = [[job.streams[k] for k in samples] for job, samples in rows]
@@ -235,27 +246,21 @@ class NetworkGenerator(Generator):
             )
 
 
-class _Lanes(ThreadPoolExecutor):
-    """Threads that each compute on one core."""
+def _thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
+    """Threads in each of which torch computes on so many cores; in all others on as many as before."""
+    before, started = torch.get_num_threads(), threading.Barrier(threads + 1)
 
-    def __init__(self, lanes: int) -> None:
-        super().__init__(lanes, initializer=torch.set_num_threads, initargs=(1,))
-        self._threads_of_others = torch.get_num_threads()
+    def start() -> None:
+        torch.get_num_threads()  # without this, the thread's first operation would set the number anew
+        torch.set_num_threads(cores)
+        started.wait()
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As of ThreadPoolExecutor; threads that start later compute on as many cores as before."""
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        torch.set_num_threads(self._threads_of_others)
-
-
-class _Inline(Executor):
-    """Computes what is submitted at once, in the caller's thread."""
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        """A future that has its result; what `work` raises is raised here."""
-        done: Future[Any] = Future()
-        done.set_result(work(*arguments, **options))
-        return done
+    pool = ThreadPoolExecutor(threads, initializer=start)
+    for _ in range(threads):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)
+    return pool
 
 
 def sample_stream(graph: MolecularGraph, seed: int, k: int, attempt: int = 0) -> np.random.Generator:

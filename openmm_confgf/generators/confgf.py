@@ -55,7 +55,7 @@ class ConfGFGenerator(NetworkGenerator):
         Network calls of the flow from `sigma_max` to the first settling level; by default 40 from noise, 2 from elsewhere.
     settle_sigmas : sequence of float, optional
         Noise levels in Angstrom of the settling steps, one network call each; by default 0.2 twice (six times from ETKDG where a molecule
-        has more than nine heavy atoms), then 0.1 six times and 0.05 four times.
+        has more than nine heavy atoms; starts that no force field relaxed count as relaxed here), then 0.1 six times and 0.05 four times.
     candidates : int
         ETKDG conformations made for each sample. The one least like the starts of the samples before it is taken
         (`shapes.novel_picks`), so that few samples reach many conformers.

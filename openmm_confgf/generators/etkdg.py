@@ -86,7 +86,8 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
     seed : int
         At least 0.
     per_sample : int
-        Conformations of each sample, at least 1. Only samples that have none are tried again.
+        Conformations of each sample, at least 1. Samples that do not have all are tried again without RDKit's tests, those that have none
+        in all ways.
 
     Returns
     -------

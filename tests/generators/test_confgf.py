@@ -54,8 +54,6 @@ def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field
         [TEN_HEAVY_ATOMS, *MOLECULES],
     )
     found = [collected(generator, molecules, 9, seed=2)]
-    with ThreadPoolExecutor(1) as pool:
-        assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
     generator.side_by_side = False
     found.append(collected(generator, molecules, 9, seed=2))
     assert any(e.provenance.settings["repaired"] for e in found[0].values())
@@ -66,12 +64,28 @@ def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field
 
 
 def test_batches_side_by_side_end_with_their_reader_and_pass_errors_on(untrained_field, three_cores, monkeypatch):
-    generator, threads = ConfGFGenerator(untrained_field), threading.active_count()
+    generator, threads, run, cores = ConfGFGenerator(untrained_field), threading.active_count(), ConfGFGenerator._run, []
+
+    def recorded(self, *arguments):
+        ended = run(self, *arguments)
+        cores.append(torch.get_num_threads())
+        return ended
+
+    def cores_of_a_new_thread():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: torch.ones(2).sum() and torch.get_num_threads()).result()
+
+    monkeypatch.setattr(ConfGFGenerator, "_run", recorded)
     reading = generator.sample_many(MOLECULES, 9)
     next(reading)
-    assert threading.active_count() > threads
+    assert threading.active_count() == threads + 3 and cores_of_a_new_thread() == 3
+    torch.set_num_threads(2)  # the user's choice stays
     reading.close()
-    assert threading.active_count() == threads and torch.get_num_threads() == 3
+    assert threading.active_count() == threads and torch.get_num_threads() == cores_of_a_new_thread() == 2
+    assert set(cores) == {1}
+    cores.clear()
+    generator.sample("CCO", 4)  # a single row, on all cores
+    assert set(cores) == {2}
 
     def fail(*arguments):
         raise MemoryError("no room")
@@ -175,19 +189,21 @@ def test_hand_of_an_unspecified_centre_is_kept_from_the_start():
     np.testing.assert_array_equal(hands(started), hands(ended))
 
 
-def test_larger_molecules_settle_longer_and_apart_from_smaller_ones(untrained_field, monkeypatch):
+def test_larger_molecules_settle_longer_and_after_the_smaller_ones(untrained_field, monkeypatch):
+    """The bad samples of the smaller ones are drawn again before the larger ones come."""
     batches, run = [], ConfGFGenerator._run
 
     def recorded(self, batch, starts, streams):
-        batches.append({int(heavy) > 9 for heavy in (batch.atoms[..., 0] > 1).sum(1)})
+        batches.append({bool(heavy > 9) for heavy in (batch.atoms[..., 0] > 1).sum(1)})
         return run(self, batch, starts, streams)
 
     monkeypatch.setattr(ConfGFGenerator, "_run", recorded)
     generator = ConfGFGenerator(untrained_field)
+    generator.side_by_side = False
     assert generator.calls(TEN_HEAVY_ATOMS) == generator.calls(MOLECULES[0]) + 4 == 18
     found = collected(generator, [TEN_HEAVY_ATOMS, *MOLECULES], 6)
     assert [found[index].provenance.settings["calls"] for index in range(5)] == [18, 14, 14, 14, 14]
-    assert all(len(batch) == 1 for batch in batches) and batches.count({False}) > 1  # its bad samples were drawn again, before the larger
+    assert batches == 3 * [{False}] + 3 * [{True}]
 
 
 def test_relaxed_starts_are_the_minima_of_the_plain_ones(shipped):
