@@ -1,4 +1,4 @@
-"""Conformers per second of the generators, in turn on the same molecules, and the share of the default's time that its start takes.
+"""Conformers per second of the generators, in turn on the same molecules, and the time of the starts alone over the whole.
 
     python devtools/benchmarks/generation_speed.py qm9_xtb_train.npz druglike_xtb_train.npz [--threads 2] [--device cpu] [--repeats 3]
 
@@ -46,7 +46,7 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def row(size: int, name: str, generator: Generator, molecules: Sequence[MolecularGraph], device: str, repeats: int) -> str:
-    """Conformers per second, and the share of the ETKDG embeddings that a network starts from."""
+    """Conformers per second, and the time that the ETKDG embeddings alone would take, over the whole."""
     made = len(molecules) * CONFORMERS
     whole = seconds(lambda: list(generator.sample_many(molecules, CONFORMERS, device=device)), repeats)
     share = "-"
@@ -64,7 +64,7 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("| atoms | system | calls | conformers/s | of which ETKDG starts |\n|---|---|---|---|---|")
+    print("| atoms | system | calls | conformers/s | the starts alone, of the whole time |\n|---|---|---|---|---|")
     for size, path in ((18, arguments.small), (45, arguments.drug_like)):
         chosen = molecules_of(path, size)
         for name, generator in SYSTEMS.items():

@@ -25,7 +25,8 @@ def generate(
     generator: Generator = "confgf",
     weights: Weights = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Fuse the network's operations first: minutes, then twice as fast. For large libraries.")
+        bool,
+        typer.Option("--compile", help="Fuse the network's operations first: minutes, then faster calls. For large libraries on one core."),
     ] = False,
     relax: Annotated[
         str | None,

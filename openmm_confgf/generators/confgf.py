@@ -61,7 +61,8 @@ class ConfGFGenerator(NetworkGenerator):
         (`shapes.novel_picks`), so that few samples reach many conformers.
     compiled : bool
         Fuse the network's operations with `torch.compile`. The first batches of a process then take minutes more, and all later ones half
-        the time or less: it pays from some ten thousand conformers on. The samples differ in rounding from those of a network that is not.
+        the time or less on one core: there it pays from some ten thousand conformers on. Compiled batches run one after the other, on all
+        cores, which on two cores uses up the gain. The samples differ in rounding from those of a network that is not compiled.
 
     Raises
     ------
