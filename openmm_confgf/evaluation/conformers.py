@@ -169,8 +169,8 @@ def _run_system(
         outcomes[index] = outcome
         progress(name, len(outcomes), len(references))
     seconds = time.perf_counter() - start
-    molecules = {index: evaluate(index, outcome, requested[index]) for index, outcome in outcomes.items()}
-    return SystemResult(tuple(molecules[index] for index in range(len(references))), deltas, calls, seconds)
+    molecules = tuple(evaluate(index, outcomes[index], count) for index, count in enumerate(requested))
+    return SystemResult(molecules, deltas, calls, seconds)
 
 
 def _silent(name: str, done: int, total: int) -> None:

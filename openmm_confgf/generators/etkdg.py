@@ -174,9 +174,7 @@ def _embed_plain(graph: MolecularGraph, seed: int, first: int, count: int, rando
     """Those of `count` conformers from number `first` on that RDKit can embed."""
     params = _parameters(seed, first)
     params.useRandomCoords = random_coordinates
-    mol = Chem.Mol(graph.mol)
-    rdDistGeom.EmbedMultipleConfs(mol, count, params)
-    return _frames(mol)
+    return _frames(graph, count, params)
 
 
 def _embed_from_random_coordinates(graph: MolecularGraph, seed: int, first: int, count: int) -> NDArray[np.float64]:
@@ -187,9 +185,7 @@ def _embed_unchecked(graph: MolecularGraph, seed: int | tuple[int, int], first: 
     """Those of `count` conformers that are conformations of the molecule by `check_conformations` instead of RDKit's own tests."""
     params = _parameters(seed, first)
     params.enforceChirality = False
-    mol = Chem.Mol(graph.mol)
-    rdDistGeom.EmbedMultipleConfs(mol, count, params)
-    frames = _frames(mol)
+    frames = _frames(graph, count, params)
     return frames[check_conformations(graph, frames) == Status.OK]
 
 
@@ -203,6 +199,8 @@ def _embed_by_rejection(graph: MolecularGraph, seed: int, first: int, count: int
     return np.empty((0, len(graph), 3))
 
 
-def _frames(mol: Chem.Mol) -> NDArray[np.float64]:
-    """Positions of all conformers, (K, N, 3) in nm."""
+def _frames(graph: MolecularGraph, count: int, params: Any) -> NDArray[np.float64]:
+    """Positions of those of `count` conformers that RDKit embeds, (K, N, 3) in nm."""
+    mol = Chem.Mol(graph.mol)
+    rdDistGeom.EmbedMultipleConfs(mol, count, params)
     return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, mol.GetNumAtoms(), 3) * NM_PER_ANGSTROM
