@@ -8,10 +8,8 @@ The layout: ``smiles`` (M,) isomeric, ``n_atoms`` (M,), ``n_conf`` (M,) (absent:
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from .errors import FileFormatError, MoleculeError
 from .molecule import MolecularGraph
 from .units import NM_PER_ANGSTROM
+from .writing import whole_file
 
 _UNCHECKED_STEREO = re.compile(r"@(SP|TB|OH|AL)\d*")
 """Stereo that is neither a tetrahedral centre's nor a double bond's; reference conformers have it, and nothing else reads it."""
@@ -119,17 +118,8 @@ def save_archive(path: str | Path, molecules: Sequence[ReferenceMolecule], prove
     arrays["coords"] = (arrays["coords"] / NM_PER_ANGSTROM).astype(np.float32)
     if provenance is not None:
         arrays["provenance"] = np.array(json.dumps(provenance, sort_keys=True))
-    partial = target.with_name(f".{target.name}-{os.getpid()}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keyword names for its own flag
-        partial.replace(target)
-    except OSError as error:
-        raise FileFormatError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with whole_file(target) as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keyword names for its own flag
 
 
 def _order_of_smiles(graph: MolecularGraph) -> NDArray[np.int64]:

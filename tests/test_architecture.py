@@ -13,7 +13,7 @@ PACKAGE = ROOT / "openmm_confgf"
 # a module may import from its own layer and from those before it
 LAYERS = (
     {"units", "errors"},
-    {"checksums", "devices", "workers"},
+    {"checksums", "devices", "workers", "writing"},
     {"geometry"},
     {"molecule", "topology"},
     {"ensemble", "rmsd", "shapes", "checks", "files", "archive"},

@@ -1,0 +1,64 @@
+"""Files that are there whole or not at all: every file of this package is written through here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import FileFormatError
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A stream of bytes that becomes the file `path` when the block ends well, and leaves an earlier file as it is otherwise.
+
+    The stream writes to a temporary name beside `path`, which is flushed to the disk and renamed. Everything goes through it: libraries
+    that open files themselves (RDKit's writer, HDF5) may report success on a full disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        Missing folders are made.
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be written, on a full disk for example.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}-{os.getpid()}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        kept = ", and the earlier file is as it was" if target.exists() else ""
+        problem = error.strerror or error
+        raise FileFormatError(f"{target} cannot be written: {problem}{kept}; make room, or choose another folder.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def write_whole(path: str | Path, content: str | bytes) -> Path:
+    """Write a text (in UTF-8) or bytes as `whole_file` does; gives the path back."""
+    with whole_file(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
