@@ -54,8 +54,12 @@ def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
     return dihedral_angle(b - a, c - b, d - c)
 
 
-def dihedral_angle(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> Tensor:
+def dihedral_angle(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1, resolution: float = 0.0) -> Tensor:
     """Angle in radians, (-pi, pi], between the planes that the vectors of three consecutive bonds span; NaN where they span none.
+
+    ``atan2(|v| u.(v x w), (u x v).(v x w))`` of the bonds u, v and w. Two bonds span a plane if ``|u x v| > resolution * max(|u|, |v|)``:
+    not on a line, nor with atoms in one place. Where positions are known to d, a plane may be tilted by up to ``d (|u| + |v|) / |u x v|``,
+    which is then less than ``2 d / resolution`` radians.
 
     Parameters
     ----------
@@ -63,11 +67,17 @@ def dihedral_angle(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> 
         ``b - a``, ``c - b`` and ``d - c``, of one shape.
     dim : int
         Their axis of x, y, z, which the result lacks.
+    resolution : float
+        A length.
     """
     before, after = torch.linalg.cross(first, axis, dim=dim), torch.linalg.cross(axis, last, dim=dim)
-    sine = (torch.linalg.cross(before, after, dim=dim) * axis).sum(dim) / torch.linalg.vector_norm(axis, dim=dim)
-    cosine = (before * after).sum(dim)
-    return torch.where((sine == 0) & (cosine == 0), torch.nan, torch.atan2(sine, cosine))
+    square = (axis * axis).sum(dim)
+    sine, cosine = square.sqrt() * (first * after).sum(dim), (before * after).sum(dim)
+    with torch.no_grad():
+        # sums of squares: torch's vector_norm is several times slower along the first axis
+        u, w, area_before, area_after = ((vector * vector).sum(dim) for vector in (first, last, before, after))
+        spanned = (area_before > resolution**2 * torch.maximum(u, square)) & (area_after > resolution**2 * torch.maximum(square, w))
+    return torch.where(spanned, torch.atan2(sine, cosine), torch.nan)
 
 
 def pseudo_forces(distance_scores: Tensor, positions: Tensor, pairs: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import unit
 
 from ..ensemble import Status
 from ..errors import PlatformError
 from .context_workers import ContextProcesses, evaluate_in_processes, start_contexts
+from .degenerate import Defined, without_idle
 from .result import EnergyResult, can_be_evaluated, frames_of
 
 PLATFORMS_BY_PREFERENCE = ("CUDA", "OpenCL", "HIP", "CPU", "Reference")
@@ -117,9 +119,10 @@ class ContextEnergy:
         if workers != 1:
             self._processes = start_contexts(system, self.platform, self.properties, workers)
             return
+        self._defined = Defined(system)
         self._integrator = openmm.VerletIntegrator(0.001)
         try:
-            self._context = openmm.Context(system, self._integrator, chosen, self.properties)
+            self._context = openmm.Context(without_idle(system), self._integrator, chosen, self.properties)
         except openmm.OpenMMException as error:
             cure = "mend the System" if self.platform == "Reference" else "try platform Reference"
             raise PlatformError(f"The {self.platform} platform cannot take this System ({error}); {cure}.") from error
@@ -153,6 +156,15 @@ class ContextEnergy:
         if self._context is None:
             raise ValueError("This ContextEnergy is closed; create a new one.")
         return self._context
+
+    def can_evaluate(self, frames: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which conformations (B, N, 3) hold only numbers that count (`can_be_evaluated`) and all angles and planes that forces need.
+
+        OpenMM has a number for the dihedral of atoms on a line, too, which depends on how the line lies and on the platform.
+        """
+        usable = can_be_evaluated(frames)
+        usable[usable] = self._defined(frames[usable])
+        return np.asarray(usable)
 
     def recover(self) -> None:
         """Make the Context usable again after an evaluation that raised; its parameters stay as they were set."""
@@ -194,7 +206,7 @@ class ContextEnergy:
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
         gradients = np.full(frames.shape, np.nan) if forces else None
-        for i in np.flatnonzero(can_be_evaluated(frames)):
+        for i in np.flatnonzero(self.can_evaluate(frames)):
             try:
                 context.setPositions(frames[i])
                 state = context.getState(energy=True, forces=forces)

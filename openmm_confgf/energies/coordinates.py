@@ -9,6 +9,18 @@ from torch import Tensor, nn
 
 from ..geometry import dihedral_angle
 
+RESOLUTION = 1e-5
+"""Length (nm) that decides whether three atoms have an angle and span a plane; where they do not, what depends on it is NaN.
+
+Three atoms a, b, c have an angle if both bonds are longer, and span a plane if ``|ab x bc| / max(|ab|, |bc|)`` is: the lesser of the two
+bonds times the sine of the angle between them. Bonds of 0.1 nm do not span one within 1e-4 radians (0.006 degrees) of a line.
+
+A dihedral is wrong by up to ``2 d / RESOLUTION`` radians where positions are wrong by d. In float32 they are, from rounding, by 1e-7 nm in
+a molecule of 2 nm: 0.02 radians or, in a torsion with a barrier of 10 kJ/mol, 0.1 kT; in float64 by 1e-10 kT. It is single precision that
+sets the length, for both, since a conformation's status must depend neither on the precision nor on the platform. Dynamics comes that near
+a line once in a million frames of an angle that is straight on average and bends by 0.1 radians.
+"""
+
 
 class Frames:
     """Positions of a batch. The batch is the last axis, so that each operation runs along contiguous memory.
@@ -72,12 +84,12 @@ def _angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     to_a, to_c = a - b, c - b
     normal = torch.linalg.cross(to_a, to_c, dim=0)
     sine, cosine = _root((normal * normal).sum(0)), (to_a * to_c).sum(0)
-    # atoms in one place have no angle
-    return torch.where((sine == 0) & (cosine == 0), torch.nan, torch.atan2(sine, cosine))
+    shorter = torch.minimum((to_a.detach() ** 2).sum(0), (to_c.detach() ** 2).sum(0))
+    return torch.where(shorter > RESOLUTION**2, torch.atan2(sine, cosine), torch.nan)
 
 
 def _dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    return dihedral_angle(b - a, c - b, d - c, dim=0)
+    return dihedral_angle(b - a, c - b, d - c, dim=0, resolution=RESOLUTION)
 
 
 _FORMULAS: dict[int, Callable[..., Tensor]] = {2: _length, 3: _angle, 4: _dihedral}

@@ -19,7 +19,7 @@ from .term import BondedTerm, Cutoff, Placed, Term, rows_of
 
 
 class _Formula(nn.Module):
-    """A program of one variable as a function of it."""
+    """A program of one variable as a function of it; NaN where that is, whatever the program makes of a NaN."""
 
     def __init__(self, program: Program) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class _Formula(nn.Module):
 
     def forward(self, value: Tensor) -> Tensor:
         (name,) = self.program.variables or {"unused"}
-        return self.program({name: value})
+        return torch.where(torch.isnan(value), torch.nan, self.program({name: value}))
 
 
 def read_expression(force: Any, text: str, allowed: Iterable[str]) -> Expression:

@@ -86,7 +86,7 @@ def minimize(energy: ContextEnergy | openmm.System, positions: Any, tolerance: A
             continue
         relaxed = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         value = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        if np.isfinite(value) and can_be_evaluated(relaxed[None])[0]:
+        if np.isfinite(value) and energy.can_evaluate(relaxed[None])[0]:
             frames[i], energies[i] = relaxed, value
             status[i] = Status.OK if reporter.rms <= target else Status.NOT_CONVERGED
     return Minimized(frames, energies, status)

@@ -15,12 +15,13 @@ from torch import Tensor
 from . import gb, terms
 from .cmap import bicubic_patches, cmap_energy
 from .coordinates import Frames, InternalCoordinate
+from .degenerate import is_idle
 from .pair_list import PairList
 from .term import BondedTerm, Cutoff, Parameters, Placed, Term, rows_of
 
 
 def _bonded(placed: Sequence[Placed], molecules: int, count: str, get: str, width: int, names: Sequence[str], formula: Any) -> Term | None:
-    rows = list(rows_of(placed, count, get))
+    rows = [(one, row) for one, row in rows_of(placed, count, get) if not is_idle(one.force, row)]
     if not rows:
         return None
     atoms = [[one.first_atom + atom for atom in row[:width]] for one, row in rows]
