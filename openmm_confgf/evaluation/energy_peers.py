@@ -16,6 +16,7 @@ from ..energies import BatchedEnergy, ContextEnergy, EnergyResult, resolve_platf
 from ..energies.context import PLATFORMS_BY_PREFERENCE
 from ..errors import PlatformError
 from .energy_report import HOST_PLATFORMS, Way
+from .pinning import pinned
 
 if TYPE_CHECKING:
     import openmm
@@ -51,11 +52,12 @@ class Peer:
     first_call_seconds: float
 
     def time(self, forces: bool) -> float:
-        """Seconds of one call."""
+        """Seconds of one call, on as many cores as the way has threads."""
         torch.set_num_threads(self.torch_threads)
-        start = time.perf_counter()
-        self.call(forces)
-        return time.perf_counter() - start
+        with pinned(self.way.threads):
+            start = time.perf_counter()
+            self.call(forces)
+            return time.perf_counter() - start
 
 
 def openmm_ways(solvent: str | None) -> Iterator[Way]:
@@ -89,9 +91,10 @@ def context_peer(way: Way, evaluator: ContextEnergy, frames: NDArray[np.float64]
             if forces:
                 state.getForces(asNumpy=True)
 
-    start = time.perf_counter()
-    call(forces)
-    count = max(1, int(_CONTEXT_SECONDS * len(frames) / (time.perf_counter() - start)))
+    with pinned(way.threads):
+        start = time.perf_counter()
+        call(forces)
+        count = max(1, int(_CONTEXT_SECONDS * len(frames) / (time.perf_counter() - start)))
     repeated = np.resize(frames, (count, *frames.shape[1:]))
     return Peer(way, count, lambda forces: call(forces, repeated), torch.get_num_threads(), found, first)
 

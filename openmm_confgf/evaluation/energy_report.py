@@ -80,7 +80,10 @@ class EnergyRow:
 
 @dataclasses.dataclass(frozen=True)
 class Ratio:
-    """How many times faster torch is than the fastest OpenMM platform with one form of the solvent; None where forces were not measured."""
+    """How many times faster torch is, in one precision, than the fastest OpenMM platform with one form of the solvent.
+
+    Each `Way` names its precision. None where forces were not measured.
+    """
 
     ours: Way
     solvent: str | None
@@ -127,14 +130,14 @@ class SystemTimings:
         return [row for row in rows if row.way.on_host or not host_only]
 
     def ratios(self) -> Iterator[Ratio]:
-        """The fastest of torch on each number of threads, and on CUDA, against OpenMM's fastest with each form of the solvent.
+        """In each precision, on each number of threads and on CUDA: torch's fastest against OpenMM's, with each form of the solvent.
 
         What runs on the CPU is compared with `HOST_PLATFORMS` only.
         """
         ours = [row for row in self.rows if row.way.program == "torch"]
         solvents = list(dict.fromkeys(row.way.solvent for row in self.rows if row.way.program == "openmm"))
-        for threads in dict.fromkeys(row.way.threads for row in ours):
-            same = [row for row in ours if row.way.threads == threads]
+        for threads, precision in dict.fromkeys((row.way.threads, row.way.precision) for row in ours):
+            same = [row for row in ours if (row.way.threads, row.way.precision) == (threads, precision)]
             for solvent in solvents:
                 peers = self.openmm(solvent, host_only=threads is not None)
                 best, peer = self.fastest("energy_us", same), self.fastest("energy_us", peers)
@@ -168,6 +171,8 @@ class EnergyBenchmark:
     forces : bool
         Whether energies with forces were measured.
     cpu : str
+    pinned : bool
+        Whether each way on the CPU was held to as many cores as it has threads.
     gpu : str or None
     versions : mapping of str to str
     peak_gflops : mapping of int to float
@@ -183,6 +188,7 @@ class EnergyBenchmark:
     repeats: int
     forces: bool
     cpu: str
+    pinned: bool
     gpu: str | None
     versions: Mapping[str, str]
     peak_gflops: Mapping[int, float]
@@ -196,6 +202,7 @@ class EnergyBenchmark:
             "batch": self.batch,
             "repeats": self.repeats,
             "cpu": self.cpu,
+            "pinned_to_cores": self.pinned,
             "gpu": self.gpu,
             "versions": dict(self.versions),
             "peak_gflop_per_s": {str(threads): rate for threads, rate in self.peak_gflops.items()},
@@ -222,7 +229,8 @@ class EnergyBenchmark:
     def to_table(self) -> str:
         """Markdown tables for people: one for each System, and the ratios below it."""
         peaks = "".join(f", {rate:.0f} GFLOP/s on {_threads(n)}" for n, rate in self.peak_gflops.items())
-        lines = [f"{self.cpu}{peaks}; medians of {self.repeats}, batches of up to {self.batch}"]
+        cores = "a core held for each thread" if self.pinned else "threads on any core"
+        lines = [f"{self.cpu}{peaks}; {cores}; medians of {self.repeats}, batches of up to {self.batch}"]
         for system in self.systems:
             operations = f"{system.energy_operations:.3g} operations per energy"
             if system.forces_operations is not None:
@@ -299,11 +307,16 @@ def _ratio(ratio: Ratio) -> dict[str, Any]:
 def _sentence(ratio: Ratio) -> str:
     solvent = f" with {ratio.solvent}" if ratio.solvent else ""
     where = _threads(ratio.ours.threads) if ratio.ours.threads else "CUDA"
-    text = f"- {ratio.ours.label} on {where} against {ratio.energies_peer.label}{solvent}: energies {ratio.energies:.3g} times as fast"
+    peer = _with_precision(ratio.energies_peer)
+    text = f"- {ratio.ours.label} on {where} against {peer}{solvent}: energies {ratio.energies:.3g} times as fast"
     if ratio.forces is not None and ratio.forces_peer is not None:
-        other = "" if ratio.forces_peer == ratio.energies_peer else f" as {ratio.forces_peer.label}"
+        other = "" if ratio.forces_peer == ratio.energies_peer else f" as {_with_precision(ratio.forces_peer)}"
         text += f", with forces {ratio.forces:.3g} times{other}"
     return text
+
+
+def _with_precision(way: Way) -> str:
+    return f"{way.label} ({way.precision} precision)"
 
 
 def _threads(count: int) -> str:

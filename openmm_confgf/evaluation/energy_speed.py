@@ -22,6 +22,7 @@ from .arithmetic import count_operations, peak_gflops
 from .energy_peers import Peer, context_peer, openmm_ways, torch_evaluator, torch_peer, torch_ways
 from .energy_report import BatchTiming, EnergyBenchmark, EnergyRow, SystemTimings, Way
 from .energy_systems import EnergySystem, check_name, energy_system
+from .pinning import can_pin, pinned
 
 _LONGEST_CALL = 1.0
 """Batches end where eager float32 code would take more seconds than this for them."""
@@ -47,10 +48,11 @@ def benchmark_energies(
 ) -> EnergyBenchmark:
     """Time energies, and energies with forces, of each System on every OpenMM platform here and in torch.
 
-    OpenMM evaluates one conformation after the other (positions in, numbers out) on one CPU thread, or on its accelerators; where OBC2
-    has two forms (`gb_forms`), in both. torch evaluates batches by `BatchedEnergy.evaluate`, from an array to an array, as written and
-    compiled, in float64 and float32. All ways are timed in turn, `repeats` times, so that a busy machine slows them all, and medians are
-    taken.
+    OpenMM evaluates one conformation after the other (positions in, numbers out) in a warm Context on one CPU thread, or on its
+    accelerators; where OBC2 has two forms (`gb_forms`), in both. torch evaluates batches by `BatchedEnergy.evaluate`, from an array to an
+    array, as written and compiled, in float64 and float32. Every way on the CPU is held to as many cores as it has threads, which is the
+    best there is for OpenMM's CPU platform as well (`pinned`). All ways are timed in turn, `repeats` times, so that a busy machine slows
+    them all, and medians are taken.
 
     Parameters
     ----------
@@ -87,19 +89,22 @@ def benchmark_energies(
     with _threads_restored():
         for n in threads if compiled else ():
             torch.set_num_threads(n)
-            peaks[n] = peak_gflops()
+            with pinned(n):
+                peaks[n] = peak_gflops()
         for one in systems:
             on = energy_system(one, seed) if isinstance(one, str) else one
             timings.append(_time_system(on, batch, threads, forces, compiled, repeats, progress))
             measured.append(on)
         solvated = [on for on, timed in zip(measured, timings, strict=True) if timed.implicit_solvent]
         example = (solvated or measured)[0]
-        curve = tuple(_time_batches(example, batch, threads[0], forces, compiled, repeats)) if batch_sizes else ()
+        with pinned(threads[0]):
+            curve = tuple(_time_batches(example, batch, threads[0], forces, compiled, repeats)) if batch_sizes else ()
     return EnergyBenchmark(
         batch=batch,
         repeats=repeats,
         forces=forces,
         cpu=cpu_model(),
+        pinned=can_pin(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         versions={"openmm_confgf": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("openmm", "torch", "numpy")},

@@ -65,6 +65,7 @@ def test_json_has_units_in_its_keys(measured):
     assert WAYS | {"energy_us_per_conformation", "max_energy_error_kj_per_mol", "max_relative_force_error"} <= set(system["ways"][0])
     ratios = {(ratio["ours"]["threads"], ratio["solvent"]) for ratio in system["ratios"]}
     assert ratios == {(threads, form) for threads in (1, 2) for form in ("GBSAOBCForce", "CustomGBForce")}
+    assert {ratio["ours"]["precision"] for ratio in system["ratios"]} == {"single", "double"} and report["pinned_to_cores"]
     assert report["batch_sizes"]["system"] == "ala2-obc2" and {one["batch"] for one in report["batch_sizes"]["ways"]} == {1, 4, 16, 20}
 
 
@@ -136,7 +137,7 @@ def row(name, precision, us, solvent="CustomGBForce", threads=1):
 
 
 def made_up(*systems):
-    return EnergyBenchmark(4096, 5, True, "some CPU", None, {}, {1: 50.0}, systems)
+    return EnergyBenchmark(4096, 5, True, "some CPU", True, None, {}, {1: 50.0}, systems)
 
 
 def test_ratios_compare_the_fastest_with_the_fastest():
@@ -144,13 +145,24 @@ def test_ratios_compare_the_fastest_with_the_fastest():
     rows += [row("Reference", "double", 40.0, "GBSAOBCForce"), row("eager", "double", 20.0), row("compiled", "single", 4.0)]
     rows += [row("compiled", "single", 0.5, threads=None), EnergyRow(rows[0].way, problem="no luck")]
     ratios = list(SystemTimings("s", "", 22, 1e4, 2e4, tuple(rows)).ratios())
-    found = {(ratio.ours.threads, ratio.solvent): (ratio.energies, ratio.forces, ratio.energies_peer.name) for ratio in ratios}
-    assert found == {
-        (1, "CustomGBForce"): (50.0, 50.0, "CPU"),
-        (1, "GBSAOBCForce"): (10.0, 10.0, "Reference"),
-        (None, "CustomGBForce"): (2.0, 2.0, "CUDA"),
-        (None, "GBSAOBCForce"): (80.0, 80.0, "Reference"),
+    found = {
+        (ratio.ours.threads, ratio.ours.precision, ratio.solvent): (ratio.energies, ratio.forces, ratio.energies_peer.name)
+        for ratio in ratios
     }
+    assert found == {
+        (1, "double", "CustomGBForce"): (10.0, 10.0, "CPU"),
+        (1, "double", "GBSAOBCForce"): (2.0, 2.0, "Reference"),
+        (1, "single", "CustomGBForce"): (50.0, 50.0, "CPU"),
+        (1, "single", "GBSAOBCForce"): (10.0, 10.0, "Reference"),
+        (None, "single", "CustomGBForce"): (2.0, 2.0, "CUDA"),
+        (None, "single", "GBSAOBCForce"): (80.0, 80.0, "Reference"),
+    }
+
+
+def test_sentences_name_both_precisions():
+    text = made_up(SystemTimings("s", "", 22, 1e4, 2e4, (row("CPU", "single", 200.0), row("compiled", "double", 8.0)))).to_table()
+    assert "- compiled float64 on 1 thread against OpenMM CPU (single precision) with CustomGBForce: energies 25 times as fast" in text
+    assert "a core held for each thread" in text
 
 
 def test_arithmetic_is_compared_with_the_peak():
