@@ -1,0 +1,243 @@
+"""Kills commands at random moments, starts them again, and compares with what nobody disturbed: see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from jobs import Job, Results, make_jobs, prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+PATIENCE = 600.0
+"""Seconds after which a run counts as hanging."""
+
+WIND_UP = 30.0
+"""Seconds that a command has to end after SIGTERM, and its worker processes after it."""
+
+
+@dataclasses.dataclass
+class Trial:
+    """One run that was killed, once or twice.
+
+    Attributes
+    ----------
+    job : str
+    kills : list of str
+        Each signal and after how many seconds.
+    saved : int
+        What was finished when it was killed last.
+    findings : list of str
+    """
+
+    job: str
+    kills: list[str] = dataclasses.field(default_factory=list)
+    saved: int = 0
+    findings: list[str] = dataclasses.field(default_factory=list)
+
+
+def main() -> int:
+    arguments = _arguments()
+    rng = random.Random(arguments.seed)
+    jobs = make_jobs()
+    names = arguments.job or list(jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder) / "inputs"
+        inputs.mkdir()
+        prepare(inputs, arguments.shared, arguments.seed)
+        if "score" in names:
+            _whole(jobs["generate"], inputs, inputs, "conformers.sdf")
+        undisturbed = {}
+        for name in names:
+            work = _fresh(inputs, Path(folder) / f"{name}-undisturbed")
+            start = time.monotonic()
+            _whole(jobs[name], work, work, None)
+            undisturbed[name] = work, time.monotonic() - start
+            print(f"{name}: {undisturbed[name][1]:.0f} s undisturbed", flush=True)
+        trials = []
+        for number in range(arguments.kills):
+            job = jobs[names[number % len(names)]]
+            first = (signal.SIGTERM, signal.SIGKILL)[number // len(names) % 2]
+            expected, seconds = undisturbed[job.name]
+            work = _fresh(inputs, Path(folder) / f"{number:03d}")
+            trial = attempt(job, work, first, seconds, expected, rng)
+            print(f"{number:03d} {job.name} {', '.join(trial.kills)}: {'; '.join(trial.findings) or 'right'}", flush=True)
+            trials.append(trial)
+            if trial.findings:
+                shutil.copytree(work, arguments.output / work.name, dirs_exist_ok=True)
+            shutil.rmtree(work)
+    print(table(trials))
+    return int(any(trial.findings for trial in trials))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--job", action="append", help="only this command; repeatable")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder with data and tools")
+    parser.add_argument("--output", type=Path, default=Path("kill_findings"), help="where the folders go in which something is wrong")
+    return parser.parse_args()
+
+
+def attempt(job: Job, work: Path, first: signal.Signals, seconds: float, expected: Path, rng: random.Random) -> Trial:
+    """Start, kill, start again, perhaps kill again, until it ends by itself; then compare."""
+    trial = Trial(job.name)
+    kept: Results = {}
+    signals = [first, *([rng.choice([signal.SIGTERM, signal.SIGKILL])] if rng.random() < 0.3 else [])]
+    resuming = job.resuming if _knows(job, job.resuming) else ()
+    for number, how in enumerate(signals):
+        process = _start(job, work, resuming if number else ())
+        moment = rng.uniform(0.15, 1.0) * seconds
+        try:
+            process.wait(moment)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(how)
+        trial.kills.append(f"{how.name} at {moment:.1f} s")
+        try:
+            code = process.wait(WIND_UP)
+        except subprocess.TimeoutExpired:
+            trial.findings.append(f"does not end within {WIND_UP:.0f} s of {how.name}")
+            process.kill()
+            code = process.wait()
+        trial.findings += _after(job, work, how, code, process.pid, expected)
+        trial.findings += _lost(kept, now := job.kept(work))
+        kept, trial.saved = now, len(now)
+    process = _start(job, work, resuming if trial.kills else ())
+    watched: Results = {}
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        watched |= job.kept(work)
+        trial.findings += _lost({name: when for name, when in kept.items() if name in watched}, watched)
+        time.sleep(0.05)
+    if process.poll() is None:
+        trial.findings.append(f"does not end within {PATIENCE:.0f} s")
+        process.kill()
+    if process.wait() != 0:
+        said = (work / "stderr").read_text(errors="replace").strip().splitlines()
+        trial.findings.append(f"exit {process.returncode} when started again: {said[-1] if said else ''}")
+    trial.findings += _unequal(job.results(work), job.results(expected))
+    if extra := _files(work) - _files(expected):
+        trial.findings.append(f"left behind: {', '.join(sorted(extra))}")
+    trial.findings = list(dict.fromkeys(trial.findings))
+    return trial
+
+
+def _start(job: Job, work: Path, more: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    with (work / "stdout").open("wb") as out, (work / "stderr").open("wb") as error:
+        command = [sys.executable, "-m", "openmm_confgf", *job.arguments, *more]
+        return subprocess.Popen(command, cwd=work, env=ENVIRONMENT, stdout=out, stderr=error, start_new_session=True)
+
+
+def _whole(job: Job, work: Path, target: Path, name: str | None) -> None:
+    """Run to the end, and give the output another name if asked to."""
+    process = _start(job, work, ())
+    if process.wait(PATIENCE):
+        sys.exit(f"{job.name} fails undisturbed: {(work / 'stderr').read_text()}")
+    if name is not None:
+        (work / job.output).rename(target / name)
+
+
+def _fresh(inputs: Path, work: Path) -> Path:
+    shutil.copytree(inputs, work)
+    return work
+
+
+def _knows(job: Job, options: tuple[str, ...], known: dict[str, str] = {}) -> bool:  # noqa: B006  # asked once
+    if job.name not in known:
+        command = [sys.executable, "-m", "openmm_confgf", job.arguments[0], "--help"]
+        known[job.name] = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True).stdout
+    return all(option in known[job.name] for option in options)
+
+
+def _after(job: Job, work: Path, how: signal.Signals, code: int, pid: int, expected: Path) -> list[str]:
+    """What is wrong right after a kill."""
+    findings = []
+    if remaining := _session(pid):
+        findings.append(f"processes {remaining} outlive it")
+        for one in remaining:
+            os.kill(one, signal.SIGKILL)
+    try:
+        found, right = job.results(work), job.results(expected)
+    except Exception as error:  # whatever a library raises of a damaged file
+        return [*findings, f"its output cannot be read: {error}"]
+    # frames and weights of a run that is under way are others than in the end
+    if job.output.endswith(".sdf") and (wrong := [name for name in found if found[name] != right.get(name)]):
+        findings.append(f"{len(wrong)} records of its output are not those of an undisturbed run")
+    if how == signal.SIGTERM:
+        said = (work / "stderr").read_text(errors="replace")
+        if "Traceback" in said:
+            findings.append("a traceback")
+        # before Python has read the package, a signal ends the process as it ends any other
+        if code not in (0, 130, 143, -signal.SIGTERM):
+            findings.append(f"exit {code} after SIGTERM: {said.strip()[-200:]}")
+        if hidden := [path.name for path in work.rglob(".*") if path.is_file()]:
+            findings.append(f"temporary files: {', '.join(hidden)}")
+        if job.output.endswith(".sdf") and (lost := len({name.split("/")[0] for name in job.kept(work)}) and not found):
+            findings.append(f"its output lacks what was finished ({lost})")
+    return findings
+
+
+def _session(pid: int) -> list[int]:
+    """Processes of the session that outlive its first one; they have `WIND_UP` seconds to notice."""
+    deadline = time.monotonic() + WIND_UP
+    while found := [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _session_of(entry) == pid]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return found
+
+
+def _session_of(entry: Path) -> int | None:
+    try:
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it ended meanwhile
+        return None
+    return None if fields[0] == "Z" else int(fields[3])
+
+
+def _lost(before: Results, now: Results) -> list[str]:
+    """What was finished and is gone, or was made again."""
+    again = [name for name in before if name in now and now[name] != before[name]]
+    gone = [name for name in before if name not in now]
+    findings = [f"made again: {', '.join(again[:3])}"] if again else []
+    return findings + ([f"lost: {', '.join(gone[:3])}"] if gone else [])
+
+
+def _unequal(found: Results, right: Results) -> list[str]:
+    if not found:
+        return ["no results"]
+    different = sorted(name for name in found.keys() | right.keys() if found.get(name) != right.get(name))
+    return [f"not equal to an undisturbed run: {', '.join(different[:5])} ({len(different)} of {len(right)})"] if different else []
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def table(trials: list[Trial]) -> str:
+    """Counts for each command, as Markdown."""
+    headings = ("command", "kills", "SIGTERM", "SIGKILL", "runs with something finished", "runs with a finding")
+    lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
+    for name in (*dict.fromkeys(trial.job for trial in trials), "all"):
+        own = [trial for trial in trials if name in (trial.job, "all")]
+        kills = [kill for trial in own for kill in trial.kills]
+        counts = [sum(kill.startswith(how) for kill in kills) for how in ("SIGTERM", "SIGKILL")]
+        cells = [name, len(kills), *counts, sum(trial.saved > 0 for trial in own), sum(bool(trial.findings) for trial in own)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
