@@ -263,9 +263,13 @@ def judge(call: Call, work: Path, code: int | None, seconds: float) -> Outcome:
     output = work / call.output if call.output else None
     if output is not None and output.exists():
         source = next((work / name for name in call.files if name.endswith((".sdf", ".pdb"))), None)
-        seen = look(output, call.asked, source)
-        outcome.ok, outcome.perceived = seen.ok, seen.perceived
-        findings += [f"differs: {difference}" for difference in seen.differences[:3]]
+        try:
+            seen = look(output, call.asked, source)
+        except Exception as error:  # whatever RDKit makes of an output that is no SDF
+            findings.append(f"differs: the output cannot be read: {str(error).strip().splitlines()[0]}")
+        else:
+            outcome.ok, outcome.perceived = seen.ok, seen.perceived
+            findings += [f"differs: {difference}" for difference in seen.differences[:3]]
     if leftovers := [path.name for path in work.rglob("*") if "partial" in path.name and path.is_file()]:
         findings.append(f"left: {', '.join(leftovers)}")
     return outcome

@@ -49,23 +49,23 @@ def prepare(folder: Path, shared: Path, seed: int) -> None:
     rng = random.Random(seed)
     smiles = (shared / "tools" / "qm9_train_smiles.txt").read_text().split()
     usable = [s for s in rng.sample(smiles, 400) if "@" not in s and "/" not in s and not any(c in s for c in "#[")]
-    (folder / "molecules.smi").write_text("".join(f"{s} molecule{k}\n" for k, s in enumerate(usable[:24])))
-    (folder / "few.smi").write_text("".join(f"{s} molecule{k}\n" for k, s in enumerate(usable[24:30])))
+    (folder / "molecules.smi").write_text("".join(f"{s} molecule{k}\n" for k, s in enumerate(usable[:12])))
+    (folder / "few.smi").write_text("".join(f"{s} molecule{k}\n" for k, s in enumerate(usable[12:16])))
     archive = [mutate_binary.short_archive(shared / "data" / "qm9_xtb_test.npz", random.Random(seed + k)) for k in range(6)]
     np.savez_compressed(folder / "training.npz", **{key: np.concatenate([one[key] for one in archive]) for key in archive[0]})
 
 
 def make_jobs() -> dict[str, Job]:
     """By name; `prepare` makes what they read, and `score` reads what `generate` wrote under the name conformers.sdf."""
-    generate = ("generate", "molecules.smi", "-n", "20", "-o", "out.sdf")
+    generate = ("generate", "molecules.smi", "-n", "10", "-o", "out.sdf")
     score = ("score", "conformers.sdf", "--minimize", "--platform", "Reference", "-o", "out.sdf")
     simulate = (
-        *("simulate", "CC(=O)NC", "-o", "out.h5", "--replicas", "4", "--ns", "0.01", "--equilibration", "1", "--frame-interval", "0.1"),
+        *("simulate", "CC(=O)NC", "-o", "out.h5", "--replicas", "4", "--ns", "0.004", "--equilibration", "1", "--frame-interval", "0.1"),
         *("--no-compile", "--precision", "double", "--ladder", "400:2"),
     )
-    reference = ("reference", "few.smi", "--level", "openff-2.2.1", "--starts", "6", "-o", "out.npz")
+    reference = ("reference", "few.smi", "--level", "openff-2.2.1", "--starts", "4", "-o", "out.npz")
     train = (
-        *("train", "confgf", "training.npz", "-o", "run", "--from", "confgf", "--steps", "40", "--round-steps", "4"),
+        *("train", "confgf", "training.npz", "-o", "run", "--from", "confgf", "--steps", "24", "--round-steps", "4"),
         *("--patience", "0", "--pair-budget", "1500"),
     )
     return {

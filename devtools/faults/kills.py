@@ -184,8 +184,8 @@ def _after(job: Job, work: Path, how: signal.Signals, code: int, pid: int, expec
             findings.append(f"exit {code} after SIGTERM: {said.strip()[-200:]}")
         if hidden := [path.name for path in work.rglob(".*") if path.is_file()]:
             findings.append(f"temporary files: {', '.join(hidden)}")
-        if job.output.endswith(".sdf") and (lost := len({name.split("/")[0] for name in job.kept(work)}) and not found):
-            findings.append(f"its output lacks what was finished ({lost})")
+        if job.output.endswith(".sdf") and (written := len({name.split("/")[0] for name in found})) < (finished := len(job.kept(work))):
+            findings.append(f"its output holds {written} of {finished} finished molecules")
     return findings
 
 
