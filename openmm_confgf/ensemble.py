@@ -133,19 +133,43 @@ class Ensemble:
         return self.replace(positions=self.positions[index], status=self.status[index], energy=pick(self.energy), log_q=pick(self.log_q))
 
     def ranked(self) -> Ensemble:
-        """The usable samples by increasing energy (in their own order where there is no energy)."""
+        """The usable samples by increasing energy (in their own order where there is no energy).
+
+        Where the molecule leaves stereo open and they are of several diastereomers, which do not compare, each of these is ranked by
+        itself, one after the other as they first appear; mirror images are one.
+        """
+        from .stereoisomers import diastereomers
+
         usable = np.flatnonzero(self.ok)
-        return self.select(usable if self.energy is None else usable[np.argsort(self.energy[usable], kind="stable")])
+        if self.energy is None:
+            return self.select(usable)
+        return self.select(usable[np.lexsort((self.energy[usable], diastereomers(self.graph, self.positions[usable])))])
+
+    def by_stereoisomer(self) -> dict[str, Ensemble]:
+        """The usable samples of each stereoisomer, by its SMILES and in the order of first appearance.
+
+        Each ensemble's graph specifies its stereoisomer, and has it in its name. A molecule that leaves no stereo open gives one ensemble.
+        In a meso compound atoms that are alike are exchanged where the hands ask for it.
+        """
+        from .stereoisomers import split_by_stereoisomer
+
+        usable = np.flatnonzero(self.ok)
+        found = split_by_stereoisomer(self.graph, self.positions[usable])
+        return {part.graph.smiles: self.select(usable[part.indices]).replace(graph=part.graph, positions=part.positions) for part in found}
 
     def deduplicated(self, rmsd: Any = 0.0125) -> Ensemble:
         """Drop each usable sample that lies within `rmsd` (nm) of an earlier one; unusable samples are dropped as well.
 
-        Rank first to keep the lowest in energy of each group. The RMSD is the symmetry-aware best alignment over heavy atoms.
+        Rank first to keep the lowest in energy of each group. The RMSD is the symmetry-aware best alignment over heavy atoms. Samples of
+        different stereoisomers, where the molecule leaves that open, are never duplicates.
         """
         from .rmsd import greedy_distinct
+        from .stereoisomers import split_by_stereoisomer
 
         usable = np.flatnonzero(self.ok)
-        return self.select(usable[greedy_distinct(self.graph, self.positions[usable], rmsd)])
+        found = split_by_stereoisomer(self.graph, self.positions[usable])
+        kept = [usable[part.indices[greedy_distinct(self.graph, part.positions, rmsd)]] for part in found]
+        return self.select(np.sort(np.concatenate([usable[:0], *kept])))
 
     def counts(self) -> dict[str, int]:
         """How many samples have each status, by name; only those that occur."""
@@ -153,9 +177,13 @@ class Ensemble:
         return {s.name: found[s.name] for s in Status if found[s.name]}
 
     def summary(self) -> str:
-        """One line for people: the molecule, the counts, the energy range."""
+        """One line for people: the molecule, the counts, the stereo that is left open, the energy range."""
+        from .stereoisomers import stereo_text
+
         parts = [f"{self.graph.name}: {len(self)} conformations"]
         parts += [f"{n} {name}" for name, n in self.counts().items()]
+        if stereo := stereo_text(self.graph, self.positions[self.ok]):
+            parts.append(stereo)
         if self.energy is not None and self.ok.any():
             energy = self.energy[self.ok]
             parts.append(f"energies {energy.min():.1f} to {energy.max():.1f} kJ/mol")

@@ -16,7 +16,7 @@ LAYERS = (
     {"checksums", "devices", "workers", "writing"},
     {"geometry"},
     {"molecule", "topology"},
-    {"ensemble", "rmsd", "shapes", "checks", "files", "archive"},
+    {"ensemble", "rmsd", "shapes", "checks", "files", "archive", "stereoisomers", "molecule_like"},
     {"energies", "models"},
     {"relaxation"},
     {"generators", "scoring"},
@@ -26,7 +26,7 @@ LAYERS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 STRANGERS = {frozenset({"energies", "models"}), frozenset({"evaluation", "training"})}
-MAY_IMPORT_OPENMM = {"units", "topology", "files", "energies", "openmm_plugin", "diagnostics"}
+MAY_IMPORT_OPENMM = {"units", "topology", "molecule_like", "files", "energies", "openmm_plugin", "diagnostics"}
 
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py" and p != PACKAGE / "__main__.py")
 
