@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from .errors import PlatformError
 
+Device = str | int | torch.device
+"""``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, the number of a CUDA device, or torch's own object."""
 
-def resolve_device(device: str) -> torch.device:
+
+def device_name(device: Device) -> str:
+    """A device as text, ``"cuda:1"``, once it is known to be spelt right; whether it is there is not looked at.
+
+    Raises
+    ------
+    PlatformError
+        If it is none of `Device`.
+    """
+    name = f"cuda:{device}" if isinstance(device, int) and not isinstance(device, bool) else str(device)
+    if not isinstance(device, Device) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise PlatformError(f"The device {device!r} is unknown; give auto, cpu, cuda, or cuda:1 for the second CUDA device.")
+    return name
+
+
+def resolve_device(device: Device) -> torch.device:
     """A torch device: CUDA where there is one for ``"auto"``.
 
     Raises
     ------
     PlatformError
-        If it is not ``"auto"``, ``"cpu"`` or ``"cuda"``, or there is no CUDA device.
+        If it is none of `Device`, or there is no such device here.
     """
-    if device == "auto":
+    name = device_name(device)
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device not in ("cpu", "cuda"):
-        raise PlatformError(f"The device {device!r} is unknown; give auto, cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
+    where = torch.device(name)
+    if where.type == "cuda" and not torch.cuda.is_available():
         raise PlatformError("torch finds no CUDA device; use --device cpu, or install a CUDA build of torch.")
-    return torch.device(device)
+    if where.index is not None and where.type == "cuda" and where.index >= (count := torch.cuda.device_count()):
+        raise PlatformError(
+            f"There is no CUDA device {where.index} here; there are {count}, counted from 0: give cuda:{count - 1} or less."
+        )
+    return where
 
 
 def compile_problem(error: Exception) -> str:

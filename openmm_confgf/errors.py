@@ -54,3 +54,16 @@ class WorkerError(ConfGFError):
     """A worker process died, or could not begin or go on with its work."""
 
     exit_code = 1
+
+
+class WrongTypeError(ConfGFError, TypeError):
+    """An argument is of a type that the function does not take; the message names those that it takes."""
+
+
+def type_text(value: object) -> str:
+    """What a value is, for the message of a `WrongTypeError`: ``"an int"``, ``"an openff Topology"``, ``"the class dict"``."""
+    kind = value if isinstance(value, type) else type(value)
+    package = kind.__module__.partition(".")[0]
+    name = kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"
+    article = "the class" if isinstance(value, type) else "an" if name[0].lower() in "aeiou" else "a"
+    return f"{article} {name}"

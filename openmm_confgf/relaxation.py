@@ -13,11 +13,12 @@ from rdkit import rdBase
 from rdkit.Chem import rdForceFieldHelpers
 
 from .checks import check_conformations
-from .energies import ContextEnergy, Minimized, SystemBuilder
+from .energies import ContextEnergy, ForceFieldLike, Minimized, system_source
 from .energies import minimize as minimize_positions
 from .ensemble import Ensemble, Status
 from .errors import ForceFieldError
 from .molecule import MolecularGraph
+from .molecule_like import check_ensemble
 from .units import KJ_PER_KCAL, NM_PER_ANGSTROM
 
 MAX_MMFF_STEPS = 5000
@@ -29,7 +30,7 @@ _NOTHING_SET_UP = -1
 
 def relax(
     ensemble: Ensemble,
-    forcefield: str | SystemBuilder = "mmff94s",
+    forcefield: ForceFieldLike = "mmff94s",
     *,
     platform: str = "auto",
     properties: Mapping[str, Any] | None = None,
@@ -41,9 +42,9 @@ def relax(
     Parameters
     ----------
     ensemble : Ensemble
-    forcefield : str or SystemBuilder
-        ``"mmff94s"`` (RDKit's), ``"mmff"`` (the same, and UFF for molecules that MMFF94s has no parameters for), or a force field as in
-        `create_system`; for many molecules, a `SystemBuilder` reads that once.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
+        ``"mmff94s"`` (RDKit's), ``"mmff"`` (the same, and UFF for molecules that MMFF94s has no parameters for), or as in
+        `system_source`: a name as in `create_system`, a System of your own ...
     platform, properties
         As in `ContextEnergy`; MMFF94s and UFF run on the CPU whatever they say.
 
@@ -55,8 +56,10 @@ def relax(
 
     Raises
     ------
+    WrongTypeError
+        If an argument is of a type that is not taken.
     ForceFieldError
-        If the force field is unknown or has no parameters for the molecule.
+        If the force field is unknown or has no parameters for the molecule, or the System is not the molecule's.
     PlatformError
         If the platform is not available.
 
@@ -67,16 +70,18 @@ def relax(
     >>> relaxed.provenance.generator, relaxed.counts()
     ('etkdg+mmff94s', {'OK': 3})
     """
+    check_ensemble(ensemble, "relax")
     usable = np.flatnonzero(ensemble.ok)
-    name = forcefield if isinstance(forcefield, str) else forcefield.forcefield
     used: dict[str, Any]
-    if name in RDKIT_FORCEFIELDS:
+    if isinstance(forcefield, str) and forcefield in RDKIT_FORCEFIELDS:
+        name = forcefield
         used = {"forcefield": rdkit_forcefield(ensemble.graph, name), "rdkit": rdkit.__version__}
         relaxed = _minimize_in_rdkit(ensemble.graph, ensemble.positions[usable], used["forcefield"])
     else:
-        builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
-        with ContextEnergy(builder.build(ensemble.graph), platform, properties) as evaluation:
-            used = {"forcefield": name, "platform": evaluation.platform, "platform_properties": evaluation.properties}
+        source = system_source(forcefield)
+        name = source.forcefield
+        with ContextEnergy(source.build(ensemble.graph), platform, properties) as evaluation:
+            used = source.told(evaluation.system) | {"platform": evaluation.platform, "platform_properties": evaluation.properties}
             relaxed = minimize_positions(evaluation, ensemble.positions[usable])
     positions, status, energy = ensemble.positions.copy(), ensemble.status.copy(), np.full(len(ensemble), np.inf)
     positions[usable], energy[usable], status[usable] = relaxed

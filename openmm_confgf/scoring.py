@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from .energies import ContextEnergy, SystemBuilder
+from .energies import ContextEnergy, ForceFieldLike, system_source
 from .ensemble import Ensemble
+from .molecule_like import check_ensemble
 from .relaxation import relax
 
 
 def score(
     ensemble: Ensemble,
-    forcefield: str | SystemBuilder = "openff-2.2.1",
+    forcefield: ForceFieldLike = "openff-2.2.1",
     *,
     minimize: bool = False,
     platform: str = "auto",
@@ -28,8 +29,9 @@ def score(
     Parameters
     ----------
     ensemble : Ensemble
-    forcefield : str or SystemBuilder
-        As in `create_system`; for many molecules, a `SystemBuilder` reads the force field once.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
+        As in `system_source`: a name as in `create_system`; for many molecules, a `SystemBuilder` reads that once. The particles of a
+        System of your own must be the molecule's atoms in its order.
     minimize : bool
         Whether to bring each conformation to its nearest minimum first; a density ``log_q`` is then dropped, since it is of others.
     platform, properties
@@ -38,26 +40,30 @@ def score(
     Returns
     -------
     Ensemble
-        With energies in kJ/mol; ``provenance.settings`` tells force field, platform, its properties, and whether it was minimised.
+        With energies in kJ/mol; ``provenance.settings`` tells force field, charges, the System's checksum, platform, its properties, and
+        whether it was minimised.
 
     Raises
     ------
+    WrongTypeError
+        If an argument is of a type that is not taken.
     ForceFieldError
-        If the force field is unknown or cannot type the molecule.
+        If the force field is unknown or cannot type the molecule, or the System is not the molecule's.
     PlatformError
         If the platform is not available.
     """
-    builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
+    check_ensemble(ensemble, "score")
+    source = system_source(forcefield)
     settings: dict[str, Any] = {"minimized": minimize}
     if minimize:
-        scored = relax(ensemble, builder, platform=platform, properties=properties)
+        scored = relax(ensemble, source, platform=platform, properties=properties)
         settings |= scored.provenance.settings["relaxation"]
     else:
         usable = np.flatnonzero(ensemble.ok)
         energy, status = np.full(len(ensemble), np.inf), ensemble.status.copy()
-        with ContextEnergy(builder.build(ensemble.graph), platform, properties) as evaluation:
+        with ContextEnergy(source.build(ensemble.graph), platform, properties) as evaluation:
             result = evaluation.evaluate(ensemble.positions[usable])
-            settings |= {"forcefield": builder.forcefield, "platform": evaluation.platform, "platform_properties": evaluation.properties}
+            settings |= source.told(evaluation.system) | {"platform": evaluation.platform, "platform_properties": evaluation.properties}
         energy[usable], status[usable] = result.energy, result.status
         scored = ensemble.replace(energy=energy, status=status)
     provenance = dataclasses.replace(ensemble.provenance, settings=ensemble.provenance.settings | settings)

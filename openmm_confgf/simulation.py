@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .energies import BatchedEnergy, SystemBuilder
-from .energies.tensors import system_hash
+from .devices import Device, device_name
+from .energies import BatchedEnergy, ForceFieldLike, system_source
 from .ensemble import Ensemble
 from .errors import ConfGFError, FileFormatError, GenerationError
 from .files import check_writable, read_run, write_run
 from .generators.langevin import ReplicaState
 from .generators.md import MDSettings, MolecularDynamics, md_ensemble, minimised, minimised_starts
 from .molecule import MolecularGraph
+from .molecule_like import MoleculeLike, as_graph
 from .units import in_md_units
 
 SAVE_EVERY = 120.0
@@ -26,14 +27,14 @@ SAVE_EVERY = 120.0
 
 
 def simulate(
-    molecule: MolecularGraph | Ensemble,
+    molecule: MoleculeLike | Ensemble,
     path: str | Path,
-    forcefield: str | SystemBuilder = "openff-2.2.1",
+    forcefield: ForceFieldLike = "openff-2.2.1",
     *,
     length: Any = 1000.0,
     settings: MDSettings | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     save_every: float = SAVE_EVERY,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ensemble:
@@ -44,19 +45,19 @@ def simulate(
 
     Parameters
     ----------
-    molecule : MolecularGraph or Ensemble
+    molecule : Ensemble, MolecularGraph, or what else `as_graph` takes
         A molecule starts from minimised ETKDG conformations, an ensemble from its own usable ones, minimised. A run that goes on takes its
         atoms from the file.
     path : str or Path
         An .h5 file, which MDTraj loads.
-    forcefield : str or SystemBuilder
-        As in `create_system`.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
+        As in `system_source`: a name as in `create_system`, a System of your own ...
     length : float or Quantity
         Of each replica after equilibration, in ps.
     settings : MDSettings, optional
     seed : int
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    device : str, int or torch.device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` or 1 for the second CUDA device.
     save_every : float
         Seconds between two times that the file is written; it is written at the end, and after Ctrl-C, too.
     progress : callable of (frames of each replica so far, in all), optional
@@ -70,8 +71,10 @@ def simulate(
     ------
     FileFormatError
         If the file cannot be written, or holds something else or a run with other settings.
-    ForceFieldError, UnsupportedForceError
-        As in `SystemBuilder` and `BatchedEnergy`.
+    WrongTypeError, ForceFieldError, UnsupportedForceError
+        As in `as_graph`, `system_source` and `BatchedEnergy`.
+    MoleculeError
+        If the conformations that it starts from are of several diastereomers.
     GenerationError
         If there is no conformation to start from, or all replicas explode.
     ConfGFError
@@ -85,10 +88,11 @@ def simulate(
         raise ConfGFError(f"The simulation of {length:g} ps is shorter than the interval between its frames; make it longer.")
     if check_writable(path) != ".h5":
         raise FileFormatError(f"{path} cannot hold a simulation; give a file that ends in .h5.")
-    graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
-    builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
-    system = builder.build(graph)
-    told = settings.told(builder.forcefield) | {"system_sha256": system_hash(system)}
+    device = device_name(device)
+    graph = molecule.graph if isinstance(molecule, Ensemble) else as_graph(molecule)
+    source = system_source(forcefield)
+    system = source.build(graph)
+    told = settings.told() | source.told(system)
     before = _read(path, graph, told, seed) if path.exists() else None
     dynamics = MolecularDynamics(system, settings, seed, device)
     energy = BatchedEnergy(system, device=device)
@@ -186,7 +190,8 @@ def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) ->
         raise FileFormatError(f"{path} holds no simulation that could go on; name another output file.")
     if not _same_atoms(ensemble.graph, graph):
         raise FileFormatError(f"{path} holds a simulation of {ensemble.graph.name!r} or of another atom order; name another output file.")
-    before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed}
+    # where charges come from decides nothing that the System's checksum does not, and earlier versions did not tell it
+    before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed, "charges": told["charges"]}
     if other := sorted(name for name, value in (told | {"seed": seed}).items() if before.get(name) != value):
         given = ", ".join(f"{name} {before.get(name)}" for name in other)
         raise FileFormatError(f"{path} holds a run with {given}; give the same settings to go on with it, or name another output file.")

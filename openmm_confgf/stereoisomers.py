@@ -67,7 +67,7 @@ def stereoisomers(graph: MolecularGraph, positions: Any) -> list[str]:
 
 
 class Part(NamedTuple):
-    """Conformations that are one stereoisomer: its graph, their places among all, and positions (K, N, 3) in nm in the graph's atom order."""
+    """Conformations that are one stereoisomer: its graph, their places among all, and positions (K, N, 3) in nm, in its atom order."""
 
     graph: MolecularGraph
     indices: NDArray[np.int64]
@@ -126,9 +126,9 @@ def check_one_diastereomer(graph: MolecularGraph, positions: Any, work: str) -> 
     MoleculeError
         If they are of several; `work` says what cannot be done with them.
     """
-    if count := len(set(diastereomers(graph, positions).tolist())) - 1:
+    if (count := len(set(diastereomers(graph, positions).tolist()))) > 1:
         raise MoleculeError(
-            f"{graph.name!r} leaves stereo open, and its conformations are of {count + 1} diastereomers, which are different compounds: "
+            f"{graph.name!r} leaves stereo open, and its conformations are of {count} diastereomers, which are different compounds: "
             f"{work} takes one; split them with Ensemble.by_stereoisomer(), or generate each (--enumerate-stereo)."
         )
 

@@ -8,6 +8,7 @@ from .gfn2_minimize import minimize_gfn2, optimizer_version, resolve_optimizer
 from .minimize import Minimized, minimize
 from .packed import PackedEnergy
 from .result import EnergyResult
+from .system_source import ForceFieldLike, SystemSource, system_source
 from .tensors import SUPPORTED, check_supported
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "BatchedEnergy",
     "ContextEnergy",
     "EnergyResult",
+    "ForceFieldLike",
     "GFN2Energy",
     "Minimized",
     "PackedEnergy",
     "SystemBuilder",
+    "SystemSource",
     "check_supported",
     "create_system",
     "energy",
@@ -27,4 +30,5 @@ __all__ = [
     "optimizer_version",
     "resolve_optimizer",
     "resolve_platform",
+    "system_source",
 ]

@@ -6,9 +6,11 @@ import abc
 import operator
 from collections.abc import Iterator, Sequence
 
+from ..devices import Device, device_name
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..molecule import MolecularGraph
+from ..molecule_like import MoleculeLike, as_graph
 
 
 class Generator(abc.ABC):
@@ -28,31 +30,30 @@ class Generator(abc.ABC):
     name: str
     has_density: bool = False
 
-    def sample(self, molecule: MolecularGraph | str, n: int, *, seed: int = 0, device: str = "auto") -> Ensemble:
+    def sample(self, molecule: MoleculeLike, n: int, *, seed: int = 0, device: Device = "auto") -> Ensemble:
         """Conformations of one molecule.
 
         Parameters
         ----------
-        molecule : MolecularGraph or str
-            A molecule, or its SMILES.
+        molecule : str, rdkit.Chem.Mol, openff.toolkit.Molecule, openmm.app.Topology or MolecularGraph
+            A SMILES, or what else `as_graph` takes.
         n : int
             How many conformations; the ensemble has exactly that many rows, bad samples included.
         seed : int
             At least 0.
-        device : str
-            ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device : str, int or torch.device
+            ``"auto"``, ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` or 1 for the second CUDA device.
 
         Raises
         ------
         MoleculeError
-            If the SMILES is not one complete molecule, or the generator cannot take it (UnsupportedMoleculeError).
+            If it is not one complete molecule, or the generator cannot take it (UnsupportedMoleculeError).
         GenerationError
             If nothing can be generated.
         ConfGFError
             If `n` or the seed is out of range.
         """
-        graph = MolecularGraph.from_smiles(molecule) if isinstance(molecule, str) else molecule
-        for _, result in self.sample_many([graph], n, seed=seed, device=device):
+        for _, result in self.sample_many([as_graph(molecule)], n, seed=seed, device=device_name(device)):
             if isinstance(result, ConfGFError):
                 raise result
             return result

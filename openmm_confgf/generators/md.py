@@ -14,10 +14,11 @@ from torch import Tensor
 
 from .. import __version__
 from ..checks import check_conformations
-from ..energies import BatchedEnergy, ContextEnergy, SystemBuilder, minimize
+from ..energies import BatchedEnergy, ContextEnergy, ForceFieldLike, minimize, system_source
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, GenerationError
 from ..molecule import MolecularGraph
+from ..stereoisomers import check_one_diastereomer
 from ..units import in_md_units
 from ._base import Generator, check_request
 from .etkdg import embed_etkdg
@@ -106,9 +107,9 @@ class MDSettings:
             raise ConfGFError(f"{length:g} ps are no whole number of timesteps of {self.timestep:g} ps; give a multiple.")
         return steps
 
-    def told(self, forcefield: str) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """All of it, for `Provenance.settings`."""
-        return {"forcefield": forcefield, **dataclasses.asdict(self), "ladder": list(self.ladder)}
+        return dataclasses.asdict(self) | {"ladder": list(self.ladder)}
 
 
 class MolecularDynamics:
@@ -188,20 +189,20 @@ class MDGenerator(Generator):
 
     Parameters
     ----------
-    forcefield : str or SystemBuilder
-        As in `create_system`.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
+        As in `system_source`.
     settings : MDSettings, optional
 
     Raises
     ------
-    ForceFieldError
-        If the force field is unknown.
+    WrongTypeError, ForceFieldError
+        As in `system_source`.
     """
 
     name = "md"
 
-    def __init__(self, forcefield: str | SystemBuilder = "openff-2.2.1", settings: MDSettings | None = None) -> None:
-        self.builder = SystemBuilder(forcefield) if isinstance(forcefield, str) else forcefield
+    def __init__(self, forcefield: ForceFieldLike = "openff-2.2.1", settings: MDSettings | None = None) -> None:
+        self.source = system_source(forcefield)
         self.settings = settings or MDSettings()
 
     def sample_many(
@@ -215,7 +216,7 @@ class MDGenerator(Generator):
     ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
         for index, (graph, count) in enumerate(zip(molecules, counts, strict=True)):
             try:
-                system = self.builder.build(graph)
+                system = self.source.build(graph)
                 dynamics = MolecularDynamics(system, self.settings, seed, device)
                 state = dynamics.start(minimised_starts(graph, system, self.settings.replicas, seed))
                 rounds = []
@@ -224,7 +225,7 @@ class MDGenerator(Generator):
                     rounds.append(frames)
                 frames = np.concatenate(rounds)
                 energy = BatchedEnergy(system, device=device).evaluate(frames).energy
-                told = self.settings.told(self.builder.forcefield)
+                told = self.settings.told() | self.source.told(system)
                 yield index, md_ensemble(graph, frames, energy, seed, told, state).select(np.arange(count))
             except ConfGFError as error:
                 yield index, error
@@ -246,9 +247,12 @@ def minimised(ensemble: Ensemble, system: Any) -> NDArray[np.float64]:
 
     Raises
     ------
+    MoleculeError
+        If they are of several diastereomers: frames of different compounds are no equilibrium.
     GenerationError
         If none is left.
     """
+    check_one_diastereomer(ensemble.graph, ensemble.positions[ensemble.ok], "a simulation")
     with ContextEnergy(system) as context:
         relaxed = minimize(context, ensemble.positions[ensemble.ok])
     found = relaxed.positions[np.isfinite(relaxed.energy)]
@@ -271,7 +275,7 @@ def md_ensemble(
         kJ/mol.
     seed : int
     told : dict
-        `MDSettings.told`.
+        `MDSettings.told` and `SystemSource.told`.
     state : ReplicaState
         At the end.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..energies import SystemBuilder, resolve_platform
+from ..energies import ForceFieldLike, SystemSource, resolve_platform, system_source
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..molecule import MolecularGraph
@@ -19,7 +19,7 @@ class RelaxedGenerator(Generator):
     Parameters
     ----------
     source : Generator
-    forcefield : str
+    forcefield : str, SystemBuilder, ForceField, SystemGenerator or callable
         As in `relax`.
     platform, properties
         As in `ContextEnergy`.
@@ -33,11 +33,16 @@ class RelaxedGenerator(Generator):
     """
 
     def __init__(
-        self, source: Generator, forcefield: str = "mmff94s", platform: str = "auto", properties: Mapping[str, Any] | None = None
+        self, source: Generator, forcefield: ForceFieldLike = "mmff94s", platform: str = "auto", properties: Mapping[str, Any] | None = None
     ) -> None:
         self.source, self._platform, self._properties = source, platform, properties
-        self.name = f"{source.name}+{forcefield}"
-        self._forcefield = forcefield if forcefield in RDKIT_FORCEFIELDS else SystemBuilder(forcefield)
+        self._forcefield: str | SystemSource
+        if isinstance(forcefield, str) and forcefield in RDKIT_FORCEFIELDS:
+            self._forcefield, label = forcefield, forcefield
+        else:
+            self._forcefield = system_source(forcefield)
+            label = self._forcefield.forcefield
+        self.name = f"{source.name}+{label}"
         resolve_platform(platform, properties)
 
     def calls(self, graph: MolecularGraph) -> int:

@@ -245,7 +245,7 @@ def fit(
     callbacks: list[lightning.Callback] = [log, averaged, *([best] if run.patience else []), checkpoints]
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu", "cpu": "cpu"}[where.type],
-        devices=1,
+        devices=1 if where.index is None else [where.index],
         max_steps=run.steps,
         gradient_clip_val=1.0,
         callbacks=callbacks + ([TQDMProgressBar(refresh_rate=20)] if progress else []),

@@ -26,7 +26,7 @@ def ensemble(generator, ethanol):
 
 def test_frames_carry_energies_statuses_and_diagnostics(ensemble, generator, ethanol):
     assert len(ensemble) == 10 and ensemble.ok.all() and ensemble.provenance.generator == "md"
-    energies = BatchedEnergy(generator.builder.build(ethanol)).evaluate(ensemble.positions).energy
+    energies = BatchedEnergy(generator.source.build(ethanol)).evaluate(ensemble.positions).energy
     np.testing.assert_allclose(ensemble.energy, energies, atol=1e-9)
     settings = ensemble.provenance.settings
     assert settings["temperature"] == 300 and settings["ladder"] == [300, 360] and settings["replicas"] == 4
@@ -51,7 +51,7 @@ def test_a_molecule_without_parameters_costs_that_molecule(generator, ethanol):
 def test_precisions_agree_while_paths_have_not_parted(generator, ethanol, precision):
     def path(which):
         settings = MDSettings(replicas=2, equilibration=0, frame_interval=0.01, precision=which, compiled=False)
-        system = generator.builder.build(ethanol)
+        system = generator.source.build(ethanol)
         dynamics = MolecularDynamics(system, settings, seed=1)
         # noise of another precision is another noise: start with the same velocities, and leave it out
         dynamics.integrator.friction = 0.0
@@ -65,11 +65,11 @@ def test_precisions_agree_while_paths_have_not_parted(generator, ethanol, precis
 
 
 def test_systems_with_constraints_or_without_masses_are_refused(generator, ethanol):
-    system = generator.builder.build(ethanol)
+    system = generator.source.build(ethanol)
     system.setParticleMass(0, 0.0)
     with pytest.raises(ConfGFError, match="without mass"):
         MolecularDynamics(system, QUICK)
-    system = generator.builder.build(ethanol)
+    system = generator.source.build(ethanol)
     system.addConstraint(0, 1, 0.15)
     with pytest.raises(UnsupportedForceError, match="1 constraints"):
         MolecularDynamics(system, QUICK)
@@ -78,7 +78,7 @@ def test_systems_with_constraints_or_without_masses_are_refused(generator, ethan
 def test_nothing_to_start_from(generator, ethanol, ensemble):
     broken = ensemble.replace(positions=np.full_like(ensemble.positions, np.nan), energy=None)
     with pytest.raises(GenerationError, match="no conformation that a simulation can start from"):
-        minimised(broken, generator.builder.build(ethanol))
+        minimised(broken, generator.source.build(ethanol))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def effective_samples(chains):
 
 def test_system_builders_are_shared(toy_level, ethanol):
     builder = SystemBuilder(toy_level)
-    assert MDGenerator(builder, QUICK).builder is builder
+    assert MDGenerator(builder, QUICK).source.build == builder.build
 
 
 def test_frames_stay_where_an_external_force_holds_them():
