@@ -62,6 +62,8 @@ class WrongTypeError(ConfGFError, TypeError):
 
 def type_text(value: object) -> str:
     """What a value is, for the message of a `WrongTypeError`: ``"an int"``, ``"an openff Topology"``, ``"the class dict"``."""
+    if value is None:
+        return "None"
     kind = value if isinstance(value, type) else type(value)
     package = kind.__module__.partition(".")[0]
     name = kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"

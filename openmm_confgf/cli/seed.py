@@ -15,6 +15,7 @@ from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
+    from ..errors import ConfGFError
     from ..openmm_plugin.seeding import Seed as SeedResult
 
 
@@ -25,6 +26,24 @@ def seed(
     run_ps: Annotated[float, typer.Option("--run-ps", help="Length of the Langevin run of each seed.", metavar="PS")] = 1.0,
     temperature: Temperature = 300.0,
     forcefield: ForceField = "openff-2.2.1",
+    constraints: Annotated[
+        str | None,
+        typer.Option(
+            "--constraints",
+            help="Bonds of fixed length in the run and in the System: HBonds or AllBonds, which allow 2 fs; none by default.",
+            metavar="KIND",
+            show_default=False,
+        ),
+    ] = None,
+    hydrogen_mass: Annotated[
+        float | None,
+        typer.Option(
+            "--hydrogen-mass",
+            help="Da of each hydrogen, taken from the atom it is bonded to: 3 with HBonds allows 4 fs.",
+            metavar="DA",
+            show_default=False,
+        ),
+    ] = None,
     random_seed: Seed = 0,
     platform: Platform = "auto",
     properties: Properties = None,
@@ -32,19 +51,24 @@ def seed(
 ) -> None:
     """Start MD: diverse low-energy conformers, minimised, with velocities, after a short Langevin run.
 
-    Each seed is a State XML, a System XML and a PDB file that OpenMM loads without this package (`Simulation.loadState`). Several
-    molecules get one numbered folder each.
+    Each seed is a State XML, a System XML and a PDB file that OpenMM loads without this package (`Simulation.loadState`);
+    manifest.json lists them and says how. Without --constraints nothing is constrained, and simulations go on at 1 fs. Several molecules,
+    and each stereoisomer where conformers of several diastereomers are given as one molecule, get one numbered folder each. A folder
+    that holds seeds of another call is refused; the same call replaces its own.
 
     \b
     Example:
       openmm-confgf seed ibuprofen.sdf --count 8 -o seeds
+      openmm-confgf seed ibuprofen.sdf --constraints HBonds --hydrogen-mass 3 -o seeds
       openmm-confgf seed peptide.pdb --forcefield amber14-all.xml,implicit/obc2.xml --run-ps 5 -o seeds
     """
     from .. import __version__
     from ..energies import SystemBuilder
+    from ..energies.constrained import check_constraints
     from ..errors import ConfGFError, GenerationError
-    from ..files import check_folder, read_each_ensemble
-    from ..openmm_plugin.seeding import seed_simulations
+    from ..files import read_each_ensemble
+    from ..openmm_plugin.seed_folder import check_no_others, check_seed_folder
+    from ..openmm_plugin.seeding import seed_call, seed_simulations
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -52,23 +76,25 @@ def seed(
         if count < 1 or not 0 <= run_ps < math.inf or random_seed < 0:
             raise ConfGFError(f"--count {count}, --run-ps {run_ps:g}, --seed {random_seed}: give at least 1, 0 and 0, all finite.")
         settings = checked_platform(platform, properties)
-        check_folder(directory)
-        given = read_each_ensemble(ensembles)
-        builder = SystemBuilder(forcefield)
+        options: dict[str, Any] = {
+            "count": count,
+            "run_ps": run_ps,
+            "temperature": temperature,
+            "seed": random_seed,
+            "constraints": constraints,
+            "hydrogen_mass": hydrogen_mass,
+        }
+        check_constraints(constraints, hydrogen_mass)
+        given = [part for outcome in read_each_ensemble(ensembles) for part in _compounds(outcome)]
         folders = [directory / f"molecule-{i:03d}" for i in range(len(given))] if len(given) > 1 else [directory]
+        check_no_others(directory, folders)
+        for folder, outcome in zip(folders, given, strict=True):
+            call = {} if isinstance(outcome, ConfGFError) else seed_call(outcome, **options) | {"forcefield": forcefield}
+            check_seed_folder(folder, call)
+        builder = SystemBuilder(forcefield)
 
         def seeded(i: int, ensemble: Ensemble) -> list[SeedResult]:
-            seeds = seed_simulations(
-                ensemble,
-                folders[i],
-                builder,
-                count=count,
-                run_ps=run_ps,
-                temperature=temperature,
-                seed=random_seed,
-                platform=platform,
-                properties=settings,
-            )
+            seeds = seed_simulations(ensemble, folders[i], builder, **options, platform=platform, properties=settings)
             if not any(seed.state_xml for seed in seeds):
                 found = ", ".join(seed.status.name for seed in seeds)
                 raise GenerationError(
@@ -85,7 +111,12 @@ def seed(
             "temperature": temperature,
             "run_ps": run_ps,
             "seed": random_seed,
-            "molecules": [{"index": i, "name": names[i], "seeds": [seed_report(s) for s in seeds]} for i, seeds in batch.finished.items()],
+            "constraints": constraints,
+            "hydrogen_mass": hydrogen_mass,
+            "molecules": [
+                {"index": i, "name": names[i], "folder": str(folders[i]), "seeds": [seed_report(s) for s in seeds]}
+                for i, seeds in batch.finished.items()
+            ],
             **batch.report(),
             "seconds": round(time.perf_counter() - start, 3),
         }
@@ -109,6 +140,18 @@ def seed(
         usable = sum(s.state_xml is not None for seeds in batch.finished.values() for s in seeds)
         note(f"wrote {usable} seeds to {directory} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)
+
+
+def _compounds(outcome: Ensemble | ConfGFError) -> list[Ensemble | ConfGFError]:
+    """An ensemble, or each stereoisomer of one that holds several diastereomers: seeds are of one compound."""
+    from ..ensemble import Ensemble
+    from ..stereoisomers import diastereomers
+
+    if not isinstance(outcome, Ensemble) or len(set(diastereomers(outcome.graph, outcome.positions[outcome.ok]).tolist())) < 2:
+        return [outcome]
+    isomers = outcome.by_stereoisomer()
+    note(f"{outcome.graph.name}: conformers of {len(isomers)} stereoisomers, which get a folder each: {', '.join(isomers)}")
+    return list(isomers.values())
 
 
 def seed_report(seed: SeedResult) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any
 import openmm
 from openmm import app
 
-from ..errors import ForceFieldError, WrongTypeError, type_text
+from ..errors import ConfGFError, ForceFieldError, WrongTypeError, type_text
 from ..molecule import MolecularGraph
 from .forcefields import CHARGE_MODEL, SystemBuilder
+from .forcefields import _first_line as first_line
+from .forcefields import _quiet as quiet
 from .system_match import check_particles
 from .tensors import system_hash
 
@@ -85,10 +87,14 @@ def system_source(forcefield: ForceFieldLike) -> SystemSource:
 def _checked(label: str, make: Callable[[MolecularGraph], Any]) -> SystemSource:
     def build(graph: MolecularGraph) -> openmm.System:
         try:
-            system = make(graph)
+            with quiet():
+                system = make(graph)
+        except ConfGFError:
+            raise
         except Exception as error:  # whatever a user's function or a template generator raises
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ForceFieldError(f"{label} makes no System of {graph.name!r} ({reason}); mend it, or take openff-2.2.1.") from error
+            raise ForceFieldError(
+                f"{label} makes no System of {graph.name!r} ({first_line(error)}); mend it, or take openff-2.2.1."
+            ) from error
         if not isinstance(system, openmm.System):
             raise WrongTypeError(f"{label} makes {type_text(system)} of {graph.name!r}; let it return an openmm.System.")
         check_particles(system, graph, label)
