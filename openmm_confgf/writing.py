@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+            if os.fstat(stream.fileno()).st_size != stream.tell():
+                raise OSError("the disk took less than was written")
         partial.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -52,6 +55,26 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     with whole_file(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def clear_leftovers(path: str | Path) -> None:
+    """Remove what processes that were killed while they wrote the file `path` left beside it."""
+    target = Path(path)
+    for partial in target.parent.glob(f".{glob.escape(target.name)}-*.partial"):
+        writer = partial.name.removesuffix(".partial").rpartition("-")[2]
+        if writer.isdigit() and not _runs(int(writer)):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or a system that cannot tell
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ..errors import FileFormatError
-from .plots import COLOURS, INK, plain
+from .plots import COLOURS, INK, plain, save_figure
 
 _LEVEL = "val_loss_above_"
 _TRAINING, _VALIDATION = "#8fa3bf", "#c2410c"
@@ -28,7 +28,7 @@ def plot_training(log: str | Path, path: str | Path) -> Path:
     log : str or Path
         ``log.jsonl`` of `training.recipe.train`: one JSON object per round.
     path : str or Path
-        Where to write it; replaced when the picture is complete.
+        Where to write it; an earlier picture is replaced when this one is complete.
 
     Raises
     ------
@@ -42,11 +42,7 @@ def plot_training(log: str | Path, path: str | Path) -> Path:
     loss_curves(rows, panels[0])
     if levels:
         level_curves(rows, levels, panels[1])
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
-    return path
+    return save_figure(figure, path)
 
 
 def loss_curves(rows: list[dict[str, Any]], axes: Axes) -> None:

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from ..errors import ConfGFError
 from .energy_report import EnergyBenchmark, EnergyRow, SystemTimings, Way
-from .plots import COLOURS, INK, plain
+from .plots import COLOURS, INK, plain, save_figure
 
 _QUANTITIES: tuple[tuple[Literal["energy_us", "forces_us"], str], ...] = (("energy_us", "energies"), ("forces_us", "energies and forces"))
 _COST = "µs per conformation"
@@ -45,7 +45,7 @@ def plot_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
         handles["hollow: in vacuum"] = Line2D([], [], marker="o", linestyle="none", color=INK, markerfacecolor="white")
     _legend(panels[-1], handles)
     figure.suptitle(f"{result.cpu}{_threads(result)}, batches of up to {result.batch}", fontsize=10, color=INK)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_batch_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
@@ -80,7 +80,7 @@ def plot_batch_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
     _finish(axes)
     _legend(axes, {str(line.get_label()): line for line in axes.lines})
     figure.suptitle(f"{result.cpu}{_threads(result)}", fontsize=10, color=INK)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def cost_against_atoms(result: EnergyBenchmark, axes: Axes, quantity: Literal["energy_us", "forces_us"]) -> None:
@@ -159,12 +159,3 @@ def _finish(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    """Written under another name first, so that a picture is there whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
-    return path

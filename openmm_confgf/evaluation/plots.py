@@ -19,6 +19,7 @@ from ..errors import ConfGFError
 from ..geometry import dihedrals
 from ..molecule import MolecularGraph
 from ..units import NM_PER_ANGSTROM
+from ..writing import whole_file
 
 COLOURS = "viridis_r"
 """Colour map of energies: dark is high."""
@@ -53,7 +54,19 @@ def plot_ensemble(ensemble: Ensemble, path: str | Path, title: str | None = None
     energy_histogram(usable, histogram)
     torsion_plot(usable, torsions)
     figure.suptitle(title or ensemble.graph.name, fontsize=13, color=INK)
-    figure.savefig(path, format="png")
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG; the file is there whole or not at all.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be written.
+    """
+    with whole_file(path) as stream:
+        figure.savefig(stream, format="png")
     return Path(path)
 
 

@@ -1,6 +1,15 @@
 """Molecules and ensembles from and to files: SMILES, SDF, MOL, PDB, HDF5."""
 
-from .ensembles import check_folder, check_writable, read_each_ensemble, read_ensembles, read_run, write_ensembles, write_run
+from .ensembles import (
+    check_folder,
+    check_writable,
+    read_each_ensemble,
+    read_ensembles,
+    read_run,
+    write_ensembles,
+    write_numbered,
+    write_run,
+)
 from .molecules import MoleculeEntry, read_molecules
 
 __all__ = [
@@ -12,5 +21,6 @@ __all__ = [
     "read_molecules",
     "read_run",
     "write_ensembles",
+    "write_numbered",
     "write_run",
 ]

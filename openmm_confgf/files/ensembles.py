@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import itertools
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..ensemble import Ensemble
 from ..errors import ConfGFError, FileFormatError
+from ..writing import clear_leftovers, whole_file, write_whole
 from . import hdf5, pdb, sdf
 from .molecules import check_readable
 
@@ -68,8 +69,9 @@ def write_ensembles(ensembles: Sequence[Ensemble], path: str | Path) -> list[Pat
     """Write ensembles as the suffix says: .sdf, .pdb or .h5.
 
     An .h5 file keeps everything. An .sdf or .pdb file takes the usable samples only; ``Ensemble.counts()`` tells how many the others are.
-    An .sdf file takes all ensembles; of .pdb and .h5 there is one file for each (``out-000.pdb``, ``out-001.pdb`` ...) if there are
-    several. Each file is complete or not there: it is written under a temporary name first. Missing folders are made.
+    An .sdf file takes all ensembles; of .pdb and .h5 there is one file for each if there are several, with its number from 0 and the
+    molecule's name (``out-0000-aspirin.pdb``, ``out-0001-ibuprofen.pdb`` ...). Each file is complete or not there. Missing folders are
+    made.
 
     Returns
     -------
@@ -81,32 +83,76 @@ def write_ensembles(ensembles: Sequence[Ensemble], path: str | Path) -> list[Pat
     FileFormatError
         If the suffix is unknown, the folder cannot be written, or there is nothing to write.
     """
+    return write_numbered(enumerate(ensembles), len(ensembles), path)
+
+
+def write_numbered(numbered: Iterable[tuple[int, Ensemble]], total: int, path: str | Path) -> list[Path]:
+    """As `write_ensembles`, for some ensembles of an input, by their numbers in it from 0; one after the other, so that few are in memory.
+
+    Parameters
+    ----------
+    numbered : iterable of (int, Ensemble)
+    total : int
+        How many molecules the input has. Where there are several, .pdb and .h5 files have the number and the molecule's name in theirs.
+    path : str or Path
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    FileFormatError
+        As `write_ensembles`.
+    """
     path = Path(path)
     suffix = check_writable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [ensemble for ensemble in ensembles if suffix == ".h5" or ensemble.ok.any()]
-    if not kept:
-        raise FileFormatError(f"There is no usable conformation to write to {path}; an .h5 file would keep the others and their statuses.")
     if suffix == ".sdf":
-        with _complete_or_absent(path) as partial:
-            sdf.write_sdf(kept, partial)
-        return [path]
-    targets = [path]
-    if len(ensembles) > 1:
-        digits = max(3, len(str(len(ensembles) - 1)))
-        targets = [path.with_name(f"{path.stem}-{k:0{digits}d}{path.suffix}") for k in range(len(ensembles))]
-    written = []
-    for ensemble, target in zip(ensembles, targets, strict=True):
-        if suffix == ".h5":
-            with _complete_or_absent(target) as partial:
-                hdf5.write_hdf5(ensemble, partial)
-        elif ensemble.ok.any():
-            with _complete_or_absent(target) as partial:
-                pdb.write_pdb(ensemble, partial)
-        else:
-            continue
-        written.append(target)
+        written = [path] if _write_sdf((ensemble for _, ensemble in numbered), path) else []
+    else:
+        written = []
+        for number, ensemble in numbered:
+            target = path if total == 1 else _numbered(path, number, total, ensemble.graph.name)
+            if suffix == ".h5":
+                written.append(write_whole(target, hdf5.hdf5_bytes(ensemble)))
+            elif ensemble.ok.any():
+                with whole_file(target) as stream:
+                    pdb.write_pdb(ensemble, stream)
+                written.append(target)
+    if not written:
+        raise FileFormatError(f"There is no usable conformation to write to {path}; an .h5 file would keep the others and their statuses.")
     return written
+
+
+def _write_sdf(ensembles: Iterable[Ensemble], path: Path) -> int:
+    """Write one SDF file, unless no conformation is usable; gives the number of its records."""
+    meant = 0
+
+    def counted() -> Iterator[Ensemble]:
+        nonlocal meant
+        for ensemble in ensembles:
+            meant += int(ensemble.ok.sum())
+            yield ensemble
+
+    source = counted()
+    first = next((ensemble for ensemble in source if ensemble.ok.any()), None)
+    if first is None:
+        return 0
+    with whole_file(path) as stream:
+        written = sdf.write_sdf(itertools.chain([first], source), stream)
+        if written != meant:
+            raise FileFormatError(f"{path} cannot be written: {written} records were made of {meant} conformations; give an .h5 file.")
+    return written
+
+
+_LONGEST_NAME = 40
+
+
+def _numbered(path: Path, number: int, total: int, name: str) -> Path:
+    """``out-0003-ibuprofen.pdb``: the number tells files apart, whatever the molecule's name, which is made one that a file can have."""
+    safe = re.sub(r"[^A-Za-z0-9+=-]+", "_", name).strip("_-")[:_LONGEST_NAME]
+    digits = max(4, len(str(total - 1)))
+    return path.with_name("-".join([path.stem, f"{number:0{digits}d}", *([safe] if safe else [])]) + path.suffix)
 
 
 def write_run(ensemble: Ensemble, state: Mapping[str, NDArray[Any]], path: str | Path) -> None:
@@ -117,11 +163,7 @@ def write_run(ensemble: Ensemble, state: Mapping[str, NDArray[Any]], path: str |
     FileFormatError
         If the file cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _complete_or_absent(path) as partial:
-        hdf5.write_hdf5(ensemble, partial)
-        hdf5.write_state(state, partial)
+    write_whole(path, hdf5.hdf5_bytes(ensemble, state))
 
 
 def read_run(path: str | Path) -> tuple[Ensemble, dict[str, Any]]:
@@ -140,6 +182,8 @@ def read_run(path: str | Path) -> tuple[Ensemble, dict[str, Any]]:
 def check_writable(path: str | Path) -> str:
     """Make sure, before long work starts, that ensembles can be written to `path`; gives its suffix in lower case.
 
+    What processes that were killed left there of the same file is removed.
+
     Raises
     ------
     FileFormatError
@@ -151,6 +195,7 @@ def check_writable(path: str | Path) -> str:
     if path.suffix.lower() not in _WRITABLE:
         raise FileFormatError(f"{path} has no suffix that can be written; give one of {', '.join(_WRITABLE)}.")
     check_folder(path.absolute().parent)
+    clear_leftovers(path)
     return path.suffix.lower()
 
 
@@ -167,16 +212,3 @@ def check_folder(folder: str | Path) -> None:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise FileFormatError(f"{existing} cannot be written to ({error.strerror}); choose another folder.") from error
-
-
-@contextlib.contextmanager
-def _complete_or_absent(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place when the block ends well and vanishes otherwise."""
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.partial{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -24,10 +24,22 @@ STATE = "openmm_confgf_state"
 _LAYOUT = 1
 
 
-def write_hdf5(ensemble: Ensemble, path: Path) -> None:
-    """All samples, in full precision, in the group `GROUP`; the usable ones once more at the root, in MDTraj's layout."""
-    with h5py.File(path, "w") as file:
-        _write_trajectory(file, ensemble)
+def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = None, trajectory: bool = True) -> bytes:
+    """The content of an HDF5 file: all samples, in full precision, in the group `GROUP`.
+
+    It is made in memory: the HDF5 library brings the process down when it finds the disk full.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    state : mapping of str to array, optional
+        What a run needs to go on from the ensemble, in the group `STATE`.
+    trajectory : bool
+        Whether the usable samples are there once more, at the root and in MDTraj's layout.
+    """
+    with h5py.File("ensemble.h5", "w", driver="core", backing_store=False) as file:
+        if trajectory:
+            _write_trajectory(file, ensemble)
         group = file.create_group(GROUP)
         group.attrs["layout"] = _LAYOUT
         group["name"] = ensemble.graph.name
@@ -40,6 +52,12 @@ def write_hdf5(ensemble: Ensemble, path: Path) -> None:
             if values is not None:
                 group.create_dataset(name, data=values, **_packed(values))
                 group[name].attrs["units"] = unit
+        if state is not None:
+            arrays = file.create_group(STATE)
+            for name, values in state.items():
+                arrays.create_dataset(name, data=values)
+        file.flush()
+        return bytes(file.id.get_file_image())
 
 
 def read_hdf5(path: Path) -> Ensemble:
@@ -48,7 +66,7 @@ def read_hdf5(path: Path) -> Ensemble:
     Raises
     ------
     FileFormatError
-        If the file is truncated, or was not written by `write_hdf5`.
+        If the file is truncated, or was not written by `hdf5_bytes`.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -68,16 +86,8 @@ def read_hdf5(path: Path) -> Ensemble:
         raise FileFormatError(f"{path} was altered ({error}); write it again.") from error
 
 
-def write_state(state: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Add arrays to a file of `write_hdf5`: what a run needs to go on from its ensemble."""
-    with h5py.File(path, "a") as file:
-        group = file.create_group(STATE)
-        for name, values in state.items():
-            group.create_dataset(name, data=values)
-
-
 def read_state(path: Path) -> dict[str, Any]:
-    """The arrays of `write_state`.
+    """The state that `hdf5_bytes` took.
 
     Raises
     ------

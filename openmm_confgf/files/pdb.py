@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import TextIOWrapper
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -66,11 +68,14 @@ def read_pdb_ensemble(path: Path) -> Ensemble:
     return Ensemble(graph, frames, Provenance(path.name, __version__), check_conformations(graph, frames))
 
 
-def write_pdb(ensemble: Ensemble, path: Path) -> None:
+def write_pdb(ensemble: Ensemble, stream: BinaryIO) -> None:
     """The usable samples, one MODEL each."""
     topology = ensemble.graph.to_topology()
-    with path.open("w", encoding="utf-8") as stream:
-        app.PDBFile.writeHeader(topology, stream)
+    text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
+    try:
+        app.PDBFile.writeHeader(topology, text)
         for number, frame in enumerate(ensemble.positions[ensemble.ok], start=1):
-            app.PDBFile.writeModel(topology, frame * unit.nanometer, stream, modelIndex=number, keepIds=True)
-        app.PDBFile.writeFooter(topology, stream)
+            app.PDBFile.writeModel(topology, frame * unit.nanometer, text, modelIndex=number, keepIds=True)
+        app.PDBFile.writeFooter(topology, text)
+    finally:
+        text.detach()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -72,20 +72,34 @@ def read_sdf(path: Path) -> list[Ensemble | ConfGFError]:
     return [_ensemble(path, group) for group in read_groups(path)]
 
 
-def write_sdf(ensembles: Sequence[Ensemble], path: Path) -> None:
-    """All usable samples, one record each, with their energies; the others are left out (an .h5 file keeps them)."""
-    with Chem.SDWriter(str(path)) as writer:
-        for ensemble in ensembles:
-            mol = ensemble.to_rdkit()
-            # one line, which must not look like the end of the record before it
-            mol.SetProp("_Name", " ".join(ensemble.graph.name.split()).removeprefix("$$$$").lstrip())
-            mol.SetProp(STATUS, Status.OK.name)
-            mol.SetProp(STEREO, ensemble.graph.smiles)
-            energies = None if ensemble.energy is None else ensemble.energy[ensemble.ok]
-            for k, conformer in enumerate(mol.GetConformers()):
-                if energies is not None:
-                    mol.SetProp(ENERGY, repr(float(energies[k])))
-                writer.write(mol, confId=conformer.GetId())
+def write_sdf(ensembles: Iterable[Ensemble], stream: BinaryIO) -> int:
+    """All usable samples, one record each, with their energies; the others are left out (an .h5 file keeps them).
+
+    Returns
+    -------
+    int
+        How many records were written.
+    """
+    written = 0
+    for ensemble in ensembles:
+        for record in _records(ensemble):
+            # RDKit makes the text, Python writes it: RDKit's writer does not say that a disk is full
+            stream.write(record.encode())
+            written += 1
+    return written
+
+
+def _records(ensemble: Ensemble) -> Iterator[str]:
+    mol = ensemble.to_rdkit()
+    # one line, which must not look like the end of the record before it
+    mol.SetProp("_Name", " ".join(ensemble.graph.name.split()).removeprefix("$$$$").lstrip())
+    mol.SetProp(STATUS, Status.OK.name)
+    mol.SetProp(STEREO, ensemble.graph.smiles)
+    energies = None if ensemble.energy is None else ensemble.energy[ensemble.ok]
+    for k, conformer in enumerate(mol.GetConformers()):
+        if energies is not None:
+            mol.SetProp(ENERGY, repr(float(energies[k])))
+        yield Chem.SDWriter.GetText(mol, confId=conformer.GetId())
 
 
 def _problem(text: str) -> str:

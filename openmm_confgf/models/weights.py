@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from ..errors import WeightsError
+from ..writing import write_whole
 from .confgf import ConfGF
 from .field import FieldConfig, PairField
 
@@ -102,10 +103,8 @@ def save_weights(path: str | Path, network: nn.Module, card: Card) -> Card:
     path = Path(path)
     content = save({name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in network.state_dict().items()})
     card = dataclasses.replace(card, sha256=hashlib.sha256(content).hexdigest())
-    for target, data in ((path, content), (path.with_suffix(".json"), json.dumps(dataclasses.asdict(card), indent=1).encode())):
-        partial = target.with_name(target.name + ".partial")
-        partial.write_bytes(data)
-        partial.replace(target)
+    write_whole(path, content)
+    write_whole(path.with_suffix(".json"), json.dumps(dataclasses.asdict(card), indent=1))
     return card
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..checksums import molecule_hash
 from ..errors import ConfGFError, FileFormatError
 from ..models.features import GraphFeatures, featurise
+from ..writing import whole_file
 
 if TYPE_CHECKING:
     from ..archive import ReferenceMolecule
@@ -233,9 +234,8 @@ def save_training_set(path: str | Path, molecules: list[TrainingMolecule]) -> No
         values = [getattr(m.features, name) for m in molecules]
         arrays[name] = np.concatenate(values)
         arrays[f"n_{name}"] = np.array([len(v) for v in values])
-    partial = Path(path).with_suffix(".partial.npz")
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keyword names for its own flag
-    partial.replace(path)
+    with whole_file(path) as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keyword names for its own flag
 
 
 def load_training_set(path: str | Path) -> list[TrainingMolecule]:

@@ -19,6 +19,7 @@ from ..errors import ConfGFError, WeightsError
 from ..models.features import ATOM_VOCABULARY
 from ..models.field import FieldConfig, PairField
 from ..models.weights import Card, load_weights, save_weights
+from ..writing import write_whole
 from .batches import LadderNoise, NoiseConfig, StepDataset
 from .config import FROM_SCRATCH, RunConfig
 from .data import TrainingFile, TrainingMolecule, fingerprints, read_training_file, split_validation
@@ -182,16 +183,16 @@ def _check_same_run(
     }
     path = directory / "run.json"
     if (directory / "last.ckpt").exists() and path.exists():
-        earlier = json.loads(path.read_text())
+        try:
+            earlier = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfGFError(f"{path} is damaged; delete it to continue the run of {directory} whatever it was.") from error
         if other := [name for name, value in identity.items() if value != earlier.get(name)]:
             raise ConfGFError(
                 f"{directory} holds a run with another {' and '.join(other)}; give another folder, or delete {path} to continue it anyway."
             )
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(identity, indent=1))
-    partial.replace(path)
+    write_whole(path, json.dumps(identity, indent=1))
 
 
 def _record(run: RunConfig, result: FitResult) -> dict[str, Any]:

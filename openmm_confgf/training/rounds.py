@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import logging
 import math
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -22,6 +25,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ..devices import resolve_device
 from ..errors import ConfGFError
+from ..writing import write_whole
 from .batches import Noisy, StepDataset
 from .config import RunConfig
 from .denoising import TrainingModule
@@ -122,9 +126,7 @@ class RoundLog(lightning.Callback):
         """Forget rounds that were logged and then lost, since their checkpoint was not written."""
         rows = [row for row in read_log(self.path) if row["step"] <= trainer.global_step]
         if self.path.exists() and len(rows) != len(self.path.read_text().splitlines()):
-            partial = self.path.with_name(self.path.name + ".partial")
-            partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            partial.replace(self.path)
+            self._write(rows)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Start the clock."""
@@ -139,9 +141,11 @@ class RoundLog(lightning.Callback):
         """Write one row."""
         row: Row = {"step": step, "time": round(time.time()), **more}
         row |= {name: round(value.item(), 5) for name, value in metrics.items()}
-        with open(self.path, "a") as log:
-            log.write(json.dumps(row) + "\n")
+        self._write([*read_log(self.path), row])
         self.after_round(self.path)
+
+    def _write(self, rows: list[Row]) -> None:
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_log(path: Path) -> list[Row]:
@@ -153,6 +157,16 @@ def read_log(path: Path) -> list[Row]:
         except ValueError:
             break
     return rows
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all; Lightning's own writer copies them from the folder of temporary files."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write one."""
+        content = io.BytesIO()  # torch's writer to a file does not say that a disk is full
+        torch.save(checkpoint, content)
+        write_whole(path, content.getvalue())
 
 
 class BestRound(lightning.Callback):
@@ -233,7 +247,11 @@ def fit(
     Raises
     ------
     ConfGFError
-        If no round's validation loss was finite, where the best round is asked for.
+        If no round's validation loss was finite, where the best round is asked for; or ``last.ckpt`` is damaged.
+    FileFormatError
+        If the directory cannot be written.
+    KeyboardInterrupt
+        After Ctrl-C; the rounds that are finished are kept.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
     directory, where = Path(directory), resolve_device(device)
@@ -254,9 +272,10 @@ def fit(
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         logger=False,
+        plugins=[WholeCheckpoints()],
     )
     batches = RoundLoader(training, validation, run.round_steps)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _interrupts_passed_on():
         warnings.filterwarnings("ignore", message=".*num_workers.*|.*Checkpoint directory.*")
         if checkpoint.exists():
             saved = _saved(checkpoint)["callbacks"].get(best.state_key)
@@ -280,8 +299,35 @@ def fit(
     return FitResult(steps, best.step if run.patience else steps, stopped, read_log(log.path), _name(where))
 
 
+@contextlib.contextmanager
+def _interrupts_passed_on() -> Iterator[None]:
+    """Lightning turns a KeyboardInterrupt into ``sys.exit(1)``; it is one again outside."""
+    try:
+        yield
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, KeyboardInterrupt):
+            raise exit_.__context__ from None
+        raise
+
+
 def _saved(checkpoint: Path) -> dict[str, Any]:
-    return dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    """The last checkpoint of a run.
+
+    Raises
+    ------
+    ConfGFError
+        If it is damaged.
+    """
+    try:
+        saved = dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        wanted = {"callbacks", "global_step", "state_dict"}
+        if not wanted <= set(saved):
+            raise ValueError(f"it lacks {', '.join(sorted(wanted - set(saved)))}")
+    except Exception as error:  # torch raises what its readers of zip files and pickles do: EOFError, RuntimeError, KeyError ...
+        raise ConfGFError(
+            f"{checkpoint} is damaged and the run cannot go on from it; delete it, and the same command begins from step 0."
+        ) from error
+    return saved
 
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:

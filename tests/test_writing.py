@@ -1,0 +1,158 @@
+"""The one writer, and that every format goes through it: a full disk leaves the earlier file, one sentence and nothing else."""
+
+import ast
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import openmm_confgf
+from openmm_confgf.archive import ReferenceMolecule, save_archive
+from openmm_confgf.errors import FileFormatError
+from openmm_confgf.evaluation.plots import save_figure
+from openmm_confgf.files import write_ensembles, write_run
+from openmm_confgf.writing import clear_leftovers, whole_file, write_whole
+
+PACKAGE = Path(openmm_confgf.__file__).parent
+
+
+@pytest.fixture
+def full_disk():
+    """Every file of this process ends after 2,000 bytes, as on a disk that is full then: the system refuses, whoever writes."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture(scope="module")
+def tiny_disk(tmp_path_factory):
+    """A file system of 64 kB."""
+    folder = tmp_path_factory.mktemp("disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_block_that_ends_well_replaces_the_file(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    assert write_whole(path, "é") == path and path.read_bytes() == "é".encode()
+    write_whole(path, b"second")
+    assert path.read_bytes() == b"second" and os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError, FileFormatError])
+def test_a_block_that_fails_changes_nothing(tmp_path, error):
+    write_whole(tmp_path / "a.txt", "first")
+    with pytest.raises(error), whole_file(tmp_path / "a.txt") as stream:
+        stream.write(b"half of the sec")
+        raise error
+    assert (tmp_path / "a.txt").read_text() == "first" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileFormatError, match=r"file/a.txt cannot be written: .*; make room, or choose another folder\.$"):
+        write_whole(tmp_path / "file" / "a.txt", "text")
+
+
+def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    names = [f".a[1].sdf-{done.pid}.partial", f".a[1].sdf-{os.getpid()}.partial", f".b.sdf-{done.pid}.partial", ".a[1].sdf-x.partial"]
+    for name in names:
+        (tmp_path / name).touch()
+    clear_leftovers(tmp_path / "a[1].sdf")
+    assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
+
+
+def writers(ensemble):
+    """What the package writes, by name."""
+    noise = np.random.default_rng(0).standard_normal((3000, 3))
+    molecule = ReferenceMolecule(
+        "alanine", ensemble.graph, noise[: 200 * len(ensemble.graph)].reshape(-1, len(ensemble.graph), 3), noise[:200, 0]
+    )
+    many = ensemble.select(np.arange(8).repeat(20))
+    return {
+        ".sdf": lambda path: write_ensembles([many], path),
+        ".pdb": lambda path: write_ensembles([many], path),
+        ".h5": lambda path: write_ensembles([many], path),
+        "run.h5": lambda path: write_run(ensemble, {"noise": noise}, path),
+        ".npz": lambda path: save_archive(path, [molecule]),
+        ".png": lambda path: save_figure(Figure(), path),
+        ".txt": lambda path: write_whole(path, noise.tobytes()),
+    }
+
+
+NAMES = [".sdf", ".pdb", ".h5", "run.h5", ".npz", ".png", ".txt"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_write_that_the_system_refuses_leaves_the_earlier_file(alanine_ensemble, tmp_path, full_disk, name):
+    path = tmp_path / f"a{name}"
+    path.write_text("earlier")
+    with pytest.raises(FileFormatError) as refused:
+        writers(alanine_ensemble)[name](path)
+    assert re.fullmatch(
+        rf"{path} cannot be written: File too large, and the earlier file is as it was; make room, .*\.", str(refused.value)
+    )
+    assert path.read_text() == "earlier" and os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ".png"])
+def test_a_full_disk_leaves_the_earlier_file(alanine_ensemble, tiny_disk, name):
+    path = tiny_disk / f"a{name}"
+    path.write_bytes(os.urandom(50_000))
+    earlier = path.read_bytes()
+    try:
+        with pytest.raises(FileFormatError, match="No space left on device, and the earlier file is as it was; make room"):
+            writers(alanine_ensemble)[name](path)
+        assert path.read_bytes() == earlier and os.listdir(tiny_disk) == [path.name]
+    finally:
+        path.unlink()
+
+
+def test_the_command_says_so_in_one_line(tiny_disk):
+    path = tiny_disk / "a.sdf"
+    path.write_bytes(os.urandom(50_000))
+    earlier = path.read_bytes()
+    call = [sys.executable, "-m", "openmm_confgf", "generate", "CCCCCCO", "-n", "30", "--generator", "etkdg", "-o", path]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, cwd=PACKAGE.parent, timeout=120)
+        assert done.returncode == 2 and done.stdout == ""
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
+        assert path.read_bytes() == earlier
+    finally:
+        for left in tiny_disk.rglob("*"):
+            left.is_file() and left.unlink()
+
+
+# where a file is opened to write by other means, and why that is right
+ELSEWHERE = {
+    "writing.py": "it is the writer",
+    "energies/gfn2_minimize.py": "the input of the xtb program, in a folder that goes with it",
+    "files/hdf5.py": "in memory",
+}
+
+
+def test_no_file_is_written_by_other_means():
+    """`open` for writing, and the writers of libraries that are given a path."""
+    found = set()
+    for source in PACKAGE.rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)):
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]
+            if name == "open" and any(re.fullmatch("[rwax]b?[+]?", text) and set(text) & set("wax+") for text in texts):
+                found.add(str(source.relative_to(PACKAGE)))
+            elif name in ("write_text", "write_bytes", "SDWriter") or (name == "File" and {"w", "a"} & set(texts)):
+                found.add(str(source.relative_to(PACKAGE)))
+    assert found == set(ELSEWHERE)
