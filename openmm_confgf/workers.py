@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
+import itertools
 import math
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
@@ -25,11 +25,11 @@ Result = TypeVar("Result")
 _LOOK_EVERY = 0.2
 """Seconds after which the parent looks at the clock and at its processes, and notices a Ctrl-C that another thread passed on to it."""
 
-_THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS")
 
 
 def in_processes(
-    setup: Callable[[], Callable[[Item], Result]], items: Sequence[Item], workers: int, time_limit: float
+    setup: Callable[[], Callable[[Item], Result]], items: Iterable[Item], workers: int, time_limit: float = math.inf
 ) -> Iterator[tuple[int, Result | ConfGFError]]:
     """Each item's index and result once, as they finish, from `Processes` that end with the iteration.
 
@@ -39,7 +39,8 @@ def in_processes(
     ----------
     setup : callable
         As in `Processes`.
-    items : sequence
+    items : iterable
+        Each is asked for when a process is free.
     workers : int
         Number of processes, at least 1.
     time_limit : float
@@ -57,12 +58,12 @@ def in_processes(
 
 
 def _once(
-    processes: Processes[Item, Result], items: Sequence[Item], time_limit: float
+    processes: Processes[Item, Result], items: Iterable[Item], time_limit: float
 ) -> Generator[tuple[int, Result | ConfGFError], None, None]:
     with contextlib.closing(processes), contextlib.closing(processes.run(items, time_limit)) as outcomes:
         for index, outcome in outcomes:
             if isinstance(outcome, WorkerError):
-                yield index, GenerationError(f"{outcome}; try it by itself, raise the time limit, or leave it out.")
+                yield index, WorkerError(f"{outcome}; try it by itself, give it more time or memory, or leave it out.")
             else:
                 yield index, outcome
 
@@ -93,7 +94,7 @@ class Processes(Generic[Item, Result]):
         self._setup = setup
         self._idle: list[_Worker] = []
 
-    def run(self, items: Sequence[Item], time_limit: float = math.inf) -> Generator[tuple[int, Result | ConfGFError], None, None]:
+    def run(self, items: Iterable[Item], time_limit: float = math.inf) -> Generator[tuple[int, Result | ConfGFError], None, None]:
         """Each item's index and result once, as they finish.
 
         Where there are at least as many items as processes, each process gets one at the start. Those that still work when the generator
@@ -101,7 +102,8 @@ class Processes(Generic[Item, Result]):
 
         Parameters
         ----------
-        items : sequence
+        items : iterable
+            Each is asked for when a process is free.
         time_limit : float
             Seconds for one item, and for the start of the process before its first.
 
@@ -112,17 +114,16 @@ class Processes(Generic[Item, Result]):
             An error of the work is the result of its item. So is a `WorkerError` where the process died or took too long: half a sentence
             that says what happened. The next item that needs one starts another process.
         """
-        waiting = collections.deque(enumerate(items))
+        waiting = enumerate(items)
         busy: list[_Worker] = []
         try:
-            while waiting or busy:
-                free = min(len(waiting), self.workers - len(busy))
+            while (begun := list(itertools.islice(waiting, self.workers - len(busy)))) or busy:
                 # all begin to start before the first is waited for, as a large setup waits until its process reads it
-                while len(self._idle) < free:
+                while len(self._idle) < len(begun):
                     self._idle.append(_start())
-                for _ in range(free):
+                for index, item in begun:
                     busy.append(self._idle.pop())
-                    busy[-1].begin(self._setup, *waiting.popleft(), time_limit)
+                    busy[-1].begin(self._setup, index, item, time_limit)
                 connection.wait([worker.pipe for worker in busy], _LOOK_EVERY)
                 for worker in tuple(busy):
                     outcome: Result | ConfGFError
@@ -204,7 +205,7 @@ def _start() -> _Worker:
 
 @contextlib.contextmanager
 def _environment_of_workers() -> Iterator[None]:
-    """What a process started inside inherits: one thread, and no Ctrl-C, which is the parent's to act on."""
+    """What a process started inside inherits: one thread, and no signal to stop, which is the parent's to act on."""
     before = {name: os.environ.get(name) for name in _THREAD_COUNTS}
     os.environ.update(dict.fromkeys(_THREAD_COUNTS, "1"))
     mask = None
@@ -212,7 +213,7 @@ def _environment_of_workers() -> Iterator[None]:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         # its start would clear the mask again in Python 3.11
         resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:
@@ -241,6 +242,8 @@ def _serve(pipe: Any) -> None:
                 outcome = work(item)
             except ConfGFError as error:
                 outcome = error
+            except MemoryError:
+                outcome = WorkerError("it ran out of memory")
             except Exception as error:  # whatever it is, it costs this item only
                 outcome = GenerationError(f"{type(error).__name__}: {' '.join(str(error).split())}")
             pipe.send(outcome)

@@ -20,7 +20,7 @@ LAYERS = (
     {"energies", "models"},
     {"relaxation"},
     {"generators", "scoring"},
-    {"evaluation", "training", "references", "simulation"},
+    {"evaluation", "training", "references", "simulation", "library"},
     {"openmm_plugin", "diagnostics"},
     {"cli"},
 )

@@ -51,7 +51,7 @@ def test_each_item_comes_out_once_with_its_index():
 def test_errors_and_deaths_cost_one_item():
     found = run([1, "die", 2, "refuse", "bug", 3])
     assert [found[k] for k in (0, 2, 5)] == [2, 4, 6]
-    assert isinstance(found[1], GenerationError) and "died (exit code 7)" in str(found[1])
+    assert isinstance(found[1], WorkerError) and "died (exit code 7)" in str(found[1])
     assert type(found[3]) is ForceFieldError and str(found[3]) == "untyped"
     assert isinstance(found[4], GenerationError) and str(found[4]) == "ZeroDivisionError: by zero"
 
@@ -83,7 +83,7 @@ def test_answers_of_a_run_that_was_left_are_not_those_of_the_next():
 
 def test_a_worker_that_hangs_is_ended():
     found = run(["hang", 4], time_limit=10.0)
-    assert isinstance(found[0], GenerationError) and "more than 10 s" in str(found[0]) and found[1] == 8
+    assert isinstance(found[0], WorkerError) and "more than 10 s" in str(found[0]) and found[1] == 8
 
 
 def test_time_that_the_results_take_elsewhere_does_not_count():

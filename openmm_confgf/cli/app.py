@@ -1,4 +1,7 @@
-"""The typer application. Exit codes: 0, 1 (work that failed, wholly or for some molecules), 2 (a bad call), 130 (Ctrl-C)."""
+"""The typer application.
+
+Exit codes: 0, 1 (work that failed, wholly or for some molecules), 2 (a bad call); 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .benchmark import conformers
 from .benchmark_energies import energies
 from .doctor import doctor
 from .generate import generate
-from .interrupts import ctrl_c_for_python_only
+from .interrupts import ends_when_asked, signals_for_python_only
 from .output import note
 from .reference import reference
 from .score import score
@@ -35,15 +38,15 @@ benchmark = typer.Typer(
     help="Measure generators against reference conformers, and what energies cost.", no_args_is_help=True, rich_markup_mode=None
 )
 train = typer.Typer(help="Train a network on your own molecules.", no_args_is_help=True, rich_markup_mode=None)
-app.command()(generate)
-app.command()(score)
-app.command()(seed)
-app.command()(simulate)
-app.command()(reference)
-train.command()(confgf)
-benchmark.command()(conformers)
-benchmark.command()(energies)
-app.command()(doctor)
+app.command()(ends_when_asked(generate))
+app.command()(ends_when_asked(score))
+app.command()(ends_when_asked(seed))
+app.command()(ends_when_asked(simulate))
+app.command()(ends_when_asked(reference))
+train.command()(ends_when_asked(confgf))
+benchmark.command()(ends_when_asked(conformers))
+benchmark.command()(ends_when_asked(energies))
+app.command()(ends_when_asked(doctor))
 app.add_typer(train, name="train")
 app.add_typer(benchmark, name="benchmark")
 
@@ -67,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
         warnings.simplefilter("ignore", category)
     try:
-        with ctrl_c_for_python_only():
+        with signals_for_python_only():
             app(args=arguments, prog_name="openmm-confgf")
     except ConfGFError as error:
         note(f"error: {error}")

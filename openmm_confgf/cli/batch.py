@@ -1,23 +1,22 @@
-"""Work on many molecules: progress, failures that cost one molecule each, and Ctrl-C that keeps what is finished."""
+"""Work on many molecules: progress, failures that cost one molecule each, and signals to stop that keep what is finished."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..errors import ConfGFError, GenerationError
+from ..errors import ConfGFError, FileFormatError
+from .interrupts import exit_code_after, signal_name
 from .output import note, progress_bar
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
+    from ..library import Store
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +40,24 @@ class Batch(Generic[Result]):
         In the input's order.
     total : int
         How many molecules the input had.
-    interrupted : bool
-        Whether Ctrl-C stopped the work early.
+    stopped : int or None
+        The exit code, if a signal stopped the work early.
     """
 
     finished: dict[int, Result]
     failed: list[Failure]
     total: int
-    interrupted: bool
+    stopped: int | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or another signal stopped the work early."""
+        return self.stopped is not None
 
     @property
     def exit_code(self) -> int:
-        """0 if every molecule came out, 1 if some failed, 130 after Ctrl-C."""
-        return INTERRUPTED if self.interrupted else 1 if self.failed else 0
+        """0 if every molecule came out, 1 if some failed; 130 after Ctrl-C, 143 after SIGTERM."""
+        return self.stopped if self.stopped is not None else 1 if self.failed else 0
 
     def report(self) -> dict[str, Any]:
         """The part of the JSON that all batch commands share."""
@@ -63,24 +67,26 @@ class Batch(Generic[Result]):
         }
 
     def explain(self) -> None:
-        """Say on stderr which molecules failed and what Ctrl-C left undone."""
+        """Say on stderr which molecules failed and what a signal left undone."""
         for failure in self.failed:
             note(f"failed: molecule {failure.index + 1} ({failure.name}): {failure.error}")
         done = len(self.finished) + len(self.failed)
         if self.failed or self.interrupted:
-            stopped = f", {self.total - done} not begun or not finished when Ctrl-C stopped the work" if self.interrupted else ""
+            stopped = ""
+            if self.stopped is not None:
+                stopped = f", {self.total - done} not begun or not finished when {signal_name(self.stopped)} stopped the work"
             note(f"{len(self.finished)} of {self.total} molecules finished, {len(self.failed)} failed{stopped}")
 
 
 def run_batch(
     names: Sequence[str], stream: Iterable[tuple[int, Result | ConfGFError]], description: str, failed: Iterable[Failure] = ()
 ) -> Batch[Result]:
-    """Collect the results of a stream under a progress bar.
+    """Collect the results of a stream under a progress bar, until it ends or a signal to stop comes.
 
     Parameters
     ----------
     names : sequence of str
-        Of all molecules of the input.
+        Of all molecules of the input; it may grow while they are read, and is complete when the stream has ended.
     stream : iterable of (int, result or ConfGFError)
         As the molecules finish, in any order.
     description : str
@@ -95,8 +101,9 @@ def run_batch(
     """
     failures = list(failed)
     finished: dict[int, Result] = {}
-    interrupted = False
-    with progress_bar(description, len(names)) as moved:
+    stopped = None
+    # a single molecule is all or nothing: its bar shows that something goes on
+    with progress_bar(description, len(names) if len(names) > 1 else None) as moved:
         moved(completed=len(failures))
         try:
             for index, outcome in stream:
@@ -105,25 +112,60 @@ def run_batch(
                 else:
                     finished[index] = outcome
                 moved(completed=len(finished) + len(failures))
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as interrupt:
+            stopped = exit_code_after(interrupt)
+        finally:
+            # processes and threads that work on the stream end here
+            if isinstance(stream, Generator):
+                stream.close()
     if len(names) == 1 and failures:
         raise failures[0].error
     failures.sort(key=lambda failure: failure.index)
-    return Batch(dict(sorted(finished.items())), failures, len(names), interrupted)
+    return Batch(dict(sorted(finished.items())), failures, len(names), stopped)
 
 
-def with_usable(ensemble: Ensemble, advice: str) -> Ensemble:
-    """The ensemble, once one of its conformations is known to be OK.
+def run_kept_batch(
+    store: Store | None,
+    names: Sequence[str],
+    stream: Iterable[tuple[int, Result | ConfGFError]],
+    description: str,
+    failed: Iterable[Failure] = (),
+) -> Batch[Result]:
+    """As `run_batch`, for a stream whose finished molecules a store keeps; it goes where the only molecule failed."""
+    try:
+        return run_batch(names, stream, description, failed)
+    except ConfGFError:
+        if store is not None and not store.ensembles_kept:
+            store.remove()
+        raise
+
+
+def write_kept(batch: Batch[Any], store: Store, output: Path) -> list[Path]:
+    """Write the finished molecules in the input's order, from their store; it goes when the batch is complete.
 
     Raises
     ------
-    GenerationError
-        If none is: that molecule failed.
+    FileFormatError
+        If the file cannot be written; the store stays.
     """
-    if ensemble.ok.any():
-        return ensemble
-    raise GenerationError(f"no conformation of {ensemble.graph.name!r} is usable ({status_text(ensemble)}); {advice}.")
+    from ..files import write_numbered
+
+    try:
+        files = write_numbered(store.ensembles(batch.finished), batch.total, output) if batch.finished else []
+    except FileFormatError as error:
+        raise FileFormatError(f"{error} What is finished is kept in {store.folder}; go on with --resume.") from error
+    if not batch.interrupted:
+        store.remove()
+    elif len(store):
+        note(f"what is finished is kept in {store.folder}; the same command goes on from there with --resume")
+    return files
+
+
+def named(given: Iterable[Ensemble | ConfGFError], path: Path, names: list[str]) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+    """The molecules of a file with their indices; their names (`names_of`) are added to `names` as they are read."""
+    for index, outcome in enumerate(given):
+        names += names_of([outcome], path)
+        yield index, outcome
 
 
 def names_of(given: Sequence[Ensemble | ConfGFError], path: Path) -> list[str]:
@@ -145,6 +187,6 @@ def attempt_each(
             yield index, error
 
 
-def status_text(ensemble: Ensemble) -> str:
+def status_text(counts: Mapping[str, int]) -> str:
     """Counts by status, for tables."""
-    return ", ".join(f"{number} {status}" for status, number in ensemble.counts().items())
+    return ", ".join(f"{number} {status}" for status, number in counts.items())

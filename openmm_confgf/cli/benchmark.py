@@ -81,4 +81,4 @@ def conformers(
             for one in system.molecules:
                 if one.energy_error is not None:
                     note(f"no energies: {name}: {one.name}: {one.energy_error}")
-        show(as_json(result.to_dict()) if json else result.to_table())
+        show(as_json({"command": "benchmark conformers", **result.to_dict()}) if json else result.to_table())

@@ -72,4 +72,4 @@ def energies(
             plot.mkdir(parents=True, exist_ok=True)
             note(f"wrote {plot_sizes(result, plot / 'energies-atoms.png')}")
             note(f"wrote {plot_batch_sizes(result, plot / 'energies-batch.png')}")
-        show(as_json(result.to_dict()) if json else result.to_table())
+        show(as_json({"command": "benchmark energies", **result.to_dict()}) if json else result.to_table())

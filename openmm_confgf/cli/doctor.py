@@ -29,7 +29,7 @@ def doctor(json: AsJson = False) -> None:
     with results_only_on_stdout() as show:
         found = diagnose()
         if json:
-            show(as_json(found.to_dict()))
+            show(as_json({"command": "doctor", **found.to_dict()}))
         else:
             show(as_table(["package", "version"], [[name, version or "not installed"] for name, version in found.versions.items()]))
             rows = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import Failure, attempt_each, run_batch, status_text, with_usable
-from .options import AsJson, Device, Generator, Platform, Properties, Seed, Weights, checked_platform
+from .batch import Failure, attempt_each, run_kept_batch, status_text, write_kept
+from .options import AsJson, Device, Generator, Platform, Properties, Resume, Seed, Weights, Workers, checked_platform
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where they go: .sdf, .pdb or .h5.")] = Path("conformers.sdf"),
     seed: Seed = 0,
     device: Device = "auto",
+    workers: Workers = 1,
+    resume: Resume = False,
     json: AsJson = False,
 ) -> None:
     """Generate conformers of one or many molecules.
@@ -51,40 +53,38 @@ def generate(
       openmm-confgf generate "CC(C)Cc1ccc(cc1)[C@@H](C)C(=O)O" -n 100 -o ibuprofen.sdf
       openmm-confgf generate library.smi -n 50 --seed 7 -o library.sdf
       openmm-confgf generate "CCOC(=O)CN" -n 50 --relax openff-2.2.1 -o minima.sdf
+      openmm-confgf generate library.smi -n 50 --workers 8 --resume -o library.sdf
 
-    A molecule that cannot be done is named and the others come out (exit code 1). Ctrl-C keeps the molecules that are
-    finished (exit code 130). --platform and --property are for --relax in a force field of OpenMM.
+    An .sdf takes all molecules in the input's order; several molecules get an .h5 or .pdb each (library-0003-ibuprofen.h5). A molecule
+    that cannot be done is named and the others come out (exit code 1). Each molecule that is finished is kept in a folder beside the
+    output (library.sdf.partial) until all are: Ctrl-C (exit code 130) and SIGTERM (143) write those that are finished, and after these,
+    a crash or a full disk the same command with --resume goes on. --platform and --property are for --relax in a force field of OpenMM.
     """
     from .. import __version__
-    from ..files import check_writable, read_molecules, write_ensembles
-    from ..generators import RelaxedGenerator, create_generator
+    from ..files import check_writable, read_molecules
+    from ..library import Generation, Store, kept_or_made
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         check_writable(output)
-        source = create_generator(generator, weights, compiled)
-        if relax is not None:
-            source = RelaxedGenerator(source, relax, platform, checked_platform(platform, properties))
+        chosen = {} if relax is None else checked_platform(platform, properties)
+        job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device)
+        source = job.source()
+        store = Store(output, job.settings(source), resume)
         entries = read_molecules(molecules)
         failed = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
-        graphs = {i: entry.graph for i, entry in enumerate(entries) if entry.graph is not None}
-        places = list(graphs)
-        stream = source.sample_many(list(graphs.values()), count, seed=seed, device=device)
-        advice = "try another --generator, or check that the molecule can exist"
-        batch = run_batch(
-            [entry.name for entry in entries],
-            attempt_each(((places[i], outcome) for i, outcome in stream), lambda _, ensemble: with_usable(ensemble, advice)),
-            f"{source.name}, {count} each",
-            failed,
-        )
-        files = write_ensembles(list(batch.finished.values()), output) if batch.finished else []
+        graphs = ((i, entry.graph) for i, entry in enumerate(entries) if entry.graph is not None)
+        stream = kept_or_made(store, graphs, lambda left: job.each(left, source, workers))
+        names = [entry.name for entry in entries]
+        batch = run_kept_batch(store, names, attempt_each(stream, _reported), f"{source.name}, {count} each", failed)
+        files = write_kept(batch, store, output)
         report = {
             "command": "generate",
             "version": __version__,
             "generator": source.name,
             "seed": seed,
             "requested": count,
-            "molecules": [{"index": i} | describe(ensemble) for i, ensemble in batch.finished.items()],
+            "molecules": list(batch.finished.values()),
             **batch.report(),
             "files": [str(path) for path in files],
             "seconds": round(time.perf_counter() - start, 3),
@@ -94,10 +94,14 @@ def generate(
             show(as_json(report))
         else:
             if batch.finished:
-                rows = [[e.graph.name, str(len(e)), status_text(e)] for e in batch.finished.values()]
+                rows = [[m["name"], str(m["conformations"]), status_text(m["status"])] for m in batch.finished.values()]
                 show(as_table(["molecule", "conformers", "status"], rows))
             note(f"wrote {', '.join(map(str, files)) or 'nothing'} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)
+
+
+def _reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
+    return {"index": index} | describe(ensemble)
 
 
 def describe(ensemble: Ensemble) -> dict[str, Any]:

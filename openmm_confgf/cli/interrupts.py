@@ -1,30 +1,87 @@
-"""Ctrl-C that reaches Python, whatever library is at work."""
+"""Signals that ask to stop: they reach Python, whatever library is at work, and the exit code tells which it was."""
 
 from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import ParamSpec
+
+import typer
+
+from .output import note
+
+Arguments = ParamSpec("Arguments")
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Ctrl-C, what schedulers and `timeout` send, and what a terminal that closes sends."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal other than Ctrl-C asked to stop; whoever cleans up after Ctrl-C does so after this as well.
+
+    Parameters
+    ----------
+    number : int
+        Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def exit_code_after(interrupt: KeyboardInterrupt) -> int:
+    """As shells have it, 128 + the signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    return 128 + (interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT)
+
+
+def signal_name(exit_code: int) -> str:
+    """What stopped a command, by its exit code: Ctrl-C or the signal's name."""
+    number = signal.Signals(exit_code - 128)
+    return "Ctrl-C" if number == signal.SIGINT else number.name
+
+
+def ends_when_asked(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """A command that says in one line that it was stopped, where it keeps nothing itself, and exits with the signal's code."""
+
+    @functools.wraps(command)
+    def stoppable(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt as interrupt:
+            code = exit_code_after(interrupt)
+            note(f"stopped by {signal_name(code)}")
+            raise typer.Exit(code) from None
+
+    return stoppable
 
 
 @contextlib.contextmanager
-def ctrl_c_for_python_only() -> Iterator[None]:
-    """Let SIGINT become a KeyboardInterrupt in the main thread, and be seen by nothing else.
+def signals_for_python_only() -> Iterator[None]:
+    """Let signals that ask to stop become a KeyboardInterrupt in the main thread, and be seen by nothing else.
 
-    RDKit takes the signal for itself while it embeds or matches substructures, returns what it has so far, and Python never hears of it:
-    Ctrl-C would not stop a batch, and cost conformers or symmetries on the way. So the signal is blocked in all threads (those that are
-    started inside inherit this) but one, which waits for it and passes it on. A call into a library is finished before it is noticed.
+    RDKit takes Ctrl-C for itself while it embeds or matches substructures, returns what it has so far, and Python never hears of it:
+    Ctrl-C would not stop a batch, and cost conformers or symmetries on the way. So the signals are blocked in all threads (those that are
+    started inside inherit this) but one, which waits for them and passes them on. A call into a library is finished before they are
+    noticed. A signal that is ignored, as SIGHUP under `nohup`, stays so.
     """
     # Windows has no signal masks; there Ctrl-C stays as it is
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
+    handlers = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in _NAMES)}
+    numbers = {number for number, handler in handlers.items() if number == signal.SIGINT or handler is not signal.SIG_IGN}
+    for number in numbers - {signal.SIGINT}:
+        signal.signal(number, _stop)
     finished = threading.Event()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    watcher = threading.Thread(target=_pass_on, args=(finished,), daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    watcher = threading.Thread(target=_pass_on, args=(numbers, finished), daemon=True)
     watcher.start()
     try:
         yield
@@ -33,12 +90,18 @@ def ctrl_c_for_python_only() -> Iterator[None]:
         if watcher.ident is not None:
             signal.pthread_kill(watcher.ident, signal.SIGINT)
         watcher.join()
+        for number in numbers - {signal.SIGINT}:
+            signal.signal(number, handlers[number])
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _pass_on(finished: threading.Event) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def _pass_on(numbers: set[signal.Signals], finished: threading.Event) -> None:
     while True:
-        signal.sigwait({signal.SIGINT})
+        number = signal.Signals(signal.sigwait(numbers))
         if finished.is_set():
             return
-        _thread.interrupt_main()
+        _thread.interrupt_main(number)

@@ -33,6 +33,10 @@ Weights = Annotated[
         "--weights", help="Weights of the network instead of the shipped ones: a .safetensors file with its card.", metavar="FILE"
     ),
 ]
+Workers = Annotated[int, typer.Option("--workers", help="Worker processes, of one thread each; a molecule at a time.", metavar="N")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with what an earlier call with the same settings kept in <output>.partial, if anything.")
+]
 EnsembleFile = Annotated[Path, typer.Argument(help="Conformers: .sdf, .mol, .pdb or .h5.", metavar="IN", show_default=False)]
 
 

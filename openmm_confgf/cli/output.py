@@ -13,6 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+_WIDEST = 10_000
 
 
 def note(message: str) -> None:
@@ -42,7 +45,15 @@ def results_only_on_stdout() -> Iterator[Callable[[str], None]]:
 
 
 def as_json(report: dict[str, Any]) -> str:
-    """One line of JSON; numbers that are not finite become null, since JSON has none."""
+    """One line of JSON; numbers that are not finite become null, since JSON has none.
+
+    Raises
+    ------
+    ValueError
+        If the report does not name its command.
+    """
+    if not report.get("command"):
+        raise ValueError("A report names its command.")
     return json.dumps(_finite(report), allow_nan=False)
 
 
@@ -57,13 +68,13 @@ def _finite(value: Any) -> Any:
 
 
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> str:
-    """A table for people: the first column left, the others right, as wide as it needs to be."""
+    """A table for people: the first column left, the others right, as wide as it needs to be, so that names can be copied."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column else "left", overflow="fold")
+        table.add_column(heading, justify="right" if column else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    console = Console(width=max(Console().width, 100), file=sys.stdout)
+        table.add_row(*map(Text, row))  # a string would be markup: [bold]
+    console = Console(width=Console(width=_WIDEST).measure(table).maximum, file=sys.stdout)
     with console.capture() as capture:
-        console.print(table, markup=False)
+        console.print(table)
     return capture.get().rstrip()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import attempt_each, names_of, run_batch, status_text, with_usable
+from .batch import attempt_each, named, run_kept_batch, status_text, write_kept
 from .generate import describe
-from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Temperature, checked_platform, thermal_energy
+from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Resume, Temperature, Workers, checked_platform, thermal_energy
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def score(
     ] = None,
     platform: Platform = "auto",
     properties: Properties = None,
+    workers: Workers = 1,
+    resume: Resume = False,
     json: AsJson = False,
 ) -> None:
     """Potential energies of conformers in a force field, evaluated by OpenMM.
@@ -38,38 +40,42 @@ def score(
     Example:
       openmm-confgf score ibuprofen.sdf
       openmm-confgf score ibuprofen.sdf --forcefield gaff-2.2.20 --minimize -o minima.sdf --platform CUDA --property Precision=mixed
+      openmm-confgf score library.sdf --minimize --workers 8 --resume -o minima.sdf
 
     The table gives energies in kJ/mol and, at --temperature, how many conformers lie within 3 kT of the lowest. These are energies, not
-    populations: populations need the density of what generated the conformers.
+    populations: populations need the density of what generated the conformers. With -o, each molecule that is finished is kept in a folder
+    beside the output (minima.sdf.partial) until all are: Ctrl-C (exit code 130) and SIGTERM (143) write those that are finished, and
+    after these, a crash or a full disk the same command with --resume goes on.
     """
     from .. import __version__
-    from ..energies import SystemBuilder
-    from ..files import check_writable, read_each_ensemble, write_ensembles
-    from ..scoring import score as score_ensemble
+    from ..errors import ConfGFError
+    from ..files import check_writable, read_each_ensemble
+    from ..library import Scoring, Store, kept_or_made
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         thermal = thermal_energy(temperature)
-        settings = checked_platform(platform, properties)
+        job = Scoring(forcefield, minimize, platform, checked_platform(platform, properties))
+        if resume and output is None:
+            raise ConfGFError("--resume goes on with what is kept beside the output; give that with -o.")
         if output is not None:
             check_writable(output)
-        given = read_each_ensemble(ensembles)
-        builder = SystemBuilder(forcefield)
+        store = None if output is None else Store(output, job.settings(), resume)
+        names: list[str] = []
 
-        def scored(_: int, ensemble: Ensemble) -> Ensemble:
-            result = score_ensemble(ensemble, builder, minimize=minimize, platform=platform, properties=settings)
-            return with_usable(result, "generate more of them, or try another force field")
+        def reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
+            return {"index": index} | describe(ensemble) | energy_summary(ensemble, thermal)
 
-        batch = run_batch(names_of(given, ensembles), attempt_each(enumerate(given), scored), f"scoring with {forcefield}")
-        files = write_ensembles(list(batch.finished.values()), output) if output is not None and batch.finished else []
-        energies = {i: energy_summary(ensemble, thermal) for i, ensemble in batch.finished.items()}
+        stream = kept_or_made(store, named(read_each_ensemble(ensembles), ensembles, names), lambda left: job.each(left, workers))
+        batch = run_kept_batch(store, names, attempt_each(stream, reported), f"scoring with {forcefield}")
+        files = [] if output is None or store is None else write_kept(batch, store, output)
         report = {
             "command": "score",
             "version": __version__,
             "forcefield": forcefield,
             "temperature": temperature,
             "minimized": minimize,
-            "molecules": [{"index": i} | describe(ensemble) | energies[i] for i, ensemble in batch.finished.items()],
+            "molecules": list(batch.finished.values()),
             **batch.report(),
             "files": [str(path) for path in files],
             "seconds": round(time.perf_counter() - start, 3),
@@ -79,10 +85,10 @@ def score(
             show(as_json(report))
         elif batch.finished:
             rows = []
-            for i, ensemble in batch.finished.items():
-                numbers = [energies[i][key] for key in ("lowest_kj_per_mol", "mean_kj_per_mol", "highest_kj_per_mol")]
+            for molecule in batch.finished.values():
+                numbers = [molecule[key] for key in ("lowest_kj_per_mol", "mean_kj_per_mol", "highest_kj_per_mol")]
                 cells = ["-" if number is None else f"{number:.2f}" for number in numbers]
-                rows.append([ensemble.graph.name, status_text(ensemble), *cells, str(energies[i]["within_3_kt"])])
+                rows.append([molecule["name"], status_text(molecule["status"]), *cells, str(molecule["within_3_kt"])])
             show(as_table(["molecule", "status", "lowest kJ/mol", "mean", "highest", f"within 3 kT at {temperature:g} K"], rows))
         for path in files:
             note(f"wrote {path}")

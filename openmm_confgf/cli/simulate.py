@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .batch import INTERRUPTED
 from .generate import describe
+from .interrupts import exit_code_after
 from .options import AsJson, Device, ForceField, Seed, Temperature
 from .output import as_json, as_table, note, progress_bar, results_only_on_stdout
 
@@ -88,9 +88,9 @@ def simulate(
                     device=device,
                     progress=lambda done, total: moved(completed=done, total=total),
                 )
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
                 note(f"stopped; {output} holds the frames so far, if there are any, and the same command goes on from there")
-                raise typer.Exit(INTERRUPTED) from None
+                raise typer.Exit(exit_code_after(interrupt)) from None
         found = ensemble.provenance.settings
         report = {
             "command": "simulate",

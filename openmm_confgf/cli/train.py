@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .interrupts import exit_code_after, signal_name
 from .options import AsJson, Device, Seed
 from .output import as_json, note, results_only_on_stdout
 
@@ -107,16 +108,21 @@ def confgf(
         defaults = FROM_SCRATCH if parent is None else FINE_TUNING
         run = dataclasses.replace(defaults, **{name: value for name, value in chosen.items() if value is not None})
         check_folder(directory)
-        weights = train(
-            sources,
-            directory,
-            run,
-            parent=parent,
-            held_out=held_out or [],
-            device=device,
-            say=note,
-            after_round=lambda log: _draw(log, plot_training),
-        )
+        try:
+            weights = train(
+                sources,
+                directory,
+                run,
+                parent=parent,
+                held_out=held_out or [],
+                device=device,
+                say=note,
+                after_round=lambda log: _draw(log, plot_training),
+            )
+        except KeyboardInterrupt as interrupt:
+            code = exit_code_after(interrupt)
+            note(f"stopped by {signal_name(code)}; {directory} holds the rounds that are finished, and the same command goes on from there")
+            raise typer.Exit(code) from None
         card = read_card(weights.with_suffix(".json"))
         report = {
             "command": "train confgf",

@@ -25,10 +25,13 @@ class Generator(abc.ABC):
         As in tables and in `Provenance.generator`.
     has_density : bool
         Whether the ensembles carry an exact ``log_q``.
+    weights_sha256 : str or None
+        Checksum of the network's weights, where there is one.
     """
 
     name: str
     has_density: bool = False
+    weights_sha256: str | None = None
 
     def sample(self, molecule: MoleculeLike, n: int, *, seed: int = 0, device: Device = "auto") -> Ensemble:
         """Conformations of one molecule.

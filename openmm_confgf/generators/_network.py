@@ -98,6 +98,7 @@ class NetworkGenerator(Generator):
                 f"The weights {weights} are those of a {self.card.architecture}, and the generator {self.name!r} runs a "
                 f"{self.network.__name__}; use another --generator."
             )
+        self.weights_sha256 = self.card.sha256
         self._elements, self._known = set(self.card.elements), set(self.card.trained_on)
 
     def trained_on(self, graph: MolecularGraph) -> bool:

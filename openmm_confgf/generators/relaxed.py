@@ -43,6 +43,7 @@ class RelaxedGenerator(Generator):
             self._forcefield = system_source(forcefield)
             label = self._forcefield.forcefield
         self.name = f"{source.name}+{label}"
+        self.weights_sha256 = source.weights_sha256
         resolve_platform(platform, properties)
 
     def calls(self, graph: MolecularGraph) -> int:

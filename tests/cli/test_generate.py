@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-import openmm_confgf.generators
+import openmm_confgf.library.jobs
 from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import GenerationError, UnsupportedMoleculeError
 from openmm_confgf.files import read_ensembles
@@ -101,7 +101,7 @@ def test_the_output_is_checked_before_the_work(run, tmp_path, monkeypatch):
     def never(name, weights=None):
         raise AssertionError("work began")
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", never)
+    monkeypatch.setattr(openmm_confgf.library.jobs, "create_generator", never)
     (tmp_path / "file").write_text("")
     assert run("generate", "CCO", "-o", tmp_path / "file" / "out.sdf").code == 2
 
@@ -119,7 +119,7 @@ def test_ctrl_c_keeps_the_molecules_that_are_finished(run, tmp_path, monkeypatch
             yield next(stream)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda *arguments: Interrupted())
+    monkeypatch.setattr(openmm_confgf.library.jobs, "create_generator", lambda *arguments: Interrupted())
     (tmp_path / "in.smi").write_text("CCO\nCCN\nCCC\n")
     outcome = run("generate", tmp_path / "in.smi", "-n", 2, "-o", tmp_path / "out.sdf", "--json")
     assert outcome.code == 130
@@ -133,7 +133,7 @@ def test_a_single_molecule_that_fails_gives_its_own_exit_code(run, tmp_path, mon
         def sample_many(self, molecules, n, **options):
             yield 0, error
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda *arguments: Failing())
+    monkeypatch.setattr(openmm_confgf.library.jobs, "create_generator", lambda *arguments: Failing())
     outcome = run("generate", "CCO", "-o", tmp_path / "out.sdf")
     assert outcome.code == code and outcome.err == f"error: {error}\n" and not (tmp_path / "out.sdf").exists()
 
@@ -144,7 +144,7 @@ def test_a_molecule_without_any_usable_conformer_has_failed(run, tmp_path, monke
             for index, ensemble in super().sample_many(molecules, n, **options):
                 yield index, ensemble.replace(status=np.full(n, Status.CLASH, np.int8)) if index == 0 else ensemble
 
-    monkeypatch.setattr(openmm_confgf.generators, "create_generator", lambda *arguments: Clashing())
+    monkeypatch.setattr(openmm_confgf.library.jobs, "create_generator", lambda *arguments: Clashing())
     (tmp_path / "in.smi").write_text("CCO\nCCN\n")
     outcome = run("generate", tmp_path / "in.smi", "-n", 2, "-o", tmp_path / "out.sdf", "--json")
     assert outcome.code == 1 and outcome.json["failed"][0]["error"].startswith("no conformation of 'CCO' is usable (2 CLASH); try")

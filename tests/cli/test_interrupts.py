@@ -1,41 +1,67 @@
+import os
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
+import typer
 
-from openmm_confgf.cli.interrupts import ctrl_c_for_python_only
+from openmm_confgf.cli.interrupts import Stopped, ends_when_asked, signals_for_python_only
 
 WHILE_RDKIT_EMBEDS = """
-import os, signal, threading, time
+import os, signal, sys, threading, time
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
-from openmm_confgf.cli.interrupts import ctrl_c_for_python_only
+from openmm_confgf.cli.interrupts import exit_code_after, signals_for_python_only
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with Ctrl-C ignored
 mol = Chem.AddHs(Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1CCCCC"))
 embedded = 0
 try:
-    with ctrl_c_for_python_only():
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with signals_for_python_only():
+        threading.Timer(0.3, os.kill, (os.getpid(), getattr(signal, sys.argv[1]))).start()
         stop = time.monotonic() + 60
         while time.monotonic() < stop:
             embedded = len(rdDistGeom.EmbedMultipleConfs(mol, 50, randomSeed=1))
             assert embedded == 50, f"RDKit saw the signal: {embedded}"
-except KeyboardInterrupt:
-    print("interrupted after", embedded)
+except KeyboardInterrupt as interrupt:
+    print("interrupted after", embedded, "with", exit_code_after(interrupt))
 """
 
 
-def test_rdkit_does_not_swallow_ctrl_c():
-    done = subprocess.run([sys.executable, "-c", WHILE_RDKIT_EMBEDS], capture_output=True, text=True, timeout=120)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_rdkit_does_not_swallow_what_asks_to_stop(name, code):
+    done = subprocess.run([sys.executable, "-c", WHILE_RDKIT_EMBEDS, name], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("interrupted after")
+    assert re.fullmatch(rf"interrupted after (0|50) with {code}\n", done.stdout)
+
+
+def test_a_command_that_keeps_nothing_says_that_it_was_stopped(capsys):
+    @ends_when_asked
+    def command():
+        raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(typer.Exit) as exit_:
+        command()
+    assert exit_.value.exit_code == 143 and capsys.readouterr().err == "stopped by SIGTERM\n"
+
+
+def test_what_is_ignored_stays_ignored():
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_for_python_only():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        assert signal.signal(signal.SIGHUP, handler) == signal.SIG_IGN
 
 
 def test_signals_are_as_before_afterwards():
-    before, handler = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGINT)
-    with pytest.raises(ValueError, match="inside"), ctrl_c_for_python_only():
-        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    before, handlers = signal.pthread_sigmask(signal.SIG_BLOCK, ()), [signal.getsignal(number) for number in NUMBERS]
+    with pytest.raises(ValueError, match="inside"), signals_for_python_only():
+        assert set(NUMBERS) <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
         raise ValueError("inside")
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
-    assert signal.getsignal(signal.SIGINT) == handler
+    assert [signal.getsignal(number) for number in NUMBERS] == handlers

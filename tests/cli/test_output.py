@@ -9,14 +9,16 @@ from openmm_confgf.cli.output import as_json, as_table, note, results_only_on_st
 
 
 def test_json_is_one_line_and_has_no_nan():
-    text = as_json({"a": [1.0, math.nan, (math.inf, "x")], "b": {"c": np.float64(2.5), "d": np.float64("nan")}, "e": None})
+    text = as_json(
+        {"command": "test", "a": [1.0, math.nan, (math.inf, "x")], "b": {"c": np.float64(2.5), "d": np.float64("nan")}, "e": None}
+    )
     assert "\n" not in text
-    assert json.loads(text) == {"a": [1.0, None, [None, "x"]], "b": {"c": 2.5, "d": None}, "e": None}
+    assert json.loads(text) == {"command": "test", "a": [1.0, None, [None, "x"]], "b": {"c": 2.5, "d": None}, "e": None}
 
 
 def test_what_cannot_be_json_is_an_error_and_not_text():
     with pytest.raises(TypeError):
-        as_json({"path": object()})
+        as_json({"command": "test", "path": object()})
 
 
 def test_prints_of_libraries_go_to_stderr(capsys):
@@ -35,5 +37,5 @@ def test_a_note_is_one_line(capsys):
 def test_table_keeps_brackets_and_long_names():
     name = "C[C@H](O)[bold]" + "c1ccccc1" * 20
     text = as_table(["molecule", "n"], [[name, "3"]])
-    letters = "".join(line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│"))
-    assert letters == name
+    (row,) = [line for line in text.splitlines() if line.startswith("│")]
+    assert row.split("│")[1].strip() == name  # in one piece, to be copied

@@ -1,0 +1,146 @@
+"""What is done with each molecule of a library: conformers, or their energies; in this process or in several."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..checksums import sha256_of
+from ..devices import resolve_device
+from ..energies import SystemBuilder, resolve_platform
+from ..ensemble import Ensemble
+from ..errors import ConfGFError, GenerationError
+from ..generators import Generator, RelaxedGenerator, create_generator
+from ..molecule import MolecularGraph
+from ..scoring import score
+from ..workers import in_processes
+
+Outcome = Ensemble | ConfGFError
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """Conformers of each molecule, by a generator with its options.
+
+    Attributes
+    ----------
+    generator, weights, compiled
+        As in `create_generator`.
+    relax : str, optional
+        Force field of `RelaxedGenerator`.
+    platform, properties
+        As in `ContextEnergy`, for `relax`.
+    count : int
+        Conformers of each molecule.
+    seed : int
+    device : str
+    """
+
+    generator: str
+    weights: str | None = None
+    compiled: bool = False
+    relax: str | None = None
+    platform: str = "auto"
+    properties: dict[str, str] = dataclasses.field(default_factory=dict)
+    count: int = 100
+    seed: int = 0
+    device: str = "auto"
+
+    def source(self) -> Generator:
+        """The generator.
+
+        Raises
+        ------
+        ConfGFError
+            If there is none such, or it cannot be used here.
+        """
+        source = create_generator(self.generator, self.weights, self.compiled)
+        return source if self.relax is None else RelaxedGenerator(source, self.relax, self.platform, self.properties)
+
+    def settings(self, source: Generator) -> dict[str, Any]:
+        """All that decides the conformers of a molecule, in JSON's types."""
+        told = dataclasses.asdict(self) | {"device": str(resolve_device(self.device)), "weights": source.weights_sha256}
+        if self.relax is not None:
+            told |= _told_of_energies(self.relax, self.platform, self.properties)
+        return {"command": "generate", "version": __version__, **told}
+
+    def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: int = 1) -> Iterator[tuple[int, Outcome]]:
+        """The place and the conformers of each molecule, as they finish; those of which none is usable have failed.
+
+        Raises
+        ------
+        ConfGFError
+            If the call cannot be made.
+        """
+        if workers == 1:
+            graphs = list(molecules)
+            return ((i, _usable(outcome)) for i, outcome in source.sample_many(graphs, self.count, seed=self.seed, device=self.device))
+        source.sample_many([], self.count, seed=self.seed, device=self.device)  # refuses what is wrong with the call
+        return in_processes(self.work, molecules, workers)
+
+    def work(self) -> Callable[[MolecularGraph], Outcome]:
+        """What a process does with a molecule."""
+        source = self.source()
+        return lambda graph: _usable(source.sample(graph, self.count, seed=self.seed, device=self.device))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """Energies of each ensemble, by a force field with its options.
+
+    Attributes
+    ----------
+    forcefield, minimize, platform, properties
+        As in `scoring.score`.
+    """
+
+    forcefield: str
+    minimize: bool = False
+    platform: str = "auto"
+    properties: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the energies of an ensemble, in JSON's types."""
+        told = dataclasses.asdict(self) | _told_of_energies(self.forcefield, self.platform, self.properties)
+        return {"command": "score", "version": __version__, **told}
+
+    def each(self, ensembles: Iterable[Ensemble], workers: int = 1) -> Iterator[tuple[int, Outcome]]:
+        """The place and the energies of each ensemble; those of which none is usable have failed.
+
+        Raises
+        ------
+        ConfGFError
+            If the call cannot be made.
+        """
+        work = self.work()  # refuses an unknown force field before the first
+        return in_processes(self.work, ensembles, workers) if workers != 1 else ((i, work(e)) for i, e in enumerate(ensembles))
+
+    def work(self) -> Callable[[Ensemble], Outcome]:
+        """What a process does with an ensemble."""
+        builder = SystemBuilder(self.forcefield)
+
+        def scored(ensemble: Ensemble) -> Outcome:
+            try:
+                result = score(ensemble, builder, minimize=self.minimize, platform=self.platform, properties=self.properties)
+            except ConfGFError as error:
+                return error
+            return _usable(result, "generate more of them, or try another force field")
+
+        return scored
+
+
+def _usable(outcome: Outcome, advice: str = "try another --generator, or check that the molecule can exist") -> Outcome:
+    """The ensemble if one of its conformations is OK; else the molecule has failed."""
+    if isinstance(outcome, ConfGFError) or outcome.ok.any():
+        return outcome
+    counts = ", ".join(f"{number} {status}" for status, number in outcome.counts().items())
+    return GenerationError(f"no conformation of {outcome.graph.name!r} is usable ({counts}); {advice}.")
+
+
+def _told_of_energies(forcefield: str, platform: str, properties: dict[str, str]) -> dict[str, Any]:
+    """The platform that runs, and the checksums of a force field's own files."""
+    files = {part: sha256_of(part) for part in forcefield.split(",") if Path(part).is_file()}
+    return {"platform": resolve_platform(platform, properties).getName(), "forcefield_files": files}
