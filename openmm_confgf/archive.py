@@ -128,19 +128,12 @@ def _order_of_smiles(graph: MolecularGraph) -> NDArray[np.int64]:
         template = MolecularGraph.from_smiles(graph.smiles)
     except MoleculeError as error:
         raise FileFormatError(f"{graph.name!r} cannot be written to an archive: {error}") from error
-    if _labels(graph) == _labels(template):
+    if graph.same_as(template):
         return np.arange(len(graph))
     match = graph.mol.GetSubstructMatch(template.mol, useChirality=True)
     if len(match) != len(graph):
         raise FileFormatError(f"{graph.name!r} cannot be written to an archive: its SMILES {graph.smiles} stands for other stereo.")
     return np.array(match, np.int64)
-
-
-def _labels(graph: MolecularGraph) -> tuple[Any, ...]:
-    """All that two graphs must share to be the same molecule in the same atom order."""
-    atoms = [(atom.GetAtomicNum(), atom.GetFormalCharge()) for atom in graph.mol.GetAtoms()]
-    bonds = sorted((*pair, bond.GetBondType()) for pair, bond in zip(graph.bonds.tolist(), graph.mol.GetBonds(), strict=True))
-    return atoms, bonds, graph.stereocentres.tolist(), graph.stereobonds.tolist()
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

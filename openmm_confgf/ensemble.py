@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from .units import NM_PER_ANGSTROM, positions_in_nm
 if TYPE_CHECKING:
     import mdtraj
     from rdkit import Chem
+
+
+TITLE = "_Name"
+"""The key of a record's title among its properties: RDKit's."""
 
 
 class Status(enum.IntEnum):
@@ -62,9 +67,12 @@ class Provenance:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ensemble:
     """Conformations of one molecule. Operations return a new ensemble; the order is never changed silently.
+
+    ``ensemble[3]``, slices and boolean masks give ensembles, and iteration gives one for each conformation. Two ensembles are equal where
+    they are the same object.
 
     Attributes
     ----------
@@ -80,6 +88,9 @@ class Ensemble:
         Natural log of the generator's density on the mean-free subspace, nm units.
     provenance : Provenance
         Where it comes from.
+    properties : tuple of mappings of str to str, optional
+        What the source says of each conformation in words of its own: the properties of its record in a file, in their order, and the
+        record's title under `TITLE`. They stay with their conformation, whatever is selected or scored.
 
     Raises
     ------
@@ -93,6 +104,7 @@ class Ensemble:
     status: NDArray[np.int8] = None  # type: ignore[assignment]  # None stands for "all OK" in the constructor only
     energy: NDArray[np.float64] | None = None
     log_q: NDArray[np.float64] | None = None
+    properties: tuple[Mapping[str, str], ...] | None = None
 
     def __post_init__(self) -> None:
         positions = positions_in_nm(self.positions).copy()
@@ -102,6 +114,10 @@ class Ensemble:
         status = np.zeros(len(positions), np.int8) if self.status is None else np.array(self.status, np.int8)
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "status", status)
+        if self.properties is not None:
+            object.__setattr__(self, "properties", tuple(self.properties))
+            if len(self.properties) != len(positions):
+                raise ValueError(f"There are properties of {len(self.properties)} conformations for {len(positions)}; give each its own.")
         for name in ("status", "energy", "log_q"):
             values = getattr(self, name)
             if values is not None and np.shape(values) != (len(positions),):
@@ -115,6 +131,23 @@ class Ensemble:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {name}" for name, n in self.counts().items())
+        return f"Ensemble({self.graph.name!r}, {len(self)} conformations{': ' * bool(counts)}{counts})"
+
+    def __getitem__(self, index: Any) -> Ensemble:
+        """The samples of an integer, a slice, a list of integers or a boolean mask, as an ensemble.
+
+        Raises
+        ------
+        IndexError
+            If there is no such sample, or a mask has another length.
+        """
+        return self.select(np.arange(len(self))[index])
+
+    def __iter__(self) -> Iterator[Ensemble]:
+        return (self[k] for k in range(len(self)))
 
     @property
     def ok(self) -> NDArray[np.bool_]:
@@ -130,7 +163,11 @@ class Ensemble:
         index = np.atleast_1d(index)
         index = index if index.dtype == bool else index.astype(np.int64)
         pick = lambda values: None if values is None else values[index]  # noqa: E731
-        return self.replace(positions=self.positions[index], status=self.status[index], energy=pick(self.energy), log_q=pick(self.log_q))
+        properties = self.properties
+        if properties is not None:
+            properties = tuple(properties[k] for k in np.arange(len(self))[index])
+        picked = {name: pick(getattr(self, name)) for name in ("positions", "status", "energy", "log_q")}
+        return self.replace(**picked, properties=properties)
 
     def ranked(self) -> Ensemble:
         """The usable samples by increasing energy (in their own order where there is no energy).

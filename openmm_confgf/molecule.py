@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ _CIS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOCIS)
 _TRANS = (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class MolecularGraph:
     """A molecule as a graph: what stays the same in all of its conformations.
 
@@ -30,7 +31,7 @@ class MolecularGraph:
     Attributes
     ----------
     mol : rdkit.Chem.Mol
-        The molecule with explicit hydrogens and no conformers. Treat it as read-only.
+        The molecule with explicit hydrogens, no conformers and no properties. Treat it as read-only.
     name : str
         A label for tables and files; the SMILES where the source has no title.
     """
@@ -71,6 +72,8 @@ class MolecularGraph:
         if mol.GetNumConformers() and mol.GetConformer().Is3D():
             Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=False)
         mol.RemoveAllConformers()
+        for key in mol.GetPropNames():
+            mol.ClearProp(key)  # what a source says of its own conformation is not true of others
         _check_complete(mol, name)
         # perception reads bond directions, which molecules that were not made from a SMILES lack
         Chem.AssignStereochemistry(mol)
@@ -99,6 +102,26 @@ class MolecularGraph:
 
     def __len__(self) -> int:
         return int(self.mol.GetNumAtoms())
+
+    def __repr__(self) -> str:
+        return f"MolecularGraph({self.name!r}, {len(self)} atoms)"
+
+    @functools.cached_property
+    def order_key(self) -> tuple[Any, ...]:
+        """Equal for two graphs that are the same molecule in the same atom order: one System fits the conformations of both.
+
+        It holds element, charge, isotope and radical electrons of each atom, the order of each bond (aromatic ones alike, dative ones with
+        their direction), and the hand of each specified centre and double bond, whatever the order in which a source lists the bonds.
+        """
+        atoms = tuple((a.GetAtomicNum(), a.GetFormalCharge(), a.GetIsotope(), a.GetNumRadicalElectrons()) for a in self.mol.GetAtoms())
+        bonds = sorted(_bond_key(bond) for bond in self.mol.GetBonds())
+        centres = sorted(_centre_key(self.mol.GetAtomWithIdx(int(row[0])), int(row[4])) for row in self.stereocentres)
+        double_bonds = sorted(_double_bond_key(self.mol, *row) for row in self.stereobonds.tolist())
+        return atoms, tuple(bonds), tuple(centres), tuple(double_bonds)
+
+    def same_as(self, other: MolecularGraph) -> bool:
+        """Whether the other is the same molecule in the same atom order; names do not count."""
+        return self.order_key == other.order_key
 
     @functools.cached_property
     def smiles(self) -> str:
@@ -217,6 +240,29 @@ class MolecularGraph:
 
 
 _HANDS = {Chem.ChiralType.CHI_TETRAHEDRAL_CCW: 1, Chem.ChiralType.CHI_TETRAHEDRAL_CW: -1}
+
+
+def _bond_key(bond: Chem.Bond) -> tuple[int, int, int]:
+    """The two atoms of a bond and its order: the lower index first, but for a dative bond, which has a direction."""
+    first, last = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    if first > last and bond.GetBondType() != Chem.BondType.DATIVE:
+        first, last = last, first
+    return first, last, int(bond.GetBondType())
+
+
+def _centre_key(atom: Chem.Atom, hand: int) -> tuple[int, int]:
+    """A centre and its hand with its neighbours in the order of their indices, given the hand in RDKit's order of bonds."""
+    neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
+    swaps = sum(a > b for a, b in itertools.combinations(neighbours, 2))
+    return atom.GetIdx(), -hand if swaps % 2 else hand
+
+
+def _double_bond_key(mol: Chem.Mol, first: int, begin: int, end: int, last: int, side: int) -> tuple[int, int, int]:
+    """A double bond and the side of the neighbours of lowest index, given that of `first` and `last`."""
+    for near, far, neighbour in ((begin, end, first), (end, begin, last)):
+        lowest = min(n for bond in mol.GetAtomWithIdx(near).GetBonds() if (n := bond.GetOtherAtomIdx(near)) != far)
+        side = side if neighbour == lowest else -side
+    return min(begin, end), max(begin, end), side
 
 
 def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:

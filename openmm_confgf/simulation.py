@@ -188,7 +188,7 @@ def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) ->
     ensemble, state = read_run(path)
     if set(state) != {"energies", *(field.name for field in dataclasses.fields(ReplicaState))}:
         raise FileFormatError(f"{path} holds no simulation that could go on; name another output file.")
-    if not _same_atoms(ensemble.graph, graph):
+    if not ensemble.graph.same_as(graph):
         raise FileFormatError(f"{path} holds a simulation of {ensemble.graph.name!r} or of another atom order; name another output file.")
     # where charges come from decides nothing that the System's checksum does not, and earlier versions did not tell it
     before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed, "charges": told["charges"]}
@@ -196,8 +196,3 @@ def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) ->
         given = ", ".join(f"{name} {before.get(name)}" for name in other)
         raise FileFormatError(f"{path} holds a run with {given}; give the same settings to go on with it, or name another output file.")
     return _Earlier(ensemble.positions, state.pop("energies"), state)
-
-
-def _same_atoms(one: MolecularGraph, other: MolecularGraph) -> bool:
-    """Whether two graphs are one molecule in one atom order."""
-    return one.smiles == other.smiles and np.array_equal(one.numbers, other.numbers) and np.array_equal(one.hops, other.hops)

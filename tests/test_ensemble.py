@@ -114,3 +114,37 @@ def test_from_rdkit_checks_the_conformers():
     np.testing.assert_allclose(ensemble.positions[0] * 10, mol.GetConformer(0).GetPositions())
     with pytest.raises(MoleculeError, match="no conformers"):
         Ensemble.from_rdkit(MolecularGraph.from_smiles("CCO").mol)
+
+
+def test_is_indexed_like_a_sequence(alanine_ensemble):
+    assert alanine_ensemble[3].energy.tolist() == [3] and alanine_ensemble[-1].energy.tolist() == [-6.5]
+    assert alanine_ensemble[np.int64(1)].log_q.tolist() == [1]
+    assert alanine_ensemble[1:8:3].log_q.tolist() == [1, 4, 7]
+    assert alanine_ensemble[[4, 0]].log_q.tolist() == [4, 0] and alanine_ensemble[alanine_ensemble.ok].ok.all()
+    assert [len(e) for e in alanine_ensemble] == [1] * 8
+    assert [float(e.log_q[0]) for e in alanine_ensemble] == list(range(8))
+    for wrong in (8, -9, [0, 8], np.ones(7, bool)):
+        with pytest.raises(IndexError):
+            alanine_ensemble[wrong]
+
+
+def test_says_what_it_is_in_short(alanine_ensemble):
+    assert repr(alanine_ensemble) == "Ensemble('alanine', 8 conformations: 6 OK, 2 NON_FINITE)"
+    assert repr(alanine_ensemble[:0]) == "Ensemble('alanine', 0 conformations)"
+    assert repr(alanine_ensemble.graph) == "MolecularGraph('alanine', 13 atoms)"
+
+
+def test_is_equal_to_itself_alone(alanine_ensemble):
+    assert alanine_ensemble == alanine_ensemble and alanine_ensemble != alanine_ensemble.replace()
+    assert alanine_ensemble in {alanine_ensemble}
+
+
+def test_properties_stay_with_their_sample(alanine_ensemble):
+    ensemble = alanine_ensemble.replace(properties=[{"_Name": f"record {k}", "id": str(k)} for k in range(8)])
+    assert [p["id"] for p in ensemble.ranked().properties] == ["7", "1", "4", "3", "6", "0"]
+    assert [p["id"] for p in ensemble.deduplicated(1e-6).properties] == ["0", "1", "3", "4", "6", "7"]
+    assert ensemble[2].properties == ({"_Name": "record 2", "id": "2"},)
+    assert [p["id"] for p in ensemble[ensemble.ok].properties] == ["0", "1", "3", "4", "6", "7"]
+    assert ensemble.replace(energy=None).properties == ensemble.properties
+    with pytest.raises(ValueError, match="properties of 7 conformations for 8"):
+        alanine_ensemble.replace(properties=[{}] * 7)

@@ -84,10 +84,8 @@ class SystemBuilder:
     def _key(self, graph: MolecularGraph) -> str:
         """All that decides the System: force field, versions, and the molecule with its atom and residue order."""
         residues = ",".join(f"{atom.residue.name}/{atom.name}" for atom in graph.to_topology().atoms())
-        bonds = ",".join(f"{b.GetBeginAtomIdx()}-{b.GetEndAtomIdx()}:{b.GetBondTypeAsDouble()}" for b in graph.mol.GetBonds())
-        charges = ",".join(str(a.GetFormalCharge()) for a in graph.mol.GetAtoms())
         versions = ",".join(importlib.metadata.version(name) for name in ("openmm", "openmmforcefields"))
-        return "|".join([self.forcefield, CHARGE_MODEL, versions, graph.smiles, residues, bonds, charges])
+        return "|".join([self.forcefield, CHARGE_MODEL, versions, residues, repr(graph.order_key)])
 
 
 def create_system(graph: MolecularGraph, forcefield: str = "openff-2.2.1", *, cache: str | Path | None = None) -> openmm.System:
