@@ -3,6 +3,7 @@
 from .ensembles import (
     check_folder,
     check_writable,
+    iter_ensembles,
     read_each_ensemble,
     read_ensembles,
     read_run,
@@ -16,6 +17,7 @@ __all__ = [
     "MoleculeEntry",
     "check_folder",
     "check_writable",
+    "iter_ensembles",
     "read_each_ensemble",
     "read_ensembles",
     "read_molecules",

@@ -15,18 +15,20 @@ from ..ensemble import Ensemble
 from ..errors import ConfGFError, FileFormatError
 from ..writing import clear_leftovers, whole_file, write_whole
 from . import hdf5, pdb, sdf
-from .molecules import check_readable
+from ._source import check_readable, lines_of, uncompressed
 
 _READABLE = (".sdf", ".mol", ".pdb", ".h5")
 _WRITABLE = (".sdf", ".pdb", ".h5")
 
 
 def read_ensembles(path: str | Path) -> list[Ensemble]:
-    """The ensembles of an .sdf, .mol, .pdb or .h5 file.
+    """The ensembles of an .sdf, .mol, .pdb or .h5 file; the first three may be compressed (.sdf.gz).
 
-    Consecutive records of an SDF file that are the same molecule in the same atom order are one ensemble; energies and statuses come from
-    the properties ``energy_kj_per_mol`` and ``status``. Where a file tells no status, the conformations are checked. An .h5 file gives back
-    exactly what was written.
+    Consecutive records of an SDF file that are the same molecule in the same atom order are one ensemble. Energies, statuses and provenance
+    come from this package's own properties (``openmm_confgf_energy_kj_per_mol`` ...), as long as a record's geometry and molecule are the
+    ones that they were written for: where some of an ensemble's records were edited or have no energy, it has none, and
+    ``provenance.settings["edited_records"]`` tells their numbers. Other properties and the titles are in ``properties``. All conformations
+    are checked anew. An .h5 file gives back exactly what was written.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def read_ensembles(path: str | Path) -> list[Ensemble]:
         If a molecule is incomplete; the message names the record.
     """
     ensembles = []
-    for outcome in read_each_ensemble(path):
+    for outcome in iter_ensembles(path):
         if isinstance(outcome, ConfGFError):
             raise outcome
         ensembles.append(outcome)
@@ -53,19 +55,29 @@ def read_each_ensemble(path: str | Path) -> list[Ensemble | ConfGFError]:
     MoleculeError
         If the molecule of a .pdb file is incomplete.
     """
+    return list(iter_ensembles(path))
+
+
+def iter_ensembles(path: str | Path) -> Iterator[Ensemble | ConfGFError]:
+    """As `read_each_ensemble`, one after the other as the file is read: of an SDF file, one ensemble is in memory at a time."""
     path = Path(path)
     suffix = check_readable(path, _READABLE)
-    if suffix == ".pdb":
-        return [pdb.read_pdb_ensemble(path)]
     if suffix == ".h5":
-        return [hdf5.read_hdf5(path)]
-    ensembles = sdf.read_sdf(path)
-    if not ensembles:
+        return iter([hdf5.read_hdf5(path)])
+    if suffix == ".pdb":
+        with uncompressed(path) as file:
+            return iter([pdb.read_pdb_ensemble(file)])
+    return _at_least_one(sdf.iter_sdf(lines_of(path), path.name, str(path)), path)
+
+
+def _at_least_one(outcomes: Iterator[Ensemble | ConfGFError], path: Path) -> Iterator[Ensemble | ConfGFError]:
+    first = next(outcomes, None)
+    if first is None:
         raise FileFormatError(f"{path} holds no molecule; give a file that has at least one.")
-    return ensembles
+    return itertools.chain([first], outcomes)
 
 
-def write_ensembles(ensembles: Sequence[Ensemble], path: str | Path) -> list[Path]:
+def write_ensembles(ensembles: Ensemble | Sequence[Ensemble], path: str | Path) -> list[Path]:
     """Write ensembles as the suffix says: .sdf, .pdb or .h5.
 
     An .h5 file keeps everything. An .sdf or .pdb file takes the usable samples only; ``Ensemble.counts()`` tells how many the others are.
@@ -83,7 +95,9 @@ def write_ensembles(ensembles: Sequence[Ensemble], path: str | Path) -> list[Pat
     FileFormatError
         If the suffix is unknown, the folder cannot be written, or there is nothing to write.
     """
-    return write_numbered(enumerate(ensembles), len(ensembles), path)
+    # an ensemble is a sequence too, of its samples
+    several = [ensembles] if isinstance(ensembles, Ensemble) else ensembles
+    return write_numbered(enumerate(several), len(several), path)
 
 
 def write_numbered(numbered: Iterable[tuple[int, Ensemble]], total: int, path: str | Path) -> list[Path]:

@@ -1,31 +1,63 @@
-"""SDF and MOL files: one record per conformation."""
+"""SDF and MOL files: one record per conformation.
+
+A record's own properties stay with its conformation, under their own names (`Ensemble.properties`). What this package says of it (energy,
+status, specified stereo, where it comes from) has names that begin with ``openmm_confgf_``, and a digest of the geometry and the molecule
+that it was said of: where a record was edited since, it does not count.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from .. import __version__
 from ..checks import check_conformations
-from ..ensemble import Ensemble, Provenance, Status
+from ..ensemble import TITLE, Ensemble, Provenance, Status
 from ..errors import ConfGFError, FileFormatError, MoleculeError
 from ..molecule import MolecularGraph
 from ..units import NM_PER_ANGSTROM
-from ._stereo import with_stereo_only_at
+from ._own import DECIMALS, DIGEST, MOLECULE, PREFIX, Own, molecule_digest, own_properties, read_own, record_digest
+from .sdf_text import format_record, parse_record, split_records
 
-ENERGY, STATUS, STEREO = "energy_kj_per_mol", "status", "specified_smiles"
-"""SD properties of each record. The SMILES tells which stereo is specified, where coordinates alone would specify all of it."""
+Preparation = Callable[[Chem.Mol], tuple[Chem.Mol, list[str]]]
+"""What is done to a molecule before it is judged, and notes of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One conformation of a file, or a drawing of a molecule.
+
+    Attributes
+    ----------
+    graph : MolecularGraph
+    positions : ndarray of float64, (N, 3), or None
+        nm; None for a drawing.
+    properties : dict of str to str
+        The record's own, and its title.
+    own : Own or None
+        What this package wrote of it; None for another program's record, and for an edited one.
+    edited : bool
+        Whether this package wrote it, and it was changed since.
+    notes : list of str
+        What was done to it on reading.
+    """
+
+    graph: MolecularGraph
+    positions: NDArray[np.float64] | None
+    properties: dict[str, str]
+    own: Own | None
+    edited: bool
+    notes: list[str]
 
 
 @dataclasses.dataclass
 class Group:
-    """Consecutive records of one molecule in one atom order.
+    """Consecutive records of one molecule in one atom order; a drawing, or a record that cannot be used, is alone.
 
     Attributes
     ----------
@@ -33,148 +65,170 @@ class Group:
         Of the first record, from 1.
     graph : MolecularGraph or ConfGFError
         The molecule, or why the (only) record cannot be used.
-    records : list of rdkit.Chem.Mol
-        With one conformer each.
+    records : list of Record
     """
 
     number: int
     graph: MolecularGraph | ConfGFError
-    records: list[Chem.Mol]
+    records: list[Record]
 
 
-def read_groups(path: Path) -> list[Group]:
-    """The records of a file, those that follow each other and are the same molecule in the same atom order together."""
-    # RDKit's own reader runs over the end of records that are too short, and loses the next one
-    texts = re.split(r"^\$\$\$\$.*\n?", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)
-    if not texts[-1].strip():
-        texts.pop()
-    groups: list[Group] = []
+def iter_groups(lines: Iterable[str], label: str, prepare: Preparation = lambda mol: (mol, [])) -> Iterator[Group]:
+    """The records of a file, those that follow each other and are the same molecule in the same atom order together.
+
+    Parameters
+    ----------
+    lines : iterable of str
+    label : str
+        What the file is called in errors.
+    prepare : callable, optional
+        What is done to each molecule first.
+    """
+    group: Group | None = None
     last_key: Any = None
-    supplier = Chem.SDMolSupplier()
-    with rdBase.BlockLogs():
-        for number, text in enumerate(texts, start=1):
-            supplier.SetData(text, removeHs=False)
-            mol = next(iter(supplier), None)
-            if mol is None:
-                groups.append(Group(number, FileFormatError(f"Record {number} of {path} cannot be read: {_problem(text)}."), []))
-                last_key = None
-                continue
-            key = _identity(mol)
-            if key != last_key:
-                groups.append(Group(number, _graph(mol, f"Record {number} of {path}"), []))
-            groups[-1].records.append(mol)
-            last_key = None if isinstance(groups[-1].graph, ConfGFError) else key
-    return groups
+    for number, record in _iter_records(lines, label, prepare):
+        key = None if isinstance(record, ConfGFError) or record.positions is None else _key(record)
+        if group is not None and key is not None and key == last_key and isinstance(record, Record):
+            group.records.append(record)
+            continue
+        if group is not None:
+            yield group
+        group = Group(number, record, []) if isinstance(record, ConfGFError) else Group(number, record.graph, [record])
+        last_key = key
+    if group is not None:
+        yield group
 
 
-def read_sdf(path: Path) -> list[Ensemble | ConfGFError]:
-    """One ensemble for each group of records, or why there is none; where the file tells no status, the conformations are checked."""
-    return [_ensemble(path, group) for group in read_groups(path)]
+def iter_sdf(lines: Iterable[str], path_name: str, label: str) -> Iterator[Ensemble | ConfGFError]:
+    """One ensemble for each group of records, or why there is none, as they are read; all conformations are checked."""
+    return (_ensemble(group, path_name, label) for group in iter_groups(lines, label))
 
 
 def write_sdf(ensembles: Iterable[Ensemble], stream: BinaryIO) -> int:
-    """All usable samples, one record each, with their energies; the others are left out (an .h5 file keeps them).
-
-    Returns
-    -------
-    int
-        How many records were written.
-    """
+    """All usable samples, one record each; the others are left out (an .h5 file keeps them). Gives the number of records."""
     written = 0
     for ensemble in ensembles:
-        for record in _records(ensemble):
-            # RDKit makes the text, Python writes it: RDKit's writer does not say that a disk is full
-            stream.write(record.encode())
+        usable = ensemble.select(ensemble.ok)
+        titles = usable.properties or ({},) * len(usable)
+        molecule = ""
+        for frame, given, own in zip(usable.positions, titles, own_properties(usable), strict=True):
+            # on the grid of what is written, so that no program rounds otherwise
+            frame = np.round(frame / NM_PER_ANGSTROM, DECIMALS)
+            block = _mol_block(usable.graph, frame)
+            molecule = molecule or molecule_digest(_read_back(block, usable.graph))
+            theirs = {key: value for key, value in given.items() if key != TITLE and not key.startswith(PREFIX)}
+            ours = own | {DIGEST: record_digest(molecule, frame)}
+            stream.write(format_record(given.get(TITLE) or usable.graph.name, block, theirs | ours).encode())
             written += 1
     return written
 
 
-def _records(ensemble: Ensemble) -> Iterator[str]:
-    mol = ensemble.to_rdkit()
-    # one line, which must not look like the end of the record before it
-    mol.SetProp("_Name", " ".join(ensemble.graph.name.split()).removeprefix("$$$$").lstrip())
-    mol.SetProp(STATUS, Status.OK.name)
-    mol.SetProp(STEREO, ensemble.graph.smiles)
-    energies = None if ensemble.energy is None else ensemble.energy[ensemble.ok]
-    for k, conformer in enumerate(mol.GetConformers()):
-        if energies is not None:
-            mol.SetProp(ENERGY, repr(float(energies[k])))
-        yield Chem.SDWriter.GetText(mol, confId=conformer.GetId())
+def _mol_block(graph: MolecularGraph, frame: NDArray[np.float64]) -> str:
+    wide = bool((np.abs(frame) >= 10**4).any())  # no place for it in the columns of V2000
+    mol = graph.to_rdkit(frame * NM_PER_ANGSTROM)
+    mol.SetProp("_Name", "")  # `format_record` writes it, whatever it holds
+    return str(Chem.MolToMolBlock(mol, forceV3000=wide))
 
 
-def _problem(text: str) -> str:
+def _read_back(block: str, graph: MolecularGraph) -> Chem.Mol:
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(block, removeHs=False)
+    if mol is None:
+        raise FileFormatError(f"{graph.name!r} cannot be written to an SDF file, since RDKit does not read it there; give an .h5 file.")
+    return mol
+
+
+def _iter_records(lines: Iterable[str], label: str, prepare: Preparation) -> Iterator[tuple[int, Record | ConfGFError]]:
+    number = 0
+    try:
+        for number, text in enumerate(split_records(lines), start=1):
+            try:
+                yield number, _record(text, prepare)
+            except ConfGFError as error:
+                yield number, type(error)(f"Record {number} of {label} {error}.")
+    except FileFormatError as error:  # the file ends early, and what came before is as good as ever
+        yield number + 1, error
+
+
+def _record(lines: list[str], prepare: Preparation) -> Record:
+    """One record.
+
+    Raises
+    ------
+    ConfGFError
+        If it cannot be used; to be said after the record's number.
+    """
+    block, given = parse_record(lines)
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(block, removeHs=False)
+        if mol is None:
+            raise FileFormatError(f"cannot be read: {_problem(block)}")
+    spatial = mol.GetNumConformers() > 0 and mol.GetConformer().Is3D()
+    own, edited = None, False
+    if spatial and DIGEST in given:
+        edited = given[DIGEST] != record_digest(molecule_digest(mol), mol.GetConformer().GetPositions())
+        own = None if edited else read_own(given)
+    title = " ".join(lines[0].split())
+    properties = {TITLE: title} if title else {}
+    properties |= {key: value for key, value in given.items() if not key.startswith(PREFIX)}
+    mol, notes = prepare(mol)
+    if spatial:
+        _forget_unspecifiable(mol)
+    try:
+        graph = MolecularGraph.from_rdkit(mol, given.get(MOLECULE, "").strip() or title or None)
+        graph = graph if own is None else own.with_open_stereo(graph)
+    except MoleculeError as error:
+        raise type(error)(f"cannot be used: {str(error).rstrip('.')}") from error
+    positions = mol.GetConformer().GetPositions() * NM_PER_ANGSTROM if spatial else None
+    return Record(graph, positions, properties, own, edited, notes)
+
+
+def _forget_unspecifiable(mol: Chem.Mol) -> None:
+    """Leave open what RDKit reads from coordinates of square and other centres: nobody specified it, and nothing here checks it."""
+    for atom in mol.GetAtoms():
+        if atom.GetChiralTag() not in (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW):
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+
+
+def _problem(block: str) -> str:
     """Why RDKit does not take a record."""
-    mol: Any = Chem.MolFromMolBlock(text, sanitize=False, removeHs=False)
+    mol: Any = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
     if mol is None:
         return "it is not in MOL format (V2000 or V3000)"
     return "; ".join(str(p.Message()).strip().rstrip(".") for p in Chem.DetectChemistryProblems(mol)) or "RDKit rejects it"
 
 
-def _identity(mol: Chem.Mol) -> tuple[Any, ...]:
-    """What two records must share to be conformations of one molecule in one atom order."""
-    atoms = tuple((a.GetAtomicNum(), a.GetFormalCharge()) for a in mol.GetAtoms())
-    bonds = tuple((b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds())
-    if mol.HasProp(STEREO):
-        return atoms, bonds, mol.GetProp("_Name"), mol.GetProp(STEREO)
-    return atoms, bonds, Chem.MolToSmiles(mol)
+def _key(record: Record) -> Any:
+    """What two records must share to be conformations of one molecule in one atom order; ours are also of one ensemble."""
+    return record.graph.order_key, record.graph.name if record.own or record.edited else None
 
 
-def _graph(mol: Chem.Mol, label: str) -> MolecularGraph | ConfGFError:
-    try:
-        graph = MolecularGraph.from_rdkit(mol)
-        if mol.HasProp(STEREO) and mol.GetProp(STEREO) != graph.smiles:
-            return _with_specified_stereo(graph, mol.GetProp(STEREO))
-    except MoleculeError as error:
-        return type(error)(f"{label}: {error}")
-    return graph
-
-
-def _with_specified_stereo(graph: MolecularGraph, smiles: str) -> MolecularGraph:
-    """The same molecule with only the stereo that the SMILES specifies; as it is where that is another molecule."""
-    try:
-        template = MolecularGraph.from_smiles(smiles)
-    except MoleculeError:
-        return graph
-    match = graph.mol.GetSubstructMatch(template.mol, useChirality=True)
-    if len(match) != len(graph):
-        return graph
-    double_bonds = {frozenset((match[b], match[c])) for _, b, c, _, _ in template.stereobonds.tolist()}
-    return with_stereo_only_at(graph, {match[row[0]] for row in template.stereocentres.tolist()}, double_bonds)
-
-
-def _ensemble(path: Path, group: Group) -> Ensemble | ConfGFError:
+def _ensemble(group: Group, path_name: str, label: str) -> Ensemble | ConfGFError:
     if isinstance(group.graph, ConfGFError):
         return group.graph
-    flat = [group.number + k for k, mol in enumerate(group.records) if not (mol.GetNumConformers() and mol.GetConformer().Is3D())]
-    if flat:
-        return FileFormatError(f"Record {flat[0]} of {path} has no 3D coordinates; make conformations of it first (generate).")
-    positions = np.array([mol.GetConformer().GetPositions() for mol in group.records]) * NM_PER_ANGSTROM
-    try:
-        status = np.array([_status(path, group.number + k, mol) for k, mol in enumerate(group.records)])
-        energies = [_energy(path, group.number + k, mol) for k, mol in enumerate(group.records)]
-    except FileFormatError as error:
-        return error
-    if (status < 0).any():
-        status = np.where(status < 0, check_conformations(group.graph, positions), status)
-    energy = None if None in energies else np.array(energies, np.float64)
-    return Ensemble(group.graph, positions, Provenance(path.name, __version__), status.astype(np.int8), energy)
+    records = group.records
+    frames = [record.positions for record in records if record.positions is not None]
+    if not frames:
+        return FileFormatError(f"Record {group.number} of {label} has no 3D coordinates; make conformations of it first (generate).")
+    positions = np.array(frames)
+    checked = check_conformations(group.graph, positions)
+    told = np.array([Status.OK if record.own is None else record.own.status for record in records], np.int8)
+    energies = [None if record.own is None else record.own.energy for record in records]
+    return Ensemble(
+        group.graph,
+        positions,
+        _provenance(group, path_name),
+        np.where(checked == Status.OK, told, checked).astype(np.int8),
+        None if None in energies else np.array(energies, np.float64),
+        properties=tuple(record.properties for record in records),
+    )
 
 
-def _status(path: Path, number: int, mol: Chem.Mol) -> int:
-    """The status of a record, -1 where it tells none: without `STEREO` it is another program's, and about something else."""
-    if not (mol.HasProp(STATUS) and mol.HasProp(STEREO)):
-        return -1
-    try:
-        return Status[mol.GetProp(STATUS)]
-    except KeyError as error:
-        known = ", ".join(s.name for s in Status)
-        raise FileFormatError(f"Record {number} of {path} has the {STATUS} {mol.GetProp(STATUS)!r}; known are {known}.") from error
-
-
-def _energy(path: Path, number: int, mol: Chem.Mol) -> float | None:
-    if not mol.HasProp(ENERGY):
-        return None
-    try:
-        return float(mol.GetProp(ENERGY))
-    except ValueError as error:
-        raise FileFormatError(f"Record {number} of {path} has the {ENERGY} {mol.GetProp(ENERGY)!r}; give a number.") from error
+def _provenance(group: Group, path_name: str) -> Provenance:
+    """That of the records where they share one, else the file, with the numbers of the records that were edited since they were written."""
+    first = group.records[0].own
+    if first is not None and first.provenance is not None:
+        if all(record.own is not None and record.own.provenance == first.provenance for record in group.records):
+            return first.provenance
+    edited = [group.number + k for k, record in enumerate(group.records) if record.edited]
+    return Provenance(path_name, __version__, settings={"edited_records": edited} if edited else {})

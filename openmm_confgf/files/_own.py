@@ -1,0 +1,121 @@
+"""What this package says of a conformation in an SDF record, and whether the record is still the one it was said of."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from ..ensemble import Ensemble, Provenance, Status
+from ..errors import FileFormatError
+from ..molecule import MolecularGraph
+from ._stereo import with_stereo_only_at
+
+PREFIX = "openmm_confgf_"
+"""Of the names of all properties that are ours; any other is the user's."""
+
+MOLECULE, DIGEST = f"{PREFIX}molecule", f"{PREFIX}digest"
+"""The ensemble's name, since the record's title may be another, and what the others were said of."""
+
+DECIMALS = 4
+"""Of a coordinate in Angstrom in a MOL block."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """What a record says of its conformation.
+
+    Attributes
+    ----------
+    status : Status
+    energy : float or None
+        kJ/mol.
+    stereo : str
+        The specified centres and double bonds by the numbers of their atoms, where coordinates alone would specify all: ``4 6=7``.
+    provenance : Provenance or None
+    """
+
+    status: Status
+    energy: float | None
+    stereo: str
+    provenance: Provenance | None
+
+    def with_open_stereo(self, graph: MolecularGraph) -> MolecularGraph:
+        """The molecule of the coordinates with only the stereo that was specified when they were written."""
+        words = [word.split("=") for word in self.stereo.split()]
+        centres = {int(word[0]) - 1 for word in words if len(word) == 1}
+        double_bonds = {frozenset(int(number) - 1 for number in word) for word in words if len(word) == 2}
+        found = {frozenset(pair) for pair in graph.stereobonds[:, 1:3].tolist()}
+        if set(graph.stereocentres[:, 0].tolist()) <= centres and found <= double_bonds:
+            return graph
+        return with_stereo_only_at(graph, centres, double_bonds)
+
+
+def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:
+    """Our properties of each conformation, without the digest."""
+    graph, given = ensemble.graph, ensemble.provenance
+    stereo = [str(centre + 1) for centre in graph.stereocentres[:, 0]]
+    stereo += [f"{first + 1}={last + 1}" for first, last in graph.stereobonds[:, 1:3]]
+    common = {
+        "molecule": " ".join(graph.name.split()),
+        "specified_smiles": graph.smiles,
+        "specified_stereo": " ".join(stereo),
+        "generator": given.generator,
+        "version": given.version,
+        "seed": None if given.seed is None else str(given.seed),
+        "weights_sha256": given.weights_sha256,
+        "settings": json.dumps(given.settings, sort_keys=True),
+    }
+    energies = [None] * len(ensemble) if ensemble.energy is None else [repr(float(energy)) for energy in ensemble.energy]
+    each = ({"energy_kj_per_mol": e, "status": Status(s).name} | common for e, s in zip(energies, ensemble.status, strict=True))
+    return [{PREFIX + key: value for key, value in record.items() if value is not None} for record in each]
+
+
+def read_own(properties: Mapping[str, str]) -> Own:
+    """What the properties of an unedited record say.
+
+    Raises
+    ------
+    FileFormatError
+        If one of them was edited into something else; to be said after the record's number.
+    """
+    own = {key.removeprefix(PREFIX): value for key, value in properties.items() if key.startswith(PREFIX)}
+    status, energy = own.get("status", "OK"), own.get("energy_kj_per_mol")
+    if status not in Status.__members__:
+        raise FileFormatError(f"has the {PREFIX}status {status!r}; known are {', '.join(s.name for s in Status)}")
+    try:
+        cost = None if energy is None else float(energy)
+    except ValueError as error:
+        raise FileFormatError(f"has the {PREFIX}energy_kj_per_mol {energy!r}; give a number") from error
+    return Own(Status[status], cost, own.get("specified_stereo", ""), _provenance(own))
+
+
+def _provenance(own: Mapping[str, str]) -> Provenance | None:
+    try:
+        seed = int(own["seed"]) if "seed" in own else None
+        settings: Any = json.loads(own["settings"])
+        return Provenance(own["generator"], own["version"], seed, own.get("weights_sha256"), dict(settings))
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def molecule_digest(mol: Chem.Mol) -> str:
+    """Of the atoms and bonds of a molecule as it is read from its record."""
+    atoms = [(atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetIsotope()) for atom in mol.GetAtoms()]
+    bonds = sorted((*sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())), int(b.GetBondType())) for b in mol.GetBonds())
+    return hashlib.sha256(json.dumps([atoms, bonds]).encode()).hexdigest()
+
+
+def record_digest(molecule: str, coordinates: NDArray[np.float64]) -> str:
+    """Of a molecule, by its digest, and its coordinates in Angstrom, (N, 3), to the last decimal that a MOL block keeps.
+
+    Another program may write the record anew: only another molecule, order or geometry has another digest.
+    """
+    grid = np.rint(coordinates * 10**DECIMALS).astype("<i8")
+    return hashlib.sha256(molecule.encode() + grid.tobytes()).hexdigest()
