@@ -13,6 +13,7 @@ from .output import note, progress_bar
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
+    from ..files import MoleculeEntry
     from ..library import Store
 
 Item = TypeVar("Item")
@@ -122,6 +123,16 @@ def run_batch(
         raise failures[0].error
     failures.sort(key=lambda failure: failure.index)
     return Batch(dict(sorted(finished.items())), failures, len(names), stopped)
+
+
+def tell_notes(entries: Iterable[MoleculeEntry]) -> None:
+    """Say once each what was done to molecules on reading."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        for text in entry.notes:
+            names.setdefault(text, []).append(entry.name)
+    for text, of in names.items():
+        note(f"{of[0]}{f' and {len(of) - 1} more' if len(of) > 1 else ''}: {text}")
 
 
 def run_kept_batch(

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import Failure, attempt_each, run_kept_batch, status_text, write_kept
-from .options import AsJson, Device, Generator, Platform, Properties, Resume, Seed, Weights, Workers, checked_platform
+from .batch import Failure, attempt_each, run_kept_batch, status_text, tell_notes, write_kept
+from .options import (
+    AsJson,
+    Device,
+    Generator,
+    LargestFragment,
+    MoleculesFile,
+    Platform,
+    Properties,
+    Resume,
+    Seed,
+    Weights,
+    Workers,
+    checked_platform,
+)
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -17,10 +30,7 @@ if TYPE_CHECKING:
 
 
 def generate(
-    molecules: Annotated[
-        str,
-        typer.Argument(help="A SMILES, or a .smi, .sdf, .mol or .pdb file of molecules.", metavar="INPUT", show_default=False),
-    ],
+    molecules: MoleculesFile,
     count: Annotated[int, typer.Option("-n", "--count", help="Conformers of each molecule.")] = 100,
     generator: Generator = "confgf",
     weights: Weights = None,
@@ -40,6 +50,7 @@ def generate(
     platform: Platform = "auto",
     properties: Properties = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where they go: .sdf, .pdb or .h5.")] = Path("conformers.sdf"),
+    largest_fragment: LargestFragment = False,
     seed: Seed = 0,
     device: Device = "auto",
     workers: Workers = 1,
@@ -71,7 +82,8 @@ def generate(
         job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device)
         source = job.source()
         store = Store(output, job.settings(source), resume)
-        entries = read_molecules(molecules)
+        entries = read_molecules(molecules, largest_fragment=largest_fragment)
+        tell_notes(entries)
         failed = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = ((i, entry.graph) for i, entry in enumerate(entries) if entry.graph is not None)
         stream = kept_or_made(store, graphs, lambda left: job.each(left, source, workers))

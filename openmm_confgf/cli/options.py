@@ -37,7 +37,20 @@ Workers = Annotated[int, typer.Option("--workers", help="Worker processes, of on
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an earlier call with the same settings kept in <output>.partial, if anything.")
 ]
-EnsembleFile = Annotated[Path, typer.Argument(help="Conformers: .sdf, .mol, .pdb or .h5.", metavar="IN", show_default=False)]
+LargestFragment = Annotated[
+    bool, typer.Option("--largest-fragment", help="Keep the largest fragment of each molecule, without counter-ions and solvent.")
+]
+MoleculesFile = Annotated[
+    str,
+    typer.Argument(
+        help="A SMILES; a .smi, .csv, .tsv, .sdf, .mol, .pdb (or one of these with .gz) or .h5 file of molecules; - for standard input.",
+        metavar="INPUT",
+        show_default=False,
+    ),
+]
+EnsembleFile = Annotated[
+    Path, typer.Argument(help="Conformers: .sdf, .mol or .pdb (also with .gz), or .h5.", metavar="IN", show_default=False)
+]
 
 
 def thermal_energy(temperature: float) -> float:

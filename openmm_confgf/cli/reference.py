@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import Failure, run_batch
-from .options import AsJson, Seed
+from .batch import Failure, run_batch, tell_notes
+from .options import AsJson, LargestFragment, MoleculesFile, Seed
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 def reference(
-    molecules: Annotated[
-        str,
-        typer.Argument(help="A SMILES, or a .smi, .sdf, .mol, .pdb or .h5 file of molecules.", metavar="INPUT", show_default=False),
-    ],
+    molecules: MoleculesFile,
     level: Annotated[
         str,
         typer.Option("--level", help="gfn2 (GFN2-xTB: the xtb program, else tblite), or a force field: openff-2.2.1 ...", metavar="NAME"),
@@ -38,6 +35,7 @@ def reference(
     time_limit: Annotated[
         float, typer.Option("--time-limit", help="Give a molecule up after so many seconds.", metavar="SECONDS")
     ] = 3600.0,
+    largest_fragment: LargestFragment = False,
     seed: Seed = 0,
     json: AsJson = False,
 ) -> None:
@@ -67,7 +65,8 @@ def reference(
         check_folder(output.absolute().parent)
         folder = output.with_name(f"{output.name}.partial")
         protocol = ReferenceProtocol(level, starts, window, max_kept, seed)
-        entries = read_molecules(molecules)
+        entries = read_molecules(molecules, largest_fragment=largest_fragment)
+        tell_notes(entries)
         maker = ReferenceMaker(protocol)
         unreadable = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = {i: entry.graph for i, entry in enumerate(entries) if entry.graph is not None}

@@ -37,7 +37,8 @@ class Own:
     energy : float or None
         kJ/mol.
     stereo : str
-        The specified centres and double bonds by the numbers of their atoms, where coordinates alone would specify all: ``4 6=7``.
+        The specified centres and double bonds by the numbers of their atoms, where coordinates alone would specify all, with their hands
+        as in `MolecularGraph.order_key`: ``4:+1 6=7:-1``.
     provenance : Provenance or None
     """
 
@@ -48,7 +49,7 @@ class Own:
 
     def with_open_stereo(self, graph: MolecularGraph) -> MolecularGraph:
         """The molecule of the coordinates with only the stereo that was specified when they were written."""
-        words = [word.split("=") for word in self.stereo.split()]
+        words = [word.partition(":")[0].split("=") for word in self.stereo.split()]
         centres = {int(word[0]) - 1 for word in words if len(word) == 1}
         double_bonds = {frozenset(int(number) - 1 for number in word) for word in words if len(word) == 2}
         found = {frozenset(pair) for pair in graph.stereobonds[:, 1:3].tolist()}
@@ -60,8 +61,9 @@ class Own:
 def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:
     """Our properties of each conformation, without the digest."""
     graph, given = ensemble.graph, ensemble.provenance
-    stereo = [str(centre + 1) for centre in graph.stereocentres[:, 0]]
-    stereo += [f"{first + 1}={last + 1}" for first, last in graph.stereobonds[:, 1:3]]
+    *_, centres, double_bonds = graph.order_key
+    stereo = [f"{centre + 1}:{hand:+d}" for centre, hand in centres]
+    stereo += [f"{first + 1}={last + 1}:{side:+d}" for first, last, side in double_bonds]
     common = {
         "molecule": " ".join(graph.name.split()),
         "specified_smiles": graph.smiles,

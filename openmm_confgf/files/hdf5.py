@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from rdkit import Chem
 from rdkit.Chem import rdMolInterchange
 
 from .. import __version__
+from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance
 from ..errors import FileFormatError, MoleculeError
 from ..molecule import MolecularGraph
@@ -22,6 +24,7 @@ from ..molecule import MolecularGraph
 GROUP = "openmm_confgf"
 STATE = "openmm_confgf_state"
 _LAYOUT = 1
+_DIGEST = "sha256"
 
 
 def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = None, trajectory: bool = True) -> bytes:
@@ -52,6 +55,9 @@ def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = No
             if values is not None:
                 group.create_dataset(name, data=values, **_packed(values))
                 group[name].attrs["units"] = unit
+        if ensemble.properties is not None:
+            group["properties"] = json.dumps([dict(of_one) for of_one in ensemble.properties])
+        group.attrs[_DIGEST] = _digest(_content(group))
         if state is not None:
             arrays = file.create_group(STATE)
             for name, values in state.items():
@@ -61,18 +67,18 @@ def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = No
 
 
 def read_hdf5(path: Path) -> Ensemble:
-    """The ensemble as it was written.
+    """The ensemble as it was written; conformations of a file that has no digest (of an earlier version) are checked anew.
 
     Raises
     ------
     FileFormatError
-        If the file is truncated, or was not written by `hdf5_bytes`.
+        If the file is truncated, was not written by `hdf5_bytes`, or was altered since: energies and statuses belong to their positions.
     """
     try:
         with h5py.File(path, "r") as file:
             if GROUP not in file:
                 raise FileFormatError(f"{path} holds no ensemble of openmm_confgf; write it with write_ensembles, or give an SDF file.")
-            content = {name: dataset[()] for name, dataset in file[GROUP].items()}
+            content, digest = _content(file[GROUP]), file[GROUP].attrs.get(_DIGEST)
             layout = int(file[GROUP].attrs["layout"])
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise FileFormatError(f"{path} is truncated or no HDF5 file; write it again.") from error
@@ -81,9 +87,31 @@ def read_hdf5(path: Path) -> Ensemble:
     try:
         graph = MolecularGraph.from_rdkit(_molecule(content), content["name"].decode())
         provenance = Provenance(**json.loads(content["provenance"]))
-        return Ensemble(graph, content["positions"], provenance, content["status"], content.get("energy"), content.get("log_q"))
+        properties = tuple(json.loads(content["properties"])) if "properties" in content else None
+        values = (content["status"], content.get("energy"), content.get("log_q"), properties)
+        ensemble = Ensemble(graph, content["positions"], provenance, *values)
+        if digest is None:
+            checked = check_conformations(graph, ensemble.positions)
+            return ensemble.replace(status=np.where(ensemble.ok, checked, ensemble.status))
+        if digest != _digest(content):
+            raise ValueError("it is not what this package wrote")
+        return ensemble
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MoleculeError) as error:
         raise FileFormatError(f"{path} was altered ({error}); write it again.") from error
+
+
+def _content(group: h5py.Group) -> dict[str, Any]:
+    return {name: dataset[()] for name, dataset in group.items()}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Of everything that an ensemble is made of."""
+    total = hashlib.sha256()
+    for name in sorted(content):
+        values = np.asarray(content[name])
+        total.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        total.update(content[name] if values.dtype == object else values.tobytes())
+    return total.hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Any]:

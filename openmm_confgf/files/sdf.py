@@ -8,7 +8,7 @@ that it was said of: where a record was edited since, it does not count.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,41 +18,12 @@ from rdkit import Chem, rdBase
 from .. import __version__
 from ..checks import check_conformations
 from ..ensemble import TITLE, Ensemble, Provenance, Status
-from ..errors import ConfGFError, FileFormatError, MoleculeError
+from ..errors import ConfGFError, FileFormatError
 from ..molecule import MolecularGraph
 from ..units import NM_PER_ANGSTROM
-from ._own import DECIMALS, DIGEST, MOLECULE, PREFIX, Own, molecule_digest, own_properties, read_own, record_digest
-from .sdf_text import format_record, parse_record, split_records
-
-Preparation = Callable[[Chem.Mol], tuple[Chem.Mol, list[str]]]
-"""What is done to a molecule before it is judged, and notes of it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One conformation of a file, or a drawing of a molecule.
-
-    Attributes
-    ----------
-    graph : MolecularGraph
-    positions : ndarray of float64, (N, 3), or None
-        nm; None for a drawing.
-    properties : dict of str to str
-        The record's own, and its title.
-    own : Own or None
-        What this package wrote of it; None for another program's record, and for an edited one.
-    edited : bool
-        Whether this package wrote it, and it was changed since.
-    notes : list of str
-        What was done to it on reading.
-    """
-
-    graph: MolecularGraph
-    positions: NDArray[np.float64] | None
-    properties: dict[str, str]
-    own: Own | None
-    edited: bool
-    notes: list[str]
+from ._own import DECIMALS, DIGEST, PREFIX, molecule_digest, own_properties, record_digest
+from .sdf_records import Preparation, Record, iter_records
+from .sdf_text import format_record
 
 
 @dataclasses.dataclass
@@ -86,7 +57,7 @@ def iter_groups(lines: Iterable[str], label: str, prepare: Preparation = lambda 
     """
     group: Group | None = None
     last_key: Any = None
-    for number, record in _iter_records(lines, label, prepare):
+    for number, record in iter_records(lines, label, prepare):
         key = None if isinstance(record, ConfGFError) or record.positions is None else _key(record)
         if group is not None and key is not None and key == last_key and isinstance(record, Record):
             group.records.append(record)
@@ -138,69 +109,9 @@ def _read_back(block: str, graph: MolecularGraph) -> Chem.Mol:
     return mol
 
 
-def _iter_records(lines: Iterable[str], label: str, prepare: Preparation) -> Iterator[tuple[int, Record | ConfGFError]]:
-    number = 0
-    try:
-        for number, text in enumerate(split_records(lines), start=1):
-            try:
-                yield number, _record(text, prepare)
-            except ConfGFError as error:
-                yield number, type(error)(f"Record {number} of {label} {error}.")
-    except FileFormatError as error:  # the file ends early, and what came before is as good as ever
-        yield number + 1, error
-
-
-def _record(lines: list[str], prepare: Preparation) -> Record:
-    """One record.
-
-    Raises
-    ------
-    ConfGFError
-        If it cannot be used; to be said after the record's number.
-    """
-    block, given = parse_record(lines)
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromMolBlock(block, removeHs=False)
-        if mol is None:
-            raise FileFormatError(f"cannot be read: {_problem(block)}")
-    spatial = mol.GetNumConformers() > 0 and mol.GetConformer().Is3D()
-    own, edited = None, False
-    if spatial and DIGEST in given:
-        edited = given[DIGEST] != record_digest(molecule_digest(mol), mol.GetConformer().GetPositions())
-        own = None if edited else read_own(given)
-    title = " ".join(lines[0].split())
-    properties = {TITLE: title} if title else {}
-    properties |= {key: value for key, value in given.items() if not key.startswith(PREFIX)}
-    mol, notes = prepare(mol)
-    if spatial:
-        _forget_unspecifiable(mol)
-    try:
-        graph = MolecularGraph.from_rdkit(mol, given.get(MOLECULE, "").strip() or title or None)
-        graph = graph if own is None else own.with_open_stereo(graph)
-    except MoleculeError as error:
-        raise type(error)(f"cannot be used: {str(error).rstrip('.')}") from error
-    positions = mol.GetConformer().GetPositions() * NM_PER_ANGSTROM if spatial else None
-    return Record(graph, positions, properties, own, edited, notes)
-
-
-def _forget_unspecifiable(mol: Chem.Mol) -> None:
-    """Leave open what RDKit reads from coordinates of square and other centres: nobody specified it, and nothing here checks it."""
-    for atom in mol.GetAtoms():
-        if atom.GetChiralTag() not in (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW):
-            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-
-
-def _problem(block: str) -> str:
-    """Why RDKit does not take a record."""
-    mol: Any = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
-    if mol is None:
-        return "it is not in MOL format (V2000 or V3000)"
-    return "; ".join(str(p.Message()).strip().rstrip(".") for p in Chem.DetectChemistryProblems(mol)) or "RDKit rejects it"
-
-
 def _key(record: Record) -> Any:
     """What two records must share to be conformations of one molecule in one atom order; ours are also of one ensemble."""
-    return record.graph.order_key, record.graph.name if record.own or record.edited else None
+    return record.order_key, record.graph.name if record.own or record.edited else None
 
 
 def _ensemble(group: Group, path_name: str, label: str) -> Ensemble | ConfGFError:
