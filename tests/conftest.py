@@ -14,6 +14,15 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
+def shared_cases():
+    """Folder of small inputs that must come out right, beside the checkout; tests that need it are skipped where it is missing."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no cases in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def alanine():
     """L-alanine, neutral: one stereocentre, 13 atoms."""
     from openmm_confgf.molecule import MolecularGraph
