@@ -194,6 +194,13 @@ class Ensemble:
         found = split_by_stereoisomer(self.graph, self.positions[usable])
         return {part.graph.smiles: self.select(usable[part.indices]).replace(graph=part.graph, positions=part.positions) for part in found}
 
+    def compounds(self) -> list[Ensemble]:
+        """What can be compared as one: itself, or its stereoisomers where its usable samples are of several diastereomers."""
+        from .stereoisomers import diastereomers
+
+        several = len(set(diastereomers(self.graph, self.positions[self.ok]).tolist())) > 1
+        return list(self.by_stereoisomer().values()) if several else [self]
+
     def deduplicated(self, rmsd: Any = 0.0125) -> Ensemble:
         """Drop each usable sample that lies within `rmsd` (nm) of an earlier one; unusable samples are dropped as well.
 

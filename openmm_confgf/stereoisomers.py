@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
+from .bicycles import can_exist, small_bicycles
 from .errors import MoleculeError
 from .geometry import dihedrals, signed_volumes
 from .molecule import MolecularGraph
 
 MOST_STEREOISOMERS = 64
 """Stereoisomers that are enumerated of one molecule at most."""
+
+_MOST_PATTERNS = 16 * MOST_STEREOISOMERS
+"""Hands of all elements that are tried: symmetry makes them fewer isomers."""
+
+_MOST_HEADS = 4
+"""Bridgeheads and other centres of which all patterns are tried before they count as open: adamantane has 4."""
 
 _HANDS = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
 _SIDES = (Chem.BondStereo.STEREOTRANS, Chem.BondStereo.STEREOCIS)
@@ -47,6 +54,12 @@ def unspecified_stereo(graph: MolecularGraph) -> dict[str, int]:
     """
     found = _open(graph)
     return {"centres": len(found.centres), "double_bonds": len(found.double_bonds)} if found.number else {}
+
+
+def stereo_settings(graph: MolecularGraph) -> dict[str, dict[str, int]]:
+    """What `Provenance.settings` says of the stereo that a generator chose by itself; empty where there is none."""
+    found = unspecified_stereo(graph)
+    return {"unspecified_stereo": found} if found else {}
 
 
 def stereoisomers(graph: MolecularGraph, positions: Any) -> list[str]:
@@ -136,8 +149,8 @@ def check_one_diastereomer(graph: MolecularGraph, positions: Any, work: str) -> 
 def enumerate_stereoisomers(graph: MolecularGraph) -> list[MolecularGraph]:
     """Every stereoisomer of a molecule that leaves stereo open, each once, in the same atom order; else the molecule itself.
 
-    Names end in what is new: ``"alanine-2S"`` has atom 2 (counted from 1) S. Isomers whose rings cannot exist are among them: a generator
-    says so.
+    Names end in what is new: ``"alanine-2S"`` has atom 2 (counted from 1) S. Isomers with a bridgehead that points into a small bicycle
+    cannot exist and are left out; of other strained rings a generator tells whether they can.
 
     Raises
     ------
@@ -152,13 +165,9 @@ def enumerate_stereoisomers(graph: MolecularGraph) -> list[MolecularGraph]:
     found = _open(graph)
     if not found.number:
         return [graph]
-    isomers: dict[str, MolecularGraph] = {}
-    # symmetry makes fewer isomers than patterns: the limit is not reached by these alone
-    for hands in itertools.islice(itertools.product((True, False), repeat=found.number), 16 * MOST_STEREOISOMERS):
-        isomer = _specified(graph, found, hands)
-        isomers.setdefault(isomer.smiles, isomer)
-    if len(isomers) <= MOST_STEREOISOMERS and 2**found.number <= 16 * MOST_STEREOISOMERS:
-        return _named(graph, found, list(isomers.values())) if len(isomers) > 1 else [graph]
+    isomers = _possible(graph, found)
+    if len(isomers) <= MOST_STEREOISOMERS and 2**found.number <= _MOST_PATTERNS:
+        return _named(graph, found, isomers)
     raise MoleculeError(
         f"{graph.name!r} leaves {len(found.centres)} centres and {len(found.double_bonds)} double bonds open, which makes more than "
         f"{MOST_STEREOISOMERS} stereoisomers; specify some of them."
@@ -219,11 +228,23 @@ def _open(graph: MolecularGraph) -> _Open:
     smiles = functools.cache(lambda pattern: _specified(graph, found, pattern).smiles)
     flips = np.eye(found.number, dtype=bool)
     matters = [any(smiles(tuple(p.tolist())) != smiles(tuple((p ^ flip).tolist())) for p in patterns) for flip in flips]
-    centres, double_bonds = len(found.centres), found.double_bonds
-    return _Open(
+    found = _Open(
         [i for i, kept in zip(found.centres, matters, strict=False) if kept],
-        [pair for pair, kept in zip(double_bonds, matters[centres:], strict=True) if kept],
+        [pair for pair, kept in zip(found.double_bonds, matters[len(found.centres) :], strict=True) if kept],
     )
+    # the bridgeheads of norbornane, which could be inside by their tags alone
+    in_cage = 0 < found.number <= _MOST_HEADS and not found.double_bonds and len(small_bicycles(graph.mol)) > 0
+    return _Open([], []) if in_cage and len(_possible(graph, found)) < 2 else found
+
+
+def _possible(graph: MolecularGraph, found: _Open) -> list[MolecularGraph]:
+    """The stereoisomers that can exist, each once, as far as their number of patterns is tried."""
+    isomers: dict[str, MolecularGraph] = {}
+    for hands in itertools.islice(itertools.product((True, False), repeat=found.number), _MOST_PATTERNS):
+        isomer = _specified(graph, found, hands)
+        if isomer.smiles not in isomers and can_exist(isomer):
+            isomers[isomer.smiles] = isomer
+    return list(isomers.values())
 
 
 def _could_be_specified(mol: Chem.Mol) -> _Open:

@@ -16,7 +16,7 @@ LAYERS = (
     {"checksums", "devices", "workers", "writing"},
     {"geometry"},
     {"molecule", "topology"},
-    {"ensemble", "rmsd", "shapes", "checks", "files", "archive", "stereoisomers", "molecule_like"},
+    {"ensemble", "rmsd", "shapes", "checks", "files", "archive", "bicycles", "stereoisomers", "molecule_like"},
     {"energies", "models"},
     {"relaxation"},
     {"generators", "scoring"},

@@ -198,6 +198,7 @@ def attempt_each(
             yield index, error
 
 
-def status_text(counts: Mapping[str, int]) -> str:
-    """Counts by status, for tables."""
-    return ", ".join(f"{number} {status}" for status, number in counts.items())
+def status_text(report: Mapping[str, Any]) -> str:
+    """What the report of a molecule (`describe`) tells in tables: counts by status, and what stereo is left open."""
+    counts = [f"{number} {status}" for status, number in report["status"].items()]
+    return ", ".join([*counts, *([report["unspecified_stereo"]] if report["unspecified_stereo"] else [])])

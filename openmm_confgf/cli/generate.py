@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ConfGFError
 from .batch import Failure, attempt_each, run_kept_batch, status_text, tell_notes, write_kept
 from .options import (
     AsJson,
@@ -27,6 +30,7 @@ from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
+    from ..files import MoleculeEntry
 
 
 def generate(
@@ -51,6 +55,13 @@ def generate(
     properties: Properties = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where they go: .sdf, .pdb or .h5.")] = Path("conformers.sdf"),
     largest_fragment: LargestFragment = False,
+    enumerate_stereo: Annotated[
+        bool,
+        typer.Option(
+            "--enumerate-stereo",
+            help="Make an ensemble of each stereoisomer, named after its CIP labels, where a molecule leaves stereo open; at most 64 each.",
+        ),
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     workers: Workers = 1,
@@ -84,6 +95,8 @@ def generate(
         store = Store(output, job.settings(source), resume)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
         tell_notes(entries)
+        if enumerate_stereo:
+            entries = each_stereoisomer(entries)
         failed = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = ((i, entry.graph) for i, entry in enumerate(entries) if entry.graph is not None)
         stream = kept_or_made(store, graphs, lambda left: job.each(left, source, workers))
@@ -106,7 +119,7 @@ def generate(
             show(as_json(report))
         else:
             if batch.finished:
-                rows = [[m["name"], str(m["conformations"]), status_text(m["status"])] for m in batch.finished.values()]
+                rows = [[m["name"], str(m["conformations"]), status_text(m)] for m in batch.finished.values()]
                 show(as_table(["molecule", "conformers", "status"], rows))
             note(f"wrote {', '.join(map(str, files)) or 'nothing'} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)
@@ -116,13 +129,34 @@ def _reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
     return {"index": index} | describe(ensemble)
 
 
+def each_stereoisomer(entries: Sequence[MoleculeEntry]) -> list[MoleculeEntry]:
+    """The molecules, with all stereoisomers in place of those that leave stereo open; one that has too many is an error."""
+    from ..files import MoleculeEntry
+    from ..stereoisomers import enumerate_stereoisomers
+
+    found = []
+    for entry in entries:
+        try:
+            isomers = [] if entry.graph is None else enumerate_stereoisomers(entry.graph)
+        except ConfGFError as error:
+            found.append(MoleculeEntry(entry.name, None, error))
+            continue
+        found += [MoleculeEntry(isomer.name, isomer, None) for isomer in isomers] or [entry]
+    return found
+
+
 def describe(ensemble: Ensemble) -> dict[str, Any]:
-    """What the JSON of every command says of an ensemble."""
+    """What the JSON of every command says of an ensemble; the stereoisomers are those of its usable conformations."""
+    from ..stereoisomers import stereo_text, stereoisomers
+
+    usable = ensemble.positions[ensemble.ok]
     return {
         "name": ensemble.graph.name,
         "smiles": ensemble.graph.smiles,
         "conformations": len(ensemble),
         "status": ensemble.counts(),
+        "unspecified_stereo": stereo_text(ensemble.graph, usable),
+        "stereoisomers": dict(collections.Counter(stereoisomers(ensemble.graph, usable))),
         "provenance": {
             "generator": ensemble.provenance.generator,
             "version": ensemble.provenance.version,

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from ..errors import ConfGFError, PlatformError
 
 Seed = Annotated[int, typer.Option("--seed", help="Random seed; the same one gives the same result.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where the network runs.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where the network runs: auto, cpu, cuda, or cuda:1 for the second one.",
+        metavar="NAME",
+        callback=lambda name: checked_device(name),
+    ),
+]
 Platform = Annotated[
     str, typer.Option("--platform", help="OpenMM platform: auto, CUDA, OpenCL, HIP, CPU or Reference.", metavar="NAME", show_default=True)
 ]
@@ -51,6 +60,19 @@ MoleculesFile = Annotated[
 EnsembleFile = Annotated[
     Path, typer.Argument(help="Conformers: .sdf, .mol or .pdb (also with .gz), or .h5.", metavar="IN", show_default=False)
 ]
+
+
+def checked_device(name: str) -> str:
+    """The name of --device, once it is known to be spelt right; torch, which loads for seconds, finds out whether it is there.
+
+    Raises
+    ------
+    PlatformError
+        If it is none.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise PlatformError(f"--device {name!r} is unknown; give auto, cpu, cuda, or cuda:1 for the second CUDA device.")
+    return name
 
 
 def thermal_energy(temperature: float) -> float:

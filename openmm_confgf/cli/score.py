@@ -43,9 +43,10 @@ def score(
       openmm-confgf score library.sdf --minimize --workers 8 --resume -o minima.sdf
 
     The table gives energies in kJ/mol and, at --temperature, how many conformers lie within 3 kT of the lowest. These are energies, not
-    populations: populations need the density of what generated the conformers. With -o, each molecule that is finished is kept in a folder
-    beside the output (minima.sdf.partial) until all are: Ctrl-C (exit code 130) and SIGTERM (143) write those that are finished, and
-    after these, a crash or a full disk the same command with --resume goes on.
+    populations: populations need the density of what generated the conformers. Diastereomers are different compounds: where a molecule
+    leaves stereo open, each has a row of its own. With -o, each molecule that is finished is kept in a folder beside the output
+    (minima.sdf.partial) until all are: Ctrl-C (exit code 130) and SIGTERM (143) write those that are finished, and after these, a crash or
+    a full disk the same command with --resume goes on.
     """
     from .. import __version__
     from ..errors import ConfGFError
@@ -85,10 +86,10 @@ def score(
             show(as_json(report))
         elif batch.finished:
             rows = []
-            for molecule in batch.finished.values():
+            for molecule in (part for whole in batch.finished.values() for part in whole["compounds"] or [whole]):
                 numbers = [molecule[key] for key in ("lowest_kj_per_mol", "mean_kj_per_mol", "highest_kj_per_mol")]
                 cells = ["-" if number is None else f"{number:.2f}" for number in numbers]
-                rows.append([molecule["name"], status_text(molecule["status"]), *cells, str(molecule["within_3_kt"])])
+                rows.append([molecule["name"], status_text(molecule), *cells, str(molecule["within_3_kt"])])
             show(as_table(["molecule", "status", "lowest kJ/mol", "mean", "highest", f"within 3 kT at {temperature:g} K"], rows))
         for path in files:
             note(f"wrote {path}")
@@ -97,6 +98,8 @@ def score(
 
 def energy_summary(ensemble: Ensemble, thermal: float) -> dict[str, Any]:
     """Energies for the JSON: all of them, in the ensemble's order (None where the status is not OK), and what the table shows.
+
+    Of an ensemble of several diastereomers, which do not compare, ``"compounds"`` tells the latter of each.
 
     Parameters
     ----------
@@ -107,12 +110,16 @@ def energy_summary(ensemble: Ensemble, thermal: float) -> dict[str, Any]:
     """
     if ensemble.energy is None:
         raise ValueError("The ensemble has no energies; score it first.")
-    usable = ensemble.energy[ensemble.ok]
+    compounds = ensemble.compounds()
+    several = len(compounds) > 1
+    usable = ensemble.energy[ensemble.ok & (not several)]
     found = len(usable) > 0
+    parts = [describe(part) | energy_summary(part, thermal) for part in compounds] if several else []
     return {
         "energy_kj_per_mol": [float(energy) if ok else None for energy, ok in zip(ensemble.energy, ensemble.ok, strict=True)],
+        "compounds": parts,
         "lowest_kj_per_mol": float(usable.min()) if found else None,
         "mean_kj_per_mol": float(usable.mean()) if found else None,
         "highest_kj_per_mol": float(usable.max()) if found else None,
-        "within_3_kt": int((usable - usable.min() <= 3 * thermal).sum()) if found else 0,
+        "within_3_kt": int((usable - usable.min() <= 3 * thermal).sum()) if found else None if several else 0,
     }

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ConfGFError
 from .batch import attempt_each, names_of, run_batch
 from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Seed, Temperature, checked_platform, thermal_energy
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
-    from ..errors import ConfGFError
     from ..openmm_plugin.seeding import Seed as SeedResult
 
 
@@ -65,7 +65,7 @@ def seed(
     from .. import __version__
     from ..energies import SystemBuilder
     from ..energies.constrained import check_constraints
-    from ..errors import ConfGFError, GenerationError
+    from ..errors import GenerationError
     from ..files import read_each_ensemble
     from ..openmm_plugin.seed_folder import check_no_others, check_seed_folder
     from ..openmm_plugin.seeding import seed_call, seed_simulations
@@ -144,14 +144,13 @@ def seed(
 
 def _compounds(outcome: Ensemble | ConfGFError) -> list[Ensemble | ConfGFError]:
     """An ensemble, or each stereoisomer of one that holds several diastereomers: seeds are of one compound."""
-    from ..ensemble import Ensemble
-    from ..stereoisomers import diastereomers
-
-    if not isinstance(outcome, Ensemble) or len(set(diastereomers(outcome.graph, outcome.positions[outcome.ok]).tolist())) < 2:
+    if isinstance(outcome, ConfGFError):
         return [outcome]
-    isomers = outcome.by_stereoisomer()
-    note(f"{outcome.graph.name}: conformers of {len(isomers)} stereoisomers, which get a folder each: {', '.join(isomers)}")
-    return list(isomers.values())
+    found = outcome.compounds()
+    if len(found) > 1:
+        isomers = ", ".join(part.graph.smiles for part in found)
+        note(f"{outcome.graph.name}: conformers of {len(found)} stereoisomers, which get a folder each: {isomers}")
+    return [*found]
 
 
 def seed_report(seed: SeedResult) -> dict[str, Any]:

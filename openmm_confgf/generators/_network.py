@@ -30,6 +30,7 @@ from ..errors import ConfGFError, UnsupportedMoleculeError, WeightsError
 from ..models.features import GraphBatch, GraphFeatures, collate, featurise
 from ..models.weights import load_weights
 from ..molecule import MolecularGraph
+from ..stereoisomers import stereo_settings
 from ..units import NM_PER_ANGSTROM
 from ._base import Generator, check_request
 
@@ -224,7 +225,7 @@ class NetworkGenerator(Generator):
 
     def _ensemble(self, job: _Job, seed: int, status: NDArray[np.int8], repaired: int) -> Ensemble:
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
-        settings = {"calls": self.calls(job.graph), "repaired": repaired} | self._settings(job.graph)
+        settings = {"calls": self.calls(job.graph), "repaired": repaired} | self._settings(job.graph) | stereo_settings(job.graph)
         provenance = Provenance(self.name, __version__, seed, self.card.sha256, settings)
         return Ensemble(job.graph, positions, provenance, status)
 

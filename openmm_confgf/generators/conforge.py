@@ -14,6 +14,7 @@ from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ConfGFError, GenerationError
 from ..molecule import MolecularGraph
+from ..stereoisomers import stereo_settings
 from ..units import NM_PER_ANGSTROM
 from ._base import Generator, check_request
 
@@ -65,7 +66,7 @@ class ConforgeGenerator(Generator):
                 yield index, error
                 continue
             positions = relabelled(graph, found)[np.arange(count) % len(found)]
-            settings = {"cdpkit": self._cdpl.__version__, "preset": "LARGE_SET_DENSE", "distinct": len(found)}
+            settings = {"cdpkit": self._cdpl.__version__, "preset": "LARGE_SET_DENSE", "distinct": len(found)} | stereo_settings(graph)
             provenance = Provenance(self.name, __version__, settings=settings)
             yield index, Ensemble(graph, positions, provenance, check_conformations(graph, positions))
 

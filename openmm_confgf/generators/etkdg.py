@@ -22,6 +22,7 @@ from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ConfGFError, ForceFieldError, GenerationError
 from ..molecule import MolecularGraph
 from ..relaxation import relax
+from ..stereoisomers import stereo_settings
 from ..units import NM_PER_ANGSTROM
 from ._base import Generator, check_request
 
@@ -109,7 +110,7 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
             positions, rescued = _embed(graph, n, seed, per_sample)
     except (RuntimeError, ValueError) as error:
         raise GenerationError(f"RDKit cannot embed {graph.name!r}: {error}; check its valences and its stereo.") from error
-    settings = {"rdkit": rdkit.__version__, "rescued": rescued}
+    settings = {"rdkit": rdkit.__version__, "rescued": rescued} | stereo_settings(graph)
     return Ensemble(graph, positions, Provenance("etkdg", __version__, seed, settings=settings), check_conformations(graph, positions))
 
 

@@ -18,7 +18,7 @@ from ..energies import BatchedEnergy, ContextEnergy, ForceFieldLike, minimize, s
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, GenerationError
 from ..molecule import MolecularGraph
-from ..stereoisomers import check_one_diastereomer
+from ..stereoisomers import check_one_diastereomer, stereo_settings
 from ..units import in_md_units
 from ._base import Generator, check_request
 from .etkdg import embed_etkdg
@@ -284,7 +284,7 @@ def md_ensemble(
         "exchange_acceptance": [float(rate) for rate in state.accepted / np.maximum(state.attempts, 1)],
         "r_hat_energy": r_hat(energy.reshape(-1, told["replicas"]).T),
     }
-    provenance = Provenance("md", __version__, seed, settings=told | diagnostics)
+    provenance = Provenance("md", __version__, seed, settings=told | diagnostics | stereo_settings(graph))
     return Ensemble(graph, frames, provenance, check_conformations(graph, frames), energy)
 
 

@@ -1,0 +1,70 @@
+"""Small bicycles, whose two bridgeheads decide each other's hand: which stereoisomers cannot exist for want of room."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from rdkit import Chem
+
+from .molecule import MolecularGraph
+
+MOST_BRIDGE_ATOMS = 7
+"""Atoms of the three bridges of a bicycle in which no bridgehead can point inwards. Norbornane has 5, bicyclo[3.3.1]nonane 7; the smallest
+known with one inside have 9 (ingenol's bicyclo[4.4.1]undecane)."""
+
+Bicycle = tuple[int, int, tuple[tuple[int, int], ...]]
+"""Two bridgeheads, and for each of the three bridges its atoms beside the first and beside the second."""
+
+
+def small_bicycles(mol: Chem.Mol) -> list[Bicycle]:
+    """The bicycles of at most `MOST_BRIDGE_ATOMS` bridge atoms, each bridge of at least one, one for each way that the bridges can take."""
+    inside = {b.GetIdx() for b in mol.GetBonds() if b.IsInRing()}
+    around = [[b.GetOtherAtomIdx(a.GetIdx()) for b in a.GetBonds() if b.GetIdx() in inside] for a in mol.GetAtoms()]
+    heads = [i for i, neighbours in enumerate(around) if len(neighbours) > 2]
+    found: dict[Bicycle, None] = {}
+    for first, second in itertools.combinations(heads, 2):
+        bridges = list(_paths(around, first, second))
+        for three in itertools.combinations(bridges, 3):
+            atoms = [i for bridge in three for i in bridge]
+            if len(atoms) <= MOST_BRIDGE_ATOMS and len(set(atoms)) == len(atoms):
+                found[first, second, tuple((bridge[0], bridge[-1]) for bridge in three)] = None
+    return list(found)
+
+
+def can_exist(graph: MolecularGraph) -> bool:
+    """Whether both bridgeheads of each small bicycle point outwards, as far as they are specified.
+
+    Seen from outside, the same three bridges turn in opposite senses at the two bridgeheads.
+    """
+    centres = {int(row[0]): row for row in graph.stereocentres}
+    for first, second, bridges in small_bicycles(graph.mol):
+        if first in centres and second in centres:
+            hands = [_hand(graph.mol, centres[head].tolist(), [ends[k] for ends in bridges]) for k, head in enumerate((first, second))]
+            if hands[0] == hands[1]:
+                return False
+    return True
+
+
+def _paths(around: list[list[int]], first: int, last: int) -> Iterator[tuple[int, ...]]:
+    """The atoms between two others along ring bonds, at least one and at most `MOST_BRIDGE_ATOMS` - 2."""
+
+    def beyond(path: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        for after in around[path[-1]]:
+            if after == last:
+                yield path
+            elif after != first and after not in path and len(path) < MOST_BRIDGE_ATOMS - 2:
+                yield from beyond((*path, after))
+
+    for start in around[first]:
+        if start != last:
+            yield from beyond((start,))
+
+
+def _hand(mol: Chem.Mol, row: list[int], order: list[int]) -> int:
+    """The sign of a specified centre's volume over three of its neighbours in another order than the row of `stereocentres` has."""
+    neighbours = [bond.GetOtherAtomIdx(row[0]) for bond in mol.GetAtomWithIdx(row[0]).GetBonds()]
+    new = [*order, *(i for i in neighbours if i not in order)]
+    places = [new.index(i) for i in neighbours]
+    swaps = sum(a > b for a, b in itertools.combinations(places, 2))
+    return row[4] * (-1) ** swaps
