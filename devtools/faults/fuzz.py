@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import multiprocessing
 import os
@@ -15,9 +16,14 @@ import tempfile
 from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inputs import Case
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 SECONDS = 10.0
 """CPU time on one core that a call may take."""
@@ -209,12 +215,12 @@ def _cpu_seconds() -> float:
 
 def run_apart(call: Call, work: Path) -> Outcome:
     """In a process of its own, less what importing everything takes."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    start_up = _start_up()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with (work / "stdout").open("wb") as out, (work / "stderr").open("wb") as error:
         try:
             command = [sys.executable, "-m", "openmm_confgf", *call.arguments]
-            code: int | None = subprocess.run(command, cwd=work, env=environment, stdout=out, stderr=error, timeout=HANGS).returncode
+            code: int | None = subprocess.run(command, cwd=work, env=ENVIRONMENT, stdout=out, stderr=error, timeout=HANGS).returncode
         except subprocess.TimeoutExpired:
             return Outcome(None, HANGS, [f"slow: ended after {HANGS:.0f} s"])
         except ValueError:  # a NUL, which no shell can pass on either
@@ -223,20 +229,18 @@ def run_apart(call: Call, work: Path) -> Outcome:
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if code is not None and code < 0:
         return Outcome(None, seconds, [f"crash: the process died with {code}"])
-    return judge(call, work, code, max(0.0, seconds - _start_up()))
+    return judge(call, work, code, max(0.0, seconds - start_up))
 
 
-def _start_up(found: list[float] = []) -> float:  # noqa: B006  # measured once
+@functools.cache
+def _start_up() -> float:
     """CPU time of a process that generates one conformer of ethanol: imports, mostly."""
-    if not found:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "openmm_confgf", "generate", "CCO", "-n", "1"]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return found[0]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "openmm_confgf", "generate", "CCO", "-n", "1"]
+        subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def judge(call: Call, work: Path, code: int | None, seconds: float) -> Outcome:
@@ -275,18 +279,14 @@ def judge(call: Call, work: Path, code: int | None, seconds: float) -> Outcome:
     return outcome
 
 
-def _keep(folder: Path, case: object, outcome: Outcome, work: Path) -> None:
+def _keep(folder: Path, case: Case, outcome: Outcome, work: Path) -> None:
     """The input, the output and what was said, in a folder of the case's name."""
-    kept = folder / case.name  # type: ignore[attr-defined]
+    kept = folder / case.name
     kept.mkdir(parents=True, exist_ok=True)
     for path in work.iterdir():
         if path.is_file():
             (kept / path.name).write_bytes(path.read_bytes())
-    why = {
-        "arguments": case.arguments,  # type: ignore[attr-defined]
-        "mutations": case.mutations,  # type: ignore[attr-defined]
-        **dataclasses.asdict(outcome),
-    }
+    why = {"arguments": case.arguments, "mutations": case.mutations, **dataclasses.asdict(outcome)}
     (kept / "why.json").write_text(json.dumps(why, indent=1))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import os
 import random
 import shutil
@@ -95,7 +96,7 @@ def attempt(job: Job, work: Path, first: signal.Signals, seconds: float, expecte
     trial = Trial(job.name)
     kept: Results = {}
     signals = [first, *([rng.choice([signal.SIGTERM, signal.SIGKILL])] if rng.random() < 0.3 else [])]
-    resuming = job.resuming if _knows(job, job.resuming) else ()
+    resuming = tuple(option for option in job.resuming if option in _help(job.arguments[0]))
     for number, how in enumerate(signals):
         process = _start(job, work, resuming if number else ())
         moment = rng.uniform(0.15, 1.0) * seconds
@@ -154,11 +155,11 @@ def _fresh(inputs: Path, work: Path) -> Path:
     return work
 
 
-def _knows(job: Job, options: tuple[str, ...], known: dict[str, str] = {}) -> bool:  # noqa: B006  # asked once
-    if job.name not in known:
-        command = [sys.executable, "-m", "openmm_confgf", job.arguments[0], "--help"]
-        known[job.name] = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True).stdout
-    return all(option in known[job.name] for option in options)
+@functools.cache
+def _help(command: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "openmm_confgf", command, "--help"], env=ENVIRONMENT, capture_output=True, text=True
+    ).stdout
 
 
 def _after(job: Job, work: Path, how: signal.Signals, code: int, pid: int, expected: Path) -> list[str]:

@@ -116,10 +116,10 @@ class ContextEnergy:
         self._integrator: openmm.Integrator | None = None
         self._context: openmm.Context | None = None
         self._processes: ContextProcesses | None = None
+        self._defined = Defined(system)
         if workers != 1:
             self._processes = start_contexts(system, self.platform, self.properties, workers)
             return
-        self._defined = Defined(system)
         self._integrator = openmm.VerletIntegrator(0.001)
         try:
             self._context = openmm.Context(without_idle(system), self._integrator, chosen, self.properties)
