@@ -38,43 +38,33 @@ def damaged(data: bytes, rng: random.Random) -> tuple[bytes, str]:
 
 
 def hdf5(data: bytes, rng: random.Random, count: int) -> tuple[bytes, Done]:
-    """Bytes, or datasets and attributes one by one."""
+    """Datasets and attributes one by one, then bytes."""
     done: list[str] = []
+    memory = io.BytesIO(data)
     for _ in range(count):
-        if rng.random() < 0.4:
-            data, how = damaged(data, rng)
-        else:
-            data, how = _edited_hdf5(data, rng)
+        with h5py.File(memory, "r+") as file:
+            done.append(_edited(file, rng))
+    data = memory.getvalue()
+    if rng.random() < 0.4:
+        data, how = damaged(data, rng)
         done.append(how)
     return data, tuple(done)
 
 
-def _edited_hdf5(data: bytes, rng: random.Random) -> tuple[bytes, str]:
-    memory = io.BytesIO(data)
-    try:
-        with h5py.File(memory, "r+") as file:
-            names: list[str] = []
-            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-            if rng.random() < 0.25 and file.attrs:
-                key = rng.choice(sorted(file.attrs))
-                value, how = _other_value(file.attrs[key], rng)
-                del file.attrs[key]
-                if value is not None:
-                    file.attrs[key] = value
-                return _written(memory, file), f"attribute {key} {how}"
-            name = rng.choice(sorted(names))
-            value, how = _other_value(file[name][()], rng)
-            del file[name]
-            if value is not None:
-                file[name] = value
-            return _written(memory, file), f"{name} {how}"
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError):  # an earlier mutation damaged it
-        return damaged(data, rng) if data else (data, "nothing")
-
-
-def _written(memory: io.BytesIO, file: h5py.File) -> bytes:
-    file.flush()
-    return memory.getvalue()
+def _edited(file: h5py.File, rng: random.Random) -> str:
+    """What was done to one attribute or dataset of a file."""
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    attribute = bool(file.attrs) and (not names or rng.random() < 0.25)
+    where = file.attrs if attribute else file
+    if not (attribute or names):
+        return "nothing left"
+    name = rng.choice(sorted(file.attrs) if attribute else sorted(names))
+    value, how = _other_value(file.attrs[name] if attribute else file[name][()], rng)
+    del where[name]
+    if value is not None:
+        where[name] = value
+    return f"{name} {how}"
 
 
 def _other_value(value: Any, rng: random.Random) -> tuple[Any, str]:
