@@ -148,9 +148,9 @@ def read_start(source: str) -> MolecularGraph | Ensemble:
         If it cannot be read, or there are several.
     """
     from ..errors import ConfGFError
-    from ..files import read_ensembles, read_molecules
+    from ..files import read_ensembles, read_molecules, suffix_of
 
-    if Path(source).suffix.lower() in (".sdf", ".mol", ".pdb", ".h5"):
+    if suffix_of(source) in (".sdf", ".mol", ".pdb", ".h5"):
         ensembles = read_ensembles(source)
         if len(ensembles) == 1:
             return ensembles[0]

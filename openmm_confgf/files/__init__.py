@@ -1,5 +1,6 @@
 """Molecules and ensembles from and to files: SMILES, SDF, MOL, PDB, HDF5."""
 
+from ._source import suffix_of
 from .ensembles import (
     check_folder,
     check_writable,
@@ -22,6 +23,7 @@ __all__ = [
     "read_ensembles",
     "read_molecules",
     "read_run",
+    "suffix_of",
     "write_ensembles",
     "write_numbered",
     "write_run",

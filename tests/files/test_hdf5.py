@@ -1,0 +1,83 @@
+import json
+
+import h5py
+import mdtraj
+import numpy as np
+import pytest
+
+from openmm_confgf.errors import FileFormatError
+from openmm_confgf.files import read_ensembles, write_ensembles
+
+
+def test_hdf5_gives_everything_back(ensembles, tmp_path, same_molecule):
+    paths = write_ensembles(ensembles, tmp_path / "out.h5")
+    assert [p.name for p in paths] == [f"out-{k:03d}.h5" for k in range(len(ensembles))]
+    for wanted, path in zip(ensembles, paths, strict=True):
+        (found,) = read_ensembles(path)
+        assert same_molecule(found.graph, wanted.graph)
+        assert found.graph.name == wanted.graph.name
+        assert found.provenance == wanted.provenance
+        for name in ("positions", "status", "energy", "log_q"):
+            ours, theirs = getattr(found, name), getattr(wanted, name)
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                assert ours.dtype == theirs.dtype
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_mdtraj_loads_the_usable_samples(alanine_ensemble, tmp_path):
+    pytest.importorskip("tables", reason="mdtraj reads HDF5 with PyTables")
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    trajectory, wanted = mdtraj.load(str(path)), alanine_ensemble.to_mdtraj()
+    np.testing.assert_array_equal(trajectory.xyz, wanted.xyz)
+    assert np.isfinite(trajectory.xyz).all() and trajectory.n_frames == 6
+    assert trajectory.topology == wanted.topology
+    assert trajectory.topology.n_bonds == 12
+
+
+def test_residues_survive_hdf5(shared_data, tmp_path):
+    (peptide,) = read_ensembles(shared_data / "ala2_md" / "ala2.pdb")
+    (path,) = write_ensembles([peptide], tmp_path / "peptide.h5")
+    (back,) = read_ensembles(path)
+    wanted, found = ([(a.name, a.residue.name, a.residue.id) for a in e.graph.to_topology().atoms()] for e in (peptide, back))
+    assert {row[1] for row in wanted} == {"ACE", "ALA", "NME"}
+    assert found == wanted
+
+
+def test_truncated_or_foreign_hdf5(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    whole = path.read_bytes()
+    for kept in (0.3, 0.6, 0.95):
+        path.write_bytes(whole[: int(kept * len(whole))])
+        with pytest.raises(FileFormatError, match="truncated or no HDF5"):
+            read_ensembles(path)
+    with h5py.File(path, "w") as file:
+        file["coordinates"] = np.zeros((2, 3, 3))
+    with pytest.raises(FileFormatError, match="holds no ensemble of openmm_confgf"):
+        read_ensembles(path)
+
+
+def test_hdf5_with_nonsense_in_it(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        file["openmm_confgf"]["status"][0] = 77
+    with pytest.raises(FileFormatError, match="was altered .*status"):
+        read_ensembles(path)
+    with h5py.File(path, "a") as file:
+        file["openmm_confgf"].create_group("inner")
+    with pytest.raises(FileFormatError, match="no HDF5"):
+        read_ensembles(path)
+
+
+@pytest.mark.parametrize("change", ["molecule", "provenance", "status", "layout"])
+def test_altered_hdf5(alanine_ensemble, tmp_path, change):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        group = file["openmm_confgf"]
+        if change == "layout":
+            group.attrs["layout"] = 99
+        else:
+            del group[change]
+            group[change] = {"molecule": "{}", "provenance": json.dumps({"nonsense": 1}), "status": np.zeros(2, np.int8)}[change]
+    with pytest.raises(FileFormatError, match="newer than this version" if change == "layout" else "was altered"):
+        read_ensembles(path)
