@@ -115,7 +115,7 @@ class MolecularGraph:
         """
         atoms = tuple((a.GetAtomicNum(), a.GetFormalCharge(), a.GetIsotope(), a.GetNumRadicalElectrons()) for a in self.mol.GetAtoms())
         bonds = sorted(_bond_key(bond) for bond in self.mol.GetBonds())
-        centres = sorted(_centre_key(self.mol.GetAtomWithIdx(int(row[0])), int(row[4])) for row in self.stereocentres)
+        centres = sorted(centre_key(self.mol.GetAtomWithIdx(int(row[0])), int(row[4])) for row in self.stereocentres)
         double_bonds = sorted(_double_bond_key(self.mol, *row) for row in self.stereobonds.tolist())
         return atoms, tuple(bonds), tuple(centres), tuple(double_bonds)
 
@@ -250,7 +250,7 @@ def _bond_key(bond: Chem.Bond) -> tuple[int, int, int]:
     return first, last, int(bond.GetBondType())
 
 
-def _centre_key(atom: Chem.Atom, hand: int) -> tuple[int, int]:
+def centre_key(atom: Chem.Atom, hand: int) -> tuple[int, int]:
     """A centre and its hand with its neighbours in the order of their indices, given the hand in RDKit's order of bonds."""
     neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
     swaps = sum(a > b for a, b in itertools.combinations(neighbours, 2))

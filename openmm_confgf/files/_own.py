@@ -14,8 +14,7 @@ from rdkit import Chem
 
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import FileFormatError
-from ..molecule import MolecularGraph
-from ._stereo import with_stereo_only_at
+from ..molecule import MolecularGraph, centre_key
 
 PREFIX = "openmm_confgf_"
 """Of the names of all properties that are ours; any other is the user's."""
@@ -47,15 +46,36 @@ class Own:
     stereo: str
     provenance: Provenance | None
 
-    def with_open_stereo(self, graph: MolecularGraph) -> MolecularGraph:
-        """The molecule of the coordinates with only the stereo that was specified when they were written."""
-        words = [word.partition(":")[0].split("=") for word in self.stereo.split()]
-        centres = {int(word[0]) - 1 for word in words if len(word) == 1}
-        double_bonds = {frozenset(int(number) - 1 for number in word) for word in words if len(word) == 2}
-        found = {frozenset(pair) for pair in graph.stereobonds[:, 1:3].tolist()}
-        if set(graph.stereocentres[:, 0].tolist()) <= centres and found <= double_bonds:
-            return graph
-        return with_stereo_only_at(graph, centres, double_bonds)
+    def specified(self, graph: MolecularGraph) -> MolecularGraph:
+        """The molecule with the stereo that was specified when the record was written; its coordinates specify more, or another hand."""
+        words = [word.partition(":") for word in self.stereo.split()]
+        try:
+            centres = [(int(atom) - 1, int(hand)) for atom, _, hand in words if "=" not in atom]
+            double_bonds = [(*(int(atom) - 1 for atom in pair.split("=")), int(side)) for pair, _, side in words if "=" in pair]
+            if graph.order_key[2:] == (tuple(centres), tuple(double_bonds)):
+                return graph
+            return MolecularGraph.from_rdkit(_with_stereo(graph.mol, centres, double_bonds), graph.name)
+        except (ValueError, OverflowError, RuntimeError) as error:  # RDKit raises RuntimeError for atoms that are not there
+            raise FileFormatError(f"has the {PREFIX}specified_stereo {self.stereo!r}, which is none of its molecule") from error
+
+
+def _with_stereo(mol: Chem.Mol, centres: list[tuple[int, int]], double_bonds: list[tuple[int, ...]]) -> Chem.Mol:
+    """A molecule with this stereo alone, given as in `MolecularGraph.order_key`."""
+    mol = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(mol)
+    for index, hand in centres:
+        atom = mol.GetAtomWithIdx(index)
+        # the parity that leads to the order of the indices leads back from it
+        in_bond_order = centre_key(atom, hand)[1]
+        atom.SetChiralTag(Chem.ChiralType.CHI_TETRAHEDRAL_CCW if in_bond_order > 0 else Chem.ChiralType.CHI_TETRAHEDRAL_CW)
+    for first, last, side in double_bonds:
+        bond = mol.GetBondBetweenAtoms(first, last)
+        if bond is None:
+            raise ValueError(f"no bond of {first} and {last}")
+        ends = ((bond.GetBeginAtom(), bond.GetEndAtomIdx()), (bond.GetEndAtom(), bond.GetBeginAtomIdx()))
+        bond.SetStereoAtoms(*(min(n.GetIdx() for n in atom.GetNeighbors() if n.GetIdx() != far) for atom, far in ends))
+        bond.SetStereo(Chem.BondStereo.STEREOCIS if side > 0 else Chem.BondStereo.STEREOTRANS)
+    return mol
 
 
 def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:

@@ -145,7 +145,7 @@ class _Reader:
             _forget_unspecifiable(mol)
         try:
             graph = MolecularGraph.from_rdkit(mol)
-            molecule.stereo, molecule.graph = stereo, graph if own is None else own.with_open_stereo(graph)
+            molecule.stereo, molecule.graph = stereo, graph if own is None else own.specified(graph)
         except MoleculeError as error:
             raise type(error)(f"cannot be used: {str(error).rstrip('.')}") from error
         return molecule.graph
@@ -170,9 +170,13 @@ def _pyramids(mol: Chem.Mol, positions: NDArray[np.float64]) -> tuple[bool, ...]
 
 def _forget_unspecifiable(mol: Chem.Mol) -> None:
     """Leave open what RDKit reads from coordinates of square and other centres: nobody specified it, and nothing here checks it."""
-    for atom in mol.GetAtoms():
-        if atom.GetChiralTag() not in (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW):
-            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    others = [atom for atom in mol.GetAtoms() if atom.GetChiralTag() not in (*_TETRAHEDRAL, Chem.ChiralType.CHI_UNSPECIFIED)]
+    for atom in others:
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+        mol.GetConformer().Set3D(False)  # it would be read again
+
+
+_TETRAHEDRAL = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
 
 
 def _problem(block: str) -> str:

@@ -3,7 +3,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from openmm_confgf.ensemble import Ensemble, Status
+from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import read_each_ensemble, read_ensembles, read_molecules, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
