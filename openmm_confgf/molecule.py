@@ -48,6 +48,9 @@ class MolecularGraph:
         MoleculeError
             If it cannot be parsed (the message points at the place), or is not one closed-shell fragment.
         """
+        if foreign := [character for character in "".join(smiles.split()[:1]) if not character.isascii()]:
+            # RDKit reads "C" where a SMILES ends with one of these
+            raise MoleculeError(f"SMILES {smiles!r} has the character {foreign[0]!r}, which is part of no SMILES; type it in plain ASCII.")
         with rdBase.BlockLogs():
             mol = Chem.MolFromSmiles(smiles) if smiles.strip() else None
         if mol is None:

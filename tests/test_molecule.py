@@ -5,6 +5,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from openmm_confgf.errors import MoleculeError
+from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.geometry import dihedrals, signed_volumes
 from openmm_confgf.molecule import MolecularGraph
 
@@ -180,3 +181,78 @@ def test_to_rdkit_takes_positions_in_nm(alanine):
     assert mol.GetProp("_Name") == "alanine"
     assert alanine.to_rdkit().GetNumConformers() == alanine.mol.GetNumConformers() == 0
     assert alanine.to_rdkit(frames[0]).GetNumConformers() == 1
+
+
+def relisted(graph, seed):
+    """The same molecule in the same atom order, its bonds listed in another order and written the other way round."""
+    rng = np.random.default_rng(seed)
+    lines = Chem.MolToMolBlock(graph.to_rdkit(np.zeros((len(graph), 3))), forceV3000=True).split("\n")
+    begin, end = lines.index("M  V30 BEGIN BOND") + 1, lines.index("M  V30 END BOND")
+    bonds = [line.split()[3:6] for line in lines[begin:end]]
+    mol = Chem.RWMol(graph.mol)
+    for a, b in graph.bonds.tolist():
+        mol.RemoveBond(a, b)
+    types = {(int(a) - 1, int(b) - 1): graph.mol.GetBondBetweenAtoms(int(a) - 1, int(b) - 1).GetBondType() for _, a, b in bonds}
+    for a, b in rng.permutation(list(types)).tolist():
+        turned = types[a, b] != Chem.BondType.DATIVE and rng.random() < 0.5
+        mol.AddBond(*((b, a) if turned else (a, b)), types[a, b])
+    return mol
+
+
+@pytest.mark.parametrize(
+    "smiles", ["CC(N)C(=O)O", "c1ccc2ccccc2c1", "[NH3]->[Pt](Cl)(Cl)<-[NH3]", "C[N+](=O)[O-]", "C1=CC=CC=CC=C1", "[2H]CO"]
+)
+def test_the_order_in_which_bonds_are_listed_does_not_count(smiles):
+    graph = MolecularGraph.from_smiles(smiles)
+    for seed in range(5):
+        assert MolecularGraph.from_rdkit(relisted(graph, seed), "other").same_as(graph)
+
+
+@pytest.mark.parametrize("smiles", ["C[C@H](N)C(=O)O", "C[S@](=O)c1ccccc1", "F/C(Cl)=C(\\Br)I", "C/C=C/C=C\\C", "C[C@H]1CC[C@@H](O)CC1"])
+def test_the_hand_does_not_depend_on_the_order_of_bonds(smiles):
+    """Perceived from coordinates of a molecule whose bonds are listed otherwise."""
+    graph = MolecularGraph.from_smiles(smiles)
+    frame = embed_etkdg(graph, 1, 0).positions[0]
+    for seed in range(5):
+        mol = relisted(graph, seed)
+        Chem.RemoveStereochemistry(mol)
+        mol.AddConformer(graph.to_rdkit(frame).GetConformer())
+        found = MolecularGraph.from_rdkit(mol)
+        assert found.same_as(graph)
+        mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() * [-1.0, 1.0, 1.0])
+        mirrored = MolecularGraph.from_rdkit(mol)
+        assert mirrored.same_as(graph) == (not len(graph.stereocentres))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("CC", "CC"),
+        ("[13CH3]CO", "CCO"),
+        ("C[N+](=O)[O-]", "C[N+]([O-])=O"),
+        ("C[C@H](N)O", "C[C@@H](N)O"),
+        ("C[C@H](N)O", "CC(N)O"),
+        ("F/C=C/Cl", "F/C=C\\Cl"),
+        ("F/C=C/Cl", "FC=CCl"),
+        ("CC(O)C", "CCC=O"),
+        ("C[C@H](O)CC(O)C", "CC(O)C[C@@H](O)C"),
+    ],
+)
+def test_same_as_is_of_the_molecule_and_its_order(one, other):
+    first, second = MolecularGraph.from_smiles(one, "a"), MolecularGraph.from_smiles(other, "b")
+    assert first.same_as(second) == second.same_as(first) == (one == other)
+
+
+def test_carries_no_properties_of_its_source():
+    mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    mol.SetProp("energy", "3")
+    mol.SetProp("_Name", "ethanol")
+    graph = MolecularGraph.from_rdkit(mol)
+    assert list(graph.mol.GetPropNames()) == [] and graph.name == "ethanol" and mol.HasProp("energy")
+
+
+@pytest.mark.parametrize("smiles", ["C\u0391", "CC\u200b", "C\u2013C", "C\xff name"])
+def test_what_only_looks_like_a_smiles_is_refused(smiles):
+    with pytest.raises(MoleculeError, match="which is part of no SMILES; type it in plain ASCII"):
+        MolecularGraph.from_smiles(smiles)
+    assert MolecularGraph.from_smiles("CC Äthan").smiles == "CC"

@@ -5,6 +5,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import read_ensembles, write_ensembles
 
@@ -81,3 +82,31 @@ def test_altered_hdf5(alanine_ensemble, tmp_path, change):
             group[change] = {"molecule": "{}", "provenance": json.dumps({"nonsense": 1}), "status": np.zeros(2, np.int8)}[change]
     with pytest.raises(FileFormatError, match="newer than this version" if change == "layout" else "was altered"):
         read_ensembles(path)
+
+
+def test_properties_are_kept(alanine_ensemble, tmp_path):
+    given = tuple({"_Name": f"record {k}", "assay": "µ\n7"} for k in range(8))
+    (path,) = write_ensembles(alanine_ensemble.replace(properties=given), tmp_path / "out.h5")
+    (found,) = read_ensembles(path)
+    assert found.properties == given
+
+
+@pytest.mark.parametrize("name", ["positions", "energy", "log_q", "status"])
+def test_a_file_that_was_edited_is_refused(alanine_ensemble, tmp_path, name):
+    """An energy is of its positions: one changed without the other is neither."""
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        file["openmm_confgf"][name][7] = 3
+    with pytest.raises(FileFormatError, match=r"was altered \(it is not what this package wrote\)"):
+        read_ensembles(path)
+
+
+def test_a_file_of_an_earlier_version_is_checked_anew(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        group = file["openmm_confgf"]
+        del group.attrs["sha256"]
+        group["positions"][0] = group["positions"][0] * 2
+    (found,) = read_ensembles(path)
+    assert found.status.tolist() == [Status.WRONG_GRAPH, 0, Status.NON_FINITE, 0, 0, Status.NON_FINITE, 0, 0]
+    np.testing.assert_array_equal(found.energy[1:], alanine_ensemble.energy[1:])
