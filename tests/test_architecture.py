@@ -15,7 +15,7 @@ LAYERS = (
     {"units", "errors"},
     {"checksums", "devices", "workers", "writing"},
     {"geometry"},
-    {"molecule", "topology"},
+    {"residues", "perception", "molecule", "topology"},
     {"ensemble", "rmsd", "shapes", "checks", "files", "archive", "bicycles", "stereoisomers", "molecule_like"},
     {"energies", "models"},
     {"relaxation"},

@@ -15,7 +15,7 @@ def test_an_ensemble_without_usable_samples_survives_in_hdf5_only(alanine_ensemb
     for suffix in (".sdf", ".pdb"):
         with pytest.raises(FileFormatError, match="no usable conformation"):
             write_ensembles([bad], tmp_path / f"bad{suffix}")
-    assert [p.name for p in write_ensembles([bad, alanine_ensemble], tmp_path / "two.pdb")] == ["two-001.pdb"]
+    assert [p.name for p in write_ensembles([bad, alanine_ensemble], tmp_path / "two.pdb")] == ["two-0001-alanine.pdb"]
     assert len(read_ensembles(*write_ensembles([bad, alanine_ensemble], tmp_path / "two.sdf"))) == 1
 
 
@@ -63,7 +63,7 @@ def test_files_are_complete_or_absent(alanine_ensemble, tmp_path, monkeypatch, s
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    for target in ("sdf.write_sdf", "pdb.write_pdb", "hdf5.write_hdf5"):
+    for target in ("sdf.write_sdf", "pdb.write_pdb", "hdf5.hdf5_bytes"):
         monkeypatch.setattr(f"openmm_confgf.files.{target}", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_ensembles([alanine_ensemble], path)

@@ -12,7 +12,7 @@ from openmm_confgf.files import read_ensembles, write_ensembles
 
 def test_hdf5_gives_everything_back(ensembles, tmp_path, same_molecule):
     paths = write_ensembles(ensembles, tmp_path / "out.h5")
-    assert [p.name for p in paths] == [f"out-{k:03d}.h5" for k in range(len(ensembles))]
+    assert [p.name for p in paths] == ["out-0000-alanine.h5", *(f"out-{k:04d}-molecule_{k - 1}.h5" for k in range(1, len(ensembles)))]
     for wanted, path in zip(ensembles, paths, strict=True):
         (found,) = read_ensembles(path)
         assert same_molecule(found.graph, wanted.graph)

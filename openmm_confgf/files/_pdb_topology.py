@@ -1,0 +1,194 @@
+"""The Topology of a PDB file's records: every record is an atom, in the file's order."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from openmm import app
+
+from ..errors import MoleculeError
+from ..residues import ALIASES, DOUBLE_BONDS, TEMPLATES
+from ._pdb_records import AtomRecord, PDBRecords
+
+_LONGEST_LINK = 2.5
+"""Residues of a chain that are farther apart (A, between the atoms that would be bonded) are not neighbours: some are missing between them."""
+
+_LONGEST_DISULFIDE = 3.0
+"""S-S (A), as in OpenMM; it is 2.05."""
+
+_LONGEST_TO_HYDROGEN = 1.3
+"""A hydrogen of a standard residue whose name is unknown is bonded to the nearest other atom of its residue within this distance (A)."""
+
+_ORDERS = {1: app.Single, 2: app.Double, 3: app.Triple}
+
+_UNMISTAKABLE = {"CL": "Cl", "BR": "Br"}
+"""Names that tell the element wherever they begin."""
+
+
+def topology_of_records(records: PDBRecords) -> app.Topology:
+    """An OpenMM Topology of the first model, with bonds, the bond orders of repeated CONECT records, and formal charges.
+
+    Names of standard residues and their atoms become OpenMM's (``HSE`` is ``HIS``, its ``HN`` is ``H``); atoms of a residue that share a
+    name are numbered, and the residue is none of the standard ones then.
+
+    Raises
+    ------
+    MoleculeError
+        If a residue has atoms without bonds, or an atom's element cannot be told.
+    """
+    topology = app.Topology()
+    chains: dict[tuple[int, str], Any] = {}
+    for _, group in itertools.groupby(records.atoms, key=lambda a: (a.segment, a.chain, a.number, a.insertion, a.residue)):
+        members = list(group)
+        first = members[0]
+        chain = chains.get((first.segment, first.chain)) or topology.addChain(first.chain or None)
+        chains[first.segment, first.chain] = chain
+        name, names = _names(members)
+        residue = topology.addResidue(name, chain, first.number, first.insertion)
+        for atom, atom_name in zip(members, names, strict=True):
+            topology.addAtom(atom_name, _element(atom, members), residue, atom.serial, formalCharge=atom.charge)
+    _add_bonds(topology, records)
+    return topology
+
+
+def _names(members: list[AtomRecord]) -> tuple[str, list[str]]:
+    """The residue's name and its atoms', OpenMM's where it is a standard residue."""
+    app.PDBFile._loadNameReplacementTables()  # the table that PDBFile and PDBxFile use, pdbNames.xml
+    given = [atom.name.strip() for atom in members]
+    residue = ALIASES.get(members[0].residue, members[0].residue)
+    residue = residue if residue in TEMPLATES else app.PDBFile._residueNameReplacements.get(residue, residue)
+    table = app.PDBFile._atomNameReplacements.get(TEMPLATES.get(residue, residue), {})
+    names = [table.get(name, name) for name in given]
+    if len(set(names)) == len(names):
+        return residue, names
+    seen: collections.Counter[str] = collections.Counter()
+    unique = []
+    for atom, name in zip(members, given, strict=True):
+        label = name or atom.element or "X"
+        while True:
+            seen[label] += 1
+            numbered = label if seen[label] == 1 and given.count(label) == 1 else f"{label}{seen[label]}"
+            if numbered not in unique:
+                break
+        unique.append(numbered)
+    return ("UNL" if residue in DOUBLE_BONDS else residue), unique
+
+
+def _element(atom: AtomRecord, members: list[AtomRecord]) -> Any:
+    """The element that the record's columns name; without them, the one that its name tells. None is a virtual site."""
+    symbol = atom.element.capitalize()
+    if atom.element.upper() == "EP":
+        return None
+    label = f"Atom {atom.name.strip()} of residue {atom.residue} {atom.number}"
+    standard = app.PDBFile._residueNameReplacements.get(ALIASES.get(atom.residue, atom.residue), atom.residue) in DOUBLE_BONDS
+    if symbol and symbol.upper() in app.Element._elements_by_symbol:
+        element = app.Element.getBySymbol(symbol)
+        letter = atom.name.strip().lstrip("0123456789")[:1].upper()
+        if standard and len(members) > 1 and letter.isalpha() and element.symbol not in (letter, "D", "Se"):
+            raise MoleculeError(f"{label} has the element {element.symbol} in columns 77-78, which it is not; correct or clear them.")
+        return element
+    guess = _symbol_of_name(atom, members, standard)
+    if guess is None:
+        raise MoleculeError(f"{label} does not tell its element; give it in columns 77-78 (EP marks a virtual site).")
+    return app.Element.getBySymbol(guess)
+
+
+def _symbol_of_name(atom: AtomRecord, members: list[AtomRecord], standard: bool) -> str | None:
+    """PDB names have the element right-aligned in their first two columns; None where that is not clear."""
+    name = atom.name.strip().upper()
+    letters = name.lstrip("0123456789")
+    known = app.Element._elements_by_symbol
+    if len(members) == 1 and name in (atom.residue.upper(), atom.residue.upper().rstrip("+-0123456789")) and name in known:
+        return name.capitalize()
+    if letters[:2] in _UNMISTAKABLE:
+        return _UNMISTAKABLE[letters[:2]]
+    one = letters[:1] if letters[:1] in known else None
+    if standard or not atom.name[0].isalpha() or not letters[1:2].isalpha() or letters[:2] not in known:
+        return one
+    # "CA  " where "C1  " begins in the same column may be carbon or calcium, and "HG11" is hydrogen
+    return "H" if letters[0] == "H" and len(name) == 4 else None
+
+
+def _add_bonds(topology: app.Topology, records: PDBRecords) -> None:
+    """Bonds that residue names tell, then those of CONECT records."""
+    positions = records.frames[0]
+    atoms = list(topology.atoms())
+    pairs = {*_standard_pairs(topology, positions), *_disulfides(topology, positions)}
+    pairs |= _hydrogens_of_standard_residues(topology, positions, pairs)
+    told = any(count > 1 for count in records.connections.values())
+    for i, j in sorted(pairs | set(records.connections)):
+        order = records.connections.get((i, j))
+        if order is None or (i, j) in pairs or not told:
+            topology.addBond(atoms[i], atoms[j])
+        else:
+            topology.addBond(atoms[i], atoms[j], _ORDERS.get(order), order)
+    bonded = {bond[k].index for bond in topology.bonds() for k in (0, 1)}
+    if bonded and (alone := [atom for atom in atoms if atom.index not in bonded and len(list(atom.residue.atoms())) > 1]):
+        _refuse_unbonded(alone)
+
+
+def _refuse_unbonded(alone: list[Any]) -> None:
+    residue = alone[0].residue
+    members = list(residue.atoms())
+    there = [atom.name for atom in alone if atom.residue is residue]
+    if len(there) == len(members) and residue.name not in DOUBLE_BONDS:
+        raise MoleculeError(
+            f"Residue {residue.name} {residue.id} has no bonds in the file and is unknown by name; add CONECT records, or rename it and its "
+            "atoms as OpenMM knows them (HIS, CYS, NME ...)."
+        )
+    raise MoleculeError(
+        f"Atom {', '.join(there)} of residue {residue.name} {residue.id} has no bond; add CONECT records, or rename it as OpenMM knows it."
+    )
+
+
+def _standard_pairs(topology: app.Topology, positions: NDArray[np.float64]) -> set[tuple[int, int]]:
+    app.Topology().createStandardBonds()  # loads the table, residues.xml
+    pairs = set()
+    for chain in topology.chains():
+        before: dict[str, int] = {}
+        for residue in chain.residues():
+            here = {atom.name: atom.index for atom in residue.atoms()}
+            for ends in app.Topology._standardBonds.get(TEMPLATES.get(residue.name, residue.name), ()):
+                names = ["SE" if residue.name == "MSE" and end == "SD" else end for end in ends]
+                found = [before.get(name[1:]) if name.startswith("-") else here.get(name) for name in names]
+                if None in found:
+                    continue
+                i, j = sorted(index for index in found if index is not None)
+                linked = any(name.startswith("-") for name in names)
+                if not linked or np.linalg.norm(positions[i] - positions[j]) < _LONGEST_LINK:
+                    pairs.add((i, j))
+            before = here
+    return pairs
+
+
+def _disulfides(topology: app.Topology, positions: NDArray[np.float64]) -> set[tuple[int, int]]:
+    free = []
+    for residue in topology.residues():
+        here = {atom.name: atom.index for atom in residue.atoms()}
+        if residue.name in ("CYS", "CYX") and "SG" in here and "HG" not in here:
+            free.append(here["SG"])
+    return {(i, j) for i, j in itertools.combinations(free, 2) if np.linalg.norm(positions[i] - positions[j]) < _LONGEST_DISULFIDE}
+
+
+def _hydrogens_of_standard_residues(
+    topology: app.Topology, positions: NDArray[np.float64], pairs: set[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Bonds of hydrogens whose names differ from OpenMM's (HB1 and HB2 for HB2 and HB3, say)."""
+    bonded = set(itertools.chain.from_iterable(pairs))
+    found = set()
+    for residue in topology.residues():
+        if residue.name not in DOUBLE_BONDS:
+            continue
+        heavy = [atom.index for atom in residue.atoms() if atom.element is not None and atom.element.atomic_number > 1]
+        for atom in residue.atoms():
+            if atom.index in bonded or atom.element is None or atom.element.atomic_number != 1 or not heavy:
+                continue
+            reach = np.linalg.norm(positions[heavy] - positions[atom.index], axis=1)
+            if reach.min() < _LONGEST_TO_HYDROGEN:
+                nearest = heavy[int(reach.argmin())]
+                found.add((min(nearest, atom.index), max(nearest, atom.index)))
+    return found
