@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from .errors import MoleculeError
+from .stereo import HANDS, assign_stereo_from_3d, check_source_stereo, check_stereo, check_wedges_of_smiles, open_resonant_centres
 
 if TYPE_CHECKING:
     import openmm.app
@@ -41,12 +42,13 @@ class MolecularGraph:
 
     @classmethod
     def from_smiles(cls, smiles: str, name: str | None = None) -> MolecularGraph:
-        """From a SMILES; hydrogens are added.
+        """From a SMILES or a CXSMILES (with its extension between bars); hydrogens are added.
 
         Raises
         ------
         MoleculeError
-            If it cannot be parsed (the message points at the place), or is not one closed-shell fragment.
+            If it cannot be parsed (the message points at the place), is not one closed-shell fragment, or specifies stereo other than that
+            of tetrahedral centres and double bonds, or of more than one stereoisomer.
         """
         if foreign := [character for character in "".join(smiles.split()[:1]) if not character.isascii()]:
             # RDKit reads "C" where a SMILES ends with one of these
@@ -55,6 +57,11 @@ class MolecularGraph:
             mol = Chem.MolFromSmiles(smiles) if smiles.strip() else None
         if mol is None:
             raise MoleculeError(f"SMILES {smiles!r} cannot be parsed: {_parse_problem(smiles)}.")
+        if (written := _unsanitised(smiles)) is not None:
+            check_source_stereo(written, name or smiles)
+            check_stereo(written, name or smiles)
+        check_wedges_of_smiles(mol, name or smiles)
+        mol.RemoveAllConformers()  # a CXSMILES may have coordinates, in which the hydrogens have no place
         return cls.from_rdkit(Chem.AddHs(mol), name=name or smiles)
 
     @classmethod
@@ -72,17 +79,19 @@ class MolecularGraph:
             if Chem.SanitizeMol(mol, catchErrors=True):
                 raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {_chemistry_problems(mol)}.")
         name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(_without_hydrogens(mol))
+        check_source_stereo(mol, name)
         if mol.GetNumConformers() and mol.GetConformer().Is3D():
-            Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=False)
+            assign_stereo_from_3d(mol)
         mol.RemoveAllConformers()
         for key in mol.GetPropNames():
             mol.ClearProp(key)  # what a source says of its own conformation is not true of others
         _check_complete(mol, name)
+        open_resonant_centres(mol)
         # perception reads bond directions, which molecules that were not made from a SMILES lack
         Chem.AssignStereochemistry(mol)
         Chem.SetDoubleBondNeighborDirections(mol)
         Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
-        _check_stereo(mol, name)
+        check_stereo(mol, name)
         return cls(mol, name)
 
     @classmethod
@@ -197,9 +206,9 @@ class MolecularGraph:
         for atom in self.mol.GetAtoms():
             tag = atom.GetChiralTag()
             neighbours = [b.GetOtherAtomIdx(atom.GetIdx()) for b in atom.GetBonds()]
-            if len(neighbours) < 3 or tag not in _HANDS:
+            if len(neighbours) < 3 or tag not in HANDS:
                 continue
-            rows.append([atom.GetIdx(), *neighbours[:3], _HANDS[tag]])
+            rows.append([atom.GetIdx(), *neighbours[:3], HANDS[tag]])
         return np.array(rows, dtype=np.int64).reshape(-1, 5)
 
     @functools.cached_property
@@ -240,9 +249,6 @@ class MolecularGraph:
         from .topology import topology_from_rdkit
 
         return topology_from_rdkit(self.mol)
-
-
-_HANDS = {Chem.ChiralType.CHI_TETRAHEDRAL_CCW: 1, Chem.ChiralType.CHI_TETRAHEDRAL_CW: -1}
 
 
 def _bond_key(bond: Chem.Bond) -> tuple[int, int, int]:
@@ -293,29 +299,15 @@ def _check_complete(mol: Chem.Mol, name: str) -> None:
             raise MoleculeError(f"{label} lacks {missing} explicit hydrogen(s); add them with Chem.AddHs(mol, addCoords=True).")
 
 
-def _check_stereo(mol: Chem.Mol, name: str) -> None:
-    """Refuse specified stereo that no check here can see: a sample of the other hand would pass as right."""
-    for atom in mol.GetAtoms():
-        if atom.GetChiralTag() not in (Chem.ChiralType.CHI_UNSPECIFIED, *_HANDS):
-            kind = atom.GetChiralTag().name.removeprefix("CHI_").lower()
-            raise MoleculeError(
-                f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r} has its {kind} stereo specified, and only tetrahedral centres and "
-                "double bonds can be; leave it open."
-            )
-    for bond in mol.GetBonds():
-        if bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW):
-            raise MoleculeError(
-                f"the bond of atoms {bond.GetBeginAtomIdx()} and {bond.GetEndAtomIdx()} of {name!r} is a specified chiral axis, and only "
-                "tetrahedral centres and double bonds can be specified; leave it open (drop the wedges beside it)."
-            )
-
-
 def _parse_problem(smiles: str) -> str:
     """What RDKit says of an unparsable SMILES, with the place where it can be told."""
     if not smiles.strip():
         return "it is empty"
     if (unsanitised := _unsanitised(smiles)) is not None:
         return _chemistry_problems(unsanitised)
+    plain, _, extension = smiles.partition(" |")
+    if extension and _unsanitised(plain) is not None:
+        return f"its CXSMILES extension |{extension} cannot be read"
     # RDKit's parser reports the position only in its log: the longest readable prefix tells it too
     for end in range(len(smiles) - 1, 0, -1):
         if _unsanitised(smiles[:end]) is not None:

@@ -52,8 +52,8 @@ ADD_HYDROGENS = (
 """The cure for missing hydrogens."""
 
 _CURE = (
-    "check that all hydrogens are present, tell bond orders and charges (Bond.order and formalCharge of a Topology; repeated CONECT records "
-    "and columns 79-80 of a PDB file), or read the molecule from an SDF file"
+    "check that all hydrogens are present, tell bond orders and charges (Bond.order and formalCharge of a Topology; repeated CONECT "
+    "records and columns 79-80 of a PDB file), or read the molecule from an SDF file"
 )
 
 
@@ -192,9 +192,7 @@ def _lewis_structures(
 
     def open_partners(i: int) -> list[int]:
         possible = [
-            j
-            for _, j in partners[i]
-            if extra[j] < max(room[j]) and orders[min(i, j), max(i, j)] + added.get((min(i, j), max(i, j)), 0) < 3
+            j for _, j in partners[i] if extra[j] < max(room[j]) and orders[min(i, j), max(i, j)] + added.get((min(i, j), max(i, j)), 0) < 3
         ]
         return sorted(possible, key=lambda j: extra[j] in room[j])
 

@@ -73,17 +73,17 @@ def rdkit_from_topology(topology: app.Topology, positions: Any = None) -> Chem.M
     return mol
 
 
-def topology_from_rdkit(mol: Chem.Mol) -> app.Topology:
+def topology_from_rdkit(mol: Chem.Mol, *, names: bool = True) -> app.Topology:
     """An OpenMM Topology in the molecule's atom order, with bond types, bond orders and formal charges.
 
-    Chains, residues and atom names are those of the PDB residue info, where every atom has it and residues are contiguous. Otherwise
-    there is one residue `UNNAMED_RESIDUE` with atom names C1, C2, H1 ...
+    Chains, residues and atom names are those of the PDB residue info, where `names` are wanted, every atom has it and residues are
+    contiguous. Otherwise there is one residue `UNNAMED_RESIDUE` with atom names C1, C2, H1 ...
     """
     topology = app.Topology()
     infos = [atom.GetPDBResidueInfo() for atom in mol.GetAtoms()]
     keys = [info and (info.GetChainId(), info.GetResidueNumber(), info.GetInsertionCode().strip(), info.GetResidueName()) for info in infos]
     starts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
-    named = None not in keys and len(set(keys)) == len(starts)
+    named = names and None not in keys and len(set(keys)) == len(starts)
     chains: dict[str, app.topology.Chain] = {}
     seen: collections.Counter[str] = collections.Counter()
     residue = None if named else topology.addResidue(UNNAMED_RESIDUE, topology.addChain())
@@ -216,9 +216,7 @@ def _refuse_lost_hydrogens(
                 )
 
 
-def _with_orders(
-    mol: Chem.RWMol, orders: Mapping[tuple[int, int], int], charges: list[int | None], standard: list[bool]
-) -> Chem.Mol:
+def _with_orders(mol: Chem.RWMol, orders: Mapping[tuple[int, int], int], charges: list[int | None], standard: list[bool]) -> Chem.Mol:
     """The molecule with known bond orders; charges that are unknown are those of closed shells, if the positions do not contradict."""
     valences = _valences(mol.GetNumAtoms(), orders)
     wanted = []

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import openmm
 from openmm import app, unit
+from rdkit import Chem
 
 from ..errors import ForceFieldError
 from ..molecule import MolecularGraph
+from ..topology import topology_from_rdkit
 from .cache import SystemCache
 
 CHARGE_MODEL = "openff-gnn-am1bcc-1.0.0.pt"
@@ -76,6 +78,7 @@ class SystemBuilder:
             return kept
         with _quiet():
             system = self._build(graph)
+        _set_isotope_masses(system, graph)
         _check_charge(system, graph, self.forcefield)
         if self._cache is not None:
             self._cache.put(key, system)
@@ -86,6 +89,14 @@ class SystemBuilder:
         residues = ",".join(f"{atom.residue.name}/{atom.name}" for atom in graph.to_topology().atoms())
         versions = ",".join(importlib.metadata.version(name) for name in ("openmm", "openmmforcefields"))
         return "|".join([self.forcefield, CHARGE_MODEL, versions, residues, repr(graph.order_key)])
+
+
+def _set_isotope_masses(system: openmm.System, graph: MolecularGraph) -> None:
+    """Give isotopes their masses (Da); force fields know the natural mixture of an element only."""
+    table = Chem.GetPeriodicTable()
+    for atom in graph.mol.GetAtoms():
+        if atom.GetIsotope():
+            system.setParticleMass(atom.GetIdx(), table.GetMassForIsotope(atom.GetAtomicNum(), atom.GetIsotope()))
 
 
 def create_system(graph: MolecularGraph, forcefield: str = "openff-2.2.1", *, cache: str | Path | None = None) -> openmm.System:
@@ -189,7 +200,7 @@ def _xml_builder(names: list[str]) -> Callable[[MolecularGraph], openmm.System]:
 
     def build(graph: MolecularGraph) -> openmm.System:
         try:
-            return forcefield.createSystem(graph.to_topology(), **_SETTINGS)
+            return forcefield.createSystem(_of_natural_elements(graph), **_SETTINGS)
         except Exception as error:  # a ValueError for a missing template, and others from the scripts inside XML files
             raise ForceFieldError(
                 f"{','.join(names)} cannot type {graph.name!r} ({_first_line(error)}); it needs standard residues and atom names, "
@@ -197,6 +208,14 @@ def _xml_builder(names: list[str]) -> Callable[[MolecularGraph], openmm.System]:
             ) from error
 
     return build
+
+
+def _of_natural_elements(graph: MolecularGraph) -> app.Topology:
+    """The Topology with H for D: templates of residues are found by their elements."""
+    mol = Chem.Mol(graph.mol)
+    for atom in mol.GetAtoms():
+        atom.SetIsotope(0)
+    return topology_from_rdkit(mol)
 
 
 def _nagl() -> Callable[[MolecularGraph], Any]:

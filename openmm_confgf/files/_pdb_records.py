@@ -205,7 +205,7 @@ def _one(path: Path, by_serial: Mapping[str, list[int]], serial: str) -> int | N
     """The atom of a serial number; None where the (first) model has none."""
     found = by_serial.get(serial, [])
     if len(found) > 1:
-        raise FileFormatError(f"{len(found)} atoms of {path} have the serial number {serial}, which a CONECT record names; number them anew.")
+        raise FileFormatError(f"{len(found)} atoms of {path} have the serial number {serial} that a CONECT record names; number them anew.")
     return found[0] if found else None
 
 

@@ -137,8 +137,8 @@ def _refuse_unbonded(alone: list[Any]) -> None:
     there = [atom.name for atom in alone if atom.residue is residue]
     if len(there) == len(members) and residue.name not in DOUBLE_BONDS:
         raise MoleculeError(
-            f"Residue {residue.name} {residue.id} has no bonds in the file and is unknown by name; add CONECT records, or rename it and its "
-            "atoms as OpenMM knows them (HIS, CYS, NME ...)."
+            f"Residue {residue.name} {residue.id} has no bonds in the file and is unknown by name; add CONECT records, or rename it and "
+            "its atoms as OpenMM knows them (HIS, CYS, NME ...)."
         )
     raise MoleculeError(
         f"Atom {', '.join(there)} of residue {residue.name} {residue.id} has no bond; add CONECT records, or rename it as OpenMM knows it."

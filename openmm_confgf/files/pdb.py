@@ -1,28 +1,39 @@
-"""PDB files: one molecule, one MODEL per conformation. Coordinates keep 0.001 A, bond orders are lost."""
+"""PDB files: one molecule, one MODEL per conformation. Coordinates keep 0.001 A; bond orders are in repeated CONECT records."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from openmm import app, unit
+from rdkit import Chem
 
 from .. import __version__
 from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance
-from ..errors import FileFormatError, MoleculeError
+from ..errors import MoleculeError
 from ..geometry import dihedrals, signed_volumes
 from ..molecule import MolecularGraph
-from ..units import positions_in_nm
+from ..topology import topology_from_rdkit
+from ..units import NM_PER_ANGSTROM
+from ._pdb_records import ISOTOPE, PDBRecords, read_records
+from ._pdb_topology import pairs_told_by_names, topology_of_records
 from ._stereo import with_stereo_only_at
+
+_ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def read_pdb(path: Path) -> tuple[MolecularGraph, NDArray[np.float64]]:
-    """The molecule and its positions in nm, (B, N, 3).
+    """The molecule and its positions in nm, (B, N, 3); all ATOM and HETATM records in their order.
+
+    Bond orders are those of repeated CONECT records or of standard residues, and perceived otherwise, with the charges of columns 79-80.
+    If the file gives the charge of an atom outside of standard residues, the other such atoms have none.
 
     Raises
     ------
@@ -31,24 +42,29 @@ def read_pdb(path: Path) -> tuple[MolecularGraph, NDArray[np.float64]]:
     MoleculeError
         If it is not one complete molecule, or its bonds cannot be told.
     """
+    records = read_records(path)
+    frames = records.frames * NM_PER_ANGSTROM
     try:
-        content = app.PDBFile(str(path))
-    except Exception as error:  # OpenMM's parser raises what its statements raise: IndexError, ValueError, Exception ...
-        raise FileFormatError(f"{path} is no PDB file that OpenMM can read: {error}.") from error
-    if not content.topology.getNumAtoms():
-        raise FileFormatError(f"{path} has no ATOM or HETATM records; give a PDB file of one molecule.")
-    models = [positions_in_nm(content.getPositions(asNumpy=True, frame=k)) for k in range(content.getNumFrames())]
-    for number, model in enumerate(models, start=1):
-        if len(model) != len(models[0]):
-            raise FileFormatError(
-                f"MODEL 1 of {path} has {len(models[0])} atoms, and its MODEL {number} has {len(model)}; give all of them the same atoms."
-            )
-    frames = np.array(models)
-    try:
-        graph = MolecularGraph.from_topology(content.topology, frames[0], path.stem)
+        topology = topology_of_records(records)
+        graph = MolecularGraph.from_topology(topology, frames[0], _name(records) or path.stem)
+        graph = _with_isotopes(graph, records.isotopes)
     except MoleculeError as error:
         raise type(error)(f"{path}: {error}") from error
     return _with_common_stereo(graph, frames), frames
+
+
+def _name(records: PDBRecords) -> str:
+    return _ESCAPED.sub(lambda match: match.group().encode("ascii").decode("unicode_escape"), records.name)
+
+
+def _with_isotopes(graph: MolecularGraph, isotopes: Mapping[int, int]) -> MolecularGraph:
+    """The molecule with the isotopes that no element column can name."""
+    if not isotopes:
+        return graph
+    mol = Chem.Mol(graph.mol)
+    for index, mass in isotopes.items():
+        mol.GetAtomWithIdx(index).SetIsotope(mass)
+    return MolecularGraph.from_rdkit(mol, graph.name)
 
 
 def _with_common_stereo(graph: MolecularGraph, frames: NDArray[np.float64]) -> MolecularGraph:
@@ -69,13 +85,67 @@ def read_pdb_ensemble(path: Path) -> Ensemble:
 
 
 def write_pdb(ensemble: Ensemble, stream: BinaryIO) -> None:
-    """The usable samples, one MODEL each."""
-    topology = ensemble.graph.to_topology()
-    text = TextIOWrapper(stream, encoding="utf-8", newline="\n")
+    """The usable samples, one MODEL each, so that `read_pdb` gives the same molecule back.
+
+    Bonds that the names of standard residues do not tell are CONECT records, listed as often as their order (aromatic ones as in one
+    Kekule structure), which other programs take for the bond or for its order. Formal charges are in columns 79-80, and deuterium is D.
+    Other isotopes and the molecule's name are REMARK and COMPND records.
+    """
+    topology, pairs = _writable(ensemble.graph)
+    text = TextIOWrapper(stream, encoding="ascii", errors="replace", newline="\n")
     try:
+        for line in _name_lines(ensemble.graph.name):
+            print(line, file=text)
         app.PDBFile.writeHeader(topology, text)
+        for atom in ensemble.graph.mol.GetAtoms():
+            if atom.GetIsotope() and (atom.GetSymbol(), atom.GetIsotope()) != ("H", 2):
+                print(f"{ISOTOPE}{atom.GetIdx() + 1:>5} {atom.GetIsotope():>3}", file=text)
         for number, frame in enumerate(ensemble.positions[ensemble.ok], start=1):
             app.PDBFile.writeModel(topology, frame * unit.nanometer, text, modelIndex=number, keepIds=True)
-        app.PDBFile.writeFooter(topology, text)
+        for line in _connection_lines(topology, pairs):
+            print(line, file=text)
+        print("END", file=text)
     finally:
         text.detach()
+
+
+def _writable(graph: MolecularGraph) -> tuple[app.Topology, set[tuple[int, int]]]:
+    """The molecule's Topology, and the bonds that its names tell; without the names where these tell bonds that it does not have."""
+    topology = graph.to_topology()
+    bonds = set(map(tuple, graph.bonds.tolist()))
+    told = pairs_told_by_names(topology)
+    if told <= bonds:
+        return topology, told
+    return topology_from_rdkit(graph.mol, names=False), set()
+
+
+def _name_lines(name: str) -> list[str]:
+    safe = " ".join(name.split()).encode("ascii", "backslashreplace").decode("ascii")
+    safe = "".join(letter if letter.isprintable() else " " for letter in safe)
+    pieces = [safe[start : start + 69] for start in range(0, len(safe), 69)]
+    return [f"COMPND    {piece}" if k == 1 else f"COMPND  {k:>2} {piece}" for k, piece in enumerate(pieces[:99], start=1)]
+
+
+def _connection_lines(topology: app.Topology, told: set[tuple[int, int]]) -> list[str]:
+    """CONECT records of the bonds that the names do not tell, each listed as often as its order."""
+    serials = _serials(topology)
+    partners: dict[int, list[int]] = {}
+    for bond in topology.bonds():
+        i, j = bond[0].index, bond[1].index
+        if (min(i, j), max(i, j)) not in told:
+            partners.setdefault(i, []).extend([j] * (bond.order or 1))
+            partners.setdefault(j, []).extend([i] * (bond.order or 1))
+    lines = []
+    for i, around in sorted(partners.items()):
+        for start in range(0, len(around), 4):
+            fields = [i, *sorted(around)[start : start + 4]]
+            lines.append("CONECT" + "".join(f"{serials[k]:>5}" for k in fields))
+    return lines
+
+
+def _serials(topology: app.Topology) -> list[Any]:
+    """The serial numbers that `PDBFile.writeModel` gives: the TER record of each chain takes one, too."""
+    numbers: list[int] = []
+    for before, chain in enumerate(topology.chains()):
+        numbers.extend(atom.index + 1 + before for atom in chain.atoms())
+    return [number if number < 100_000 else f"{number - 100_000 + 0xA0000:X}" for number in numbers]
