@@ -5,8 +5,9 @@ from rdkit.Chem import rdForceFieldHelpers
 
 from openmm_confgf.energies import SystemBuilder
 from openmm_confgf.ensemble import Status
-from openmm_confgf.errors import ForceFieldError, PlatformError
-from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.errors import ForceFieldError, PlatformError, WrongTypeError
+from openmm_confgf.generators import RelaxedGenerator
+from openmm_confgf.generators.etkdg import ETKDGGenerator, embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.relaxation import relax
 from openmm_confgf.scoring import score
@@ -114,3 +115,22 @@ def test_bad_calls(ensemble):
         relax(ensemble, "nope")
     with pytest.raises(PlatformError, match="Quantum"):
         relax(ensemble, "openff-2.2.1", platform="Quantum")
+
+
+def test_a_system_and_a_function_of_ones_own(ensemble, openff):
+    named = relax(ensemble, openff, platform="Reference")
+    for own, label in ((openff.build(ensemble.graph), "openmm.System"), (openff.build, "SystemBuilder.build")):
+        relaxed = relax(ensemble, own, platform="Reference")
+        np.testing.assert_array_equal(relaxed.positions, named.positions)
+        assert relaxed.provenance.generator == f"etkdg+{label}"
+        assert relaxed.provenance.settings["relaxation"]["system_sha256"] == named.provenance.settings["relaxation"]["system_sha256"]
+    assert RelaxedGenerator(ETKDGGenerator(), openff.build).sample("CCO", 1).provenance.generator == "etkdg+SystemBuilder.build"
+
+
+def test_wrong_types(ensemble):
+    with pytest.raises(WrongTypeError, match="relax takes an Ensemble, not an ndarray|not a numpy ndarray"):
+        relax(ensemble.positions)
+    with pytest.raises(WrongTypeError, match="None is not taken for a force field"):
+        relax(ensemble, None)
+    with pytest.raises(WrongTypeError, match="None is not taken for a force field"):
+        RelaxedGenerator(ETKDGGenerator(), None)

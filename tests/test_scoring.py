@@ -4,7 +4,7 @@ import pytest
 
 from openmm_confgf.energies import SystemBuilder
 from openmm_confgf.ensemble import Status
-from openmm_confgf.errors import ForceFieldError, PlatformError
+from openmm_confgf.errors import ForceFieldError, PlatformError, WrongTypeError
 from openmm_confgf.generators.etkdg import ETKDGGenerator
 from openmm_confgf.scoring import score
 
@@ -81,3 +81,29 @@ def test_bad_calls(ensemble, openff):
         score(ensemble, "nope")
     with pytest.raises(PlatformError, match="Quantum"):
         score(ensemble, openff, platform="Quantum")
+
+
+def test_a_system_of_ones_own(ensemble, openff):
+    system = openff.build(ensemble.graph)
+    named, own = score(ensemble, openff, platform="Reference"), score(ensemble, system, platform="Reference")
+    np.testing.assert_array_equal(own.energy, named.energy)
+    assert own.provenance.settings["forcefield"] == "openmm.System" and own.provenance.settings["charges"] is None
+    assert own.provenance.settings["system_sha256"] == named.provenance.settings["system_sha256"]
+    assert named.provenance.settings["charges"].startswith("NAGL AM1-BCC")
+    minimised = score(ensemble, lambda graph: system, minimize=True, platform="Reference")
+    assert minimised.counts() == {"OK": 5} and minimised.provenance.settings["system_sha256"] == own.provenance.settings["system_sha256"]
+
+
+def test_a_system_of_another_molecule_is_refused(ensemble, openff):
+    other = ETKDGGenerator().sample("C[C@H](N)CO", 1)
+    assert len(other.graph) == len(ensemble.graph)
+    for minimize in (False, True):
+        with pytest.raises(ForceFieldError, match="in another atom order"):
+            score(other, openff.build(ensemble.graph), minimize=minimize)
+
+
+def test_wrong_types(ensemble):
+    with pytest.raises(WrongTypeError, match="score takes an Ensemble, not a str"):
+        score("CCO")
+    with pytest.raises(WrongTypeError, match="an int is not taken for a force field"):
+        score(ensemble, 3)

@@ -2,12 +2,14 @@ import itertools
 
 import mdtraj
 import numpy as np
+import openmm
 import pytest
 
 from openmm_confgf.energies import SystemBuilder
-from openmm_confgf.errors import ConfGFError, FileFormatError
+from openmm_confgf.errors import ConfGFError, FileFormatError, ForceFieldError, MoleculeError, WrongTypeError
 from openmm_confgf.files import read_ensembles, write_ensembles
-from openmm_confgf.generators.md import MDSettings
+from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.generators.md import MDGenerator, MDSettings
 from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.simulation import simulate
 
@@ -171,3 +173,53 @@ def test_an_explosion_ends_the_run_and_keeps_what_was_before(builder, ethanol, t
     settings = MDSettings(replicas=2, equilibration=0, frame_interval=0.05, timestep=0.05, exchange_interval=0.05, compiled=False)
     with pytest.raises(ConfGFError, match="All replicas of the simulation exploded; shorten the timestep"):
         simulate(ethanol, tmp_path / "md.h5", builder, length=50.0, settings=settings)
+
+
+def test_molecules_and_systems_as_users_hold_them(whole, builder, ethanol, tmp_path):
+    options = {"length": 0.5, "settings": QUICK, "seed": 4}
+    own = simulate(ethanol.to_topology(), tmp_path / "own.h5", builder.build(ethanol), **options)
+    np.testing.assert_array_equal(own.positions, whole[0].positions)
+    assert own.provenance.settings["forcefield"] == "openmm.System"
+    assert own.provenance.settings["system_sha256"] == whole[0].provenance.settings["system_sha256"]
+    again = simulate("CCO", tmp_path / "own.h5", builder.build(ethanol), **options)
+    np.testing.assert_array_equal(again.positions, own.positions)
+
+
+def test_a_file_of_before_charges_were_told_goes_on(whole, builder, ethanol, tmp_path, monkeypatch):
+    from openmm_confgf.energies import SystemSource
+
+    path, told = tmp_path / "old.h5", SystemSource.told
+    with monkeypatch.context() as patched:
+        patched.setattr(SystemSource, "told", lambda self, system: told(self, system) | {"charges": None})
+        simulate(ethanol, path, builder, length=0.25, settings=QUICK, seed=4)
+    np.testing.assert_array_equal(simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4).positions, whole[0].positions)
+
+
+def test_frames_of_several_compounds_are_no_equilibrium(tmp_path):
+    def springs(graph):
+        system, force = openmm.System(), openmm.HarmonicBondForce()
+        for atom in graph.mol.GetAtoms():
+            system.addParticle(atom.GetMass())
+        for i, j in graph.bonds.tolist():
+            force.addBond(i, j, 0.15, 1e5)
+        system.addForce(force)
+        return system
+
+    mixed = embed_etkdg(MolecularGraph.from_smiles("CC(O)C(N)C"), 8, 0)
+    for start in (mixed, mixed.graph):
+        with pytest.raises(MoleculeError, match="of 2 diastereomers.* a simulation takes one; split them"):
+            simulate(start, tmp_path / "md.h5", springs, length=1.0, settings=MDSettings(replicas=8, compiled=False))
+    with pytest.raises(MoleculeError, match="a simulation takes one"):
+        MDGenerator(springs, MDSettings(replicas=8, compiled=False)).sample(mixed.graph, 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_types(builder, ethanol, tmp_path):
+    with pytest.raises(WrongTypeError, match="an int is not taken for a molecule"):
+        simulate(3, tmp_path / "md.h5", builder)
+    with pytest.raises(WrongTypeError, match="an int is not taken for a force field"):
+        simulate(ethanol, tmp_path / "md.h5", 3)
+    with pytest.raises(ForceFieldError, match="has 9 particles where 'CO' has 6"):
+        simulate("CO", tmp_path / "md.h5", builder.build(ethanol))
+    with pytest.raises(ConfGFError, match="The device 'tpu' is unknown"):
+        simulate(ethanol, tmp_path / "md.h5", builder, device="tpu")

@@ -15,6 +15,7 @@ from rdkit import Chem
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import FileFormatError
 from ..molecule import MolecularGraph, centre_key
+from ..stereoisomers import stereoisomers
 
 PREFIX = "openmm_confgf_"
 """Of the names of all properties that are ours; any other is the user's."""
@@ -95,7 +96,11 @@ def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:
         "settings": json.dumps(given.settings, sort_keys=True),
     }
     energies = [None] * len(ensemble) if ensemble.energy is None else [repr(float(energy)) for energy in ensemble.energy]
-    each = ({"energy_kj_per_mol": e, "status": Status(s).name} | common for e, s in zip(energies, ensemble.status, strict=True))
+    isomers = stereoisomers(graph, ensemble.positions)
+    each = (
+        {"energy_kj_per_mol": energy, "status": Status(status).name, "stereoisomer": isomer} | common
+        for energy, status, isomer in zip(energies, ensemble.status, isomers, strict=True)
+    )
     return [{PREFIX + key: value for key, value in record.items() if value is not None} for record in each]
 
 

@@ -1,3 +1,5 @@
+import collections
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -150,3 +152,40 @@ def test_a_molecule_without_any_usable_conformer_has_failed(run, tmp_path, monke
     assert outcome.code == 1 and outcome.json["failed"][0]["error"].startswith("no conformation of 'CCO' is usable (2 CLASH); try")
     assert [e.graph.smiles for e in read_ensembles(tmp_path / "out.sdf")] == ["CCN"]
     assert run("generate", "CCO", "-n", 2, "-o", tmp_path / "none.sdf").code == 1 and not (tmp_path / "none.sdf").exists()
+
+
+def test_stereo_that_is_left_open_is_said_and_written(run, tmp_path):
+    path = tmp_path / "out.sdf"
+    outcome = run("generate", "CC(O)C=CC", "-n", 8, "--generator", "etkdg", "-o", path)
+    assert outcome.code == 0 and "1 centre and 1 double bond" in outcome.out and "unspecified" in outcome.out
+    report = run("generate", "CC(O)C=CC", "-n", 8, "--generator", "etkdg", "-o", path, "--json").json["molecules"][0]
+    assert report["provenance"]["settings"]["unspecified_stereo"] == {"centres": 1, "double_bonds": 1}
+    written = collections.Counter()
+    for mol in Chem.SDMolSupplier(str(path), removeHs=False):
+        for bond in mol.GetBonds():  # "either" in the record, since it is open
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+            bond.SetBondDir(Chem.BondDir.NONE)
+        Chem.AssignStereochemistryFrom3D(mol)
+        assert mol.GetProp("openmm_confgf_stereoisomer") == Chem.MolToSmiles(Chem.RemoveHs(mol))
+        written[mol.GetProp("openmm_confgf_stereoisomer")] += 1
+    assert report["stereoisomers"] == written and len(written) > 1
+    assert len(read_ensembles(path)) == 1  # still the molecule that was asked for
+
+
+def test_each_stereoisomer_on_request(run, tmp_path):
+    (tmp_path / "in.smi").write_text("OC(=O)C(O)C(O)C(=O)O tartaric\nCCO ethanol\nFC(Cl)C(Br)C(I)C(O)C(N)C(S)C(C#N)C many\n")
+    arguments = ["generate", tmp_path / "in.smi", "-n", 2, "--generator", "etkdg", "-o", tmp_path / "out.sdf", "--enumerate-stereo"]
+    outcome = run(*arguments, "--json")
+    assert outcome.code == 1 and "more than 64 stereoisomers" in outcome.json["failed"][0]["error"]
+    assert {m["name"] for m in outcome.json["molecules"]} == {"tartaric-4R-6R", "tartaric-4S-6S", "tartaric-4R-6S", "ethanol"}
+    ensembles = read_ensembles(tmp_path / "out.sdf")
+    assert [e.graph.smiles for e in ensembles] == [m["smiles"] for m in outcome.json["molecules"]]
+    assert all(e.ok.all() and len(e) == 2 for e in ensembles)
+
+
+def test_a_device_that_is_none_is_one_line(run, tmp_path):
+    outcome = run("generate", "CCO", "--device", "tpu", "--generator", "etkdg", "-o", tmp_path / "out.sdf")
+    assert (
+        outcome.code == 2
+        and outcome.err == "error: --device 'tpu' is unknown; give auto, cpu, cuda, or cuda:1 for the second CUDA device.\n"
+    )

@@ -8,6 +8,7 @@ from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.scoring import score
+from openmm_confgf.stereoisomers import stereoisomers
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +103,19 @@ def test_bad_calls_give_one_line_and_exit_code_2(run, conformers, options, messa
 
 def test_a_missing_file_is_refused(run):
     assert run("score", "nothing.sdf").code == 2
+
+
+def test_diastereomers_have_rows_of_their_own(run, tmp_path):
+    mixed = ETKDGGenerator().sample("CC(O)C(N)C", 12)
+    write_ensembles([mixed], tmp_path / "in.sdf")
+    report = run("score", tmp_path / "in.sdf", "--json").json["molecules"][0]
+    assert report["lowest_kj_per_mol"] is None and report["within_3_kt"] is None
+    energies = np.array(report["energy_kj_per_mol"])
+    isomers = np.array(stereoisomers(mixed.graph, mixed.positions))
+    assert [compound["smiles"] for compound in report["compounds"]] == list(mixed.by_stereoisomer())
+    for compound in report["compounds"]:
+        its = energies[isomers == compound["smiles"]]
+        assert compound["lowest_kj_per_mol"] == pytest.approx(its.min(), abs=0.05)
+        assert sorted(compound["energy_kj_per_mol"]) == pytest.approx(sorted(its), abs=0.05)
+    table = run("score", tmp_path / "in.sdf").out
+    assert all(part.graph.name in table for part in mixed.compounds())

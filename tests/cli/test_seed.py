@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -66,6 +67,10 @@ def test_a_molecule_without_any_usable_seed_has_failed(run, conformers, tmp_path
         (["--temperature", "inf"], "above 0"),
         (["--temperature", "-5"], "above 0"),
         (["--forcefield", "nonsense"], "nonsense"),
+        (["--constraints", "hbonds"], "'hbonds' are unknown; give HBonds"),
+        (["--hydrogen-mass", "0"], "is 0 Da"),
+        (["--hydrogen-mass", "nan"], "is nan Da"),
+        (["--hydrogen-mass", "6"], "less than they"),
     ],
 )
 def test_bad_calls_give_one_line_and_exit_code_2(run, conformers, tmp_path, options, message):
@@ -77,3 +82,43 @@ def test_a_folder_that_cannot_be_made_is_refused(run, conformers, tmp_path):
     (tmp_path / "file").write_text("")
     outcome = run("seed", conformers, "-o", tmp_path / "file" / "seeds")
     assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
+
+
+def test_each_stereoisomer_of_a_mixture_gets_a_folder_of_its_own(run, tmp_path):
+    mixed = ETKDGGenerator().sample("CC(O)C(N)C", 12)
+    write_ensembles([mixed], tmp_path / "in.sdf")
+    arguments = ["seed", tmp_path / "in.sdf", "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds"]
+    outcome = run(*arguments)
+    assert outcome.code == 0 and "conformers of 4 stereoisomers, which get a folder each: " in outcome.err
+    manifests = [json.loads(path.read_text()) for path in sorted((tmp_path / "seeds").glob("*/manifest.json"))]
+    assert [manifest["smiles"] for manifest in manifests] == list(mixed.by_stereoisomer())
+    assert [manifest["seeds"][0]["stereoisomer"] for manifest in manifests] == list(mixed.by_stereoisomer())
+    assert run(*arguments).code == 0  # the same call again
+    write_ensembles([mixed.compounds()[0]], tmp_path / "one.sdf")
+    outcome = run("seed", tmp_path / "one.sdf", "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds")
+    assert outcome.code == 2 and "molecule-000 holds seeds of another call" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_a_racemate_is_one_compound(run, tmp_path):
+    write_ensembles([ETKDGGenerator().sample("CC(O)CN", 6)], tmp_path / "in.sdf")
+    assert run("seed", tmp_path / "in.sdf", "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds").code == 0
+    assert (tmp_path / "seeds" / "seed-00-state.xml").exists()
+
+
+def test_a_folder_of_other_seeds_is_refused_before_work(run, conformers, tmp_path):
+    arguments = ["seed", conformers, "--run-ps", 0, "-o", tmp_path / "seeds", "--count"]
+    assert run(*arguments, 3).code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "seeds").iterdir()}
+    outcome = run(*arguments, 2)
+    assert outcome.code == 2 and "holds seeds of another call (count 3)" in outcome.err and outcome.err.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "seeds").iterdir()} == before
+    assert run(*arguments, 3).code == 0
+
+
+def test_constraints_and_heavy_hydrogens(run, conformers, tmp_path):
+    options = ["--constraints", "HBonds", "--hydrogen-mass", 3, "--count", 1, "--run-ps", 0.1, "--platform", "Reference", "--json"]
+    outcome = run("seed", conformers, "-o", tmp_path / "seeds", *options)
+    assert outcome.code == 0 and outcome.json["constraints"] == "HBonds" and outcome.json["hydrogen_mass"] == 3.0
+    text = (tmp_path / "seeds" / "seed-00-system.xml").read_text()
+    assert text.count("<Constraint ") == 8 and text.count('mass="3"') == 8
+    assert json.loads((tmp_path / "seeds" / "manifest.json").read_text())["timestep"] == 0.004
