@@ -26,6 +26,10 @@ class GenerationError(ConfGFError):
     exit_code = 1
 
 
+class ImpossibleStereoError(GenerationError):
+    """Two specified stereocentres exclude each other; the message names them."""
+
+
 class ForceFieldError(ConfGFError):
     """The force field is unknown or cannot type the molecule."""
 

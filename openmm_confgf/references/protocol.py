@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import rdkit
 from numpy.typing import NDArray
-from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom
+from rdkit import rdBase
 
 from .. import __version__
 from ..archive import ReferenceMolecule
@@ -27,6 +26,7 @@ from ..checks import check_conformations
 from ..energies import ContextEnergy, Minimized, SystemBuilder, minimize, minimize_gfn2, optimizer_version, resolve_optimizer
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ConfGFError, ForceFieldError, GenerationError
+from ..generators.embedding import DISTANCE_GEOMETRY, embedded, parameters
 from ..generators.etkdg import embed_etkdg
 from ..molecule import MolecularGraph
 from ..relaxation import relax
@@ -206,17 +206,8 @@ def _starts(graph: MolecularGraph, n: int, seed: int) -> NDArray[np.float64]:
 
 def _embed_plainly(graph: MolecularGraph, n: int, seed: int) -> NDArray[np.float64]:
     """Up to n embeddings (K, N, 3) in nm from the distance bounds alone, without knowledge of torsions and rings."""
-    params: Any = rdDistGeom.EmbedParameters()
-    params.randomSeed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0] % 2**30)
-    params.enableSequentialRandomSeeds = True
-    params.enforceChirality = True
-    params.useExpTorsionAnglePrefs = False
-    params.useBasicKnowledge = False
-    params.maxIterations = _EMBEDDING_ATTEMPTS
-    mol = Chem.Mol(graph.mol)
     with rdBase.BlockLogs():
         try:
-            rdDistGeom.EmbedMultipleConfs(mol, n, params)
+            return embedded(graph.mol, n, parameters((seed, 1), 0, _EMBEDDING_ATTEMPTS, **DISTANCE_GEOMETRY))
         except (RuntimeError, ValueError):  # RDKit refuses the molecule; ETKDG's own way may still find something
-            mol.RemoveAllConformers()
-    return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, len(graph), 3) * NM_PER_ANGSTROM
+            return np.empty((0, len(graph), 3))

@@ -1,0 +1,199 @@
+"""RDKit's ways to embed a molecule, which of them works for it, and the refusal of what none of them embeds. Positions in nm."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from ..checks import check_conformations
+from ..ensemble import Status
+from ..errors import GenerationError, ImpossibleStereoError
+from ..geometry import signed_volumes
+from ..molecule import MolecularGraph
+from ..units import NM_PER_ANGSTROM
+
+ATTEMPTS = 20
+"""Tries per conformer; most molecules need one or two. RDKit's own 10 N take a second for each conformer that fails."""
+
+_TRIAL_ATTEMPTS = 10
+"""Tries per conformer while it is open which way works."""
+
+_TRIAL_ROUNDS = 2
+"""Conformers that every way tries before a molecule is refused."""
+
+_TRIAL_SECONDS = 4.0
+"""Computing time after which no further round is begun and no costly way is tried. It decides between samples and a refusal, never which
+samples; molecules that RDKit can embed take a tenth of it."""
+
+_REJECTIONS = 300
+"""Tries per conformer when the stereo is left to chance; half to a twentieth of them have the right one."""
+
+_REJECTED_AT_ONCE = 20
+"""RDKit works out the distance bounds once for so many tries."""
+
+_OPEN_EMBEDDINGS = 80
+"""Embeddings that leave the stereo open, before a pair of centres is called impossible: a relation that one in twenty has is missed once
+in sixty times. Pairs that do not constrain each other are through after ten."""
+
+_OPEN_AT_ONCE = 10
+
+_NO_TESTS = {"enforceChirality": False}
+_NO_KNOWLEDGE = {"useBasicKnowledge": False}
+DISTANCE_GEOMETRY: Mapping[str, Any] = MappingProxyType(
+    {**_NO_KNOWLEDGE, "useExpTorsionAnglePrefs": False, "useSmallRingTorsions": False, "useMacrocycleTorsions": False}
+)
+"""RDKit's options that leave the distance bounds alone: no knowledge of torsions, of flat rings and straight triple bonds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A way to embed.
+
+    Attributes
+    ----------
+    name : str
+        As in the provenance.
+    options : mapping
+        RDKit's options besides those of ETKDGv3.
+    tested : bool
+        Whether RDKit tests the stereo. One of its tests, whether a centre lies within its neighbours, rejects nearly all true geometries of
+        strained bicycles; without it, cages whose stereo cannot be come out turned inside out.
+    by_chance : bool
+        At most one conformer, from as many tries as it takes.
+    """
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tested: bool = True
+    by_chance: bool = False
+
+    def frames(self, graph: MolecularGraph, seed: int, first: int, count: int, attempts: int = ATTEMPTS) -> NDArray[np.float64]:
+        """Those of `count` conformers from number `first` on that RDKit can embed, (K, N, 3); they may still be wrong."""
+        if not self.by_chance:
+            return embedded(graph.mol, count, parameters(seed, first, attempts, **self.options))
+        for tried in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
+            some = embedded(graph.mol, _REJECTED_AT_ONCE, parameters((seed, first), tried, attempts, **self.options))
+            right = some[check_conformations(graph, some) == Status.OK]
+            if len(right):
+                return right[:1]
+        return np.empty((0, len(graph), 3))
+
+
+ETKDG = Way("etkdg")
+
+WAYS = (
+    ETKDG,
+    Way("etkdg without stereo tests", _NO_TESTS, tested=False),
+    Way("etkdg from random coordinates", {"useRandomCoords": True}),
+    Way("etkdg without basic knowledge", _NO_KNOWLEDGE),
+    Way("distance geometry", {**DISTANCE_GEOMETRY, **_NO_TESTS}, tested=False),
+    Way("distance geometry by chance", {**DISTANCE_GEOMETRY, **_NO_TESTS, "useRandomCoords": True}, tested=False, by_chance=True),
+)
+"""In the order in which they are tried."""
+
+
+def parameters(seed: int | tuple[int, int], first: int = 0, attempts: int = ATTEMPTS, **options: Any) -> Any:
+    """RDKit's, for conformers `first`, `first` + 1, ... of this seed: ETKDGv3 with these options."""
+    # RDKit seeds conformer k with (k + 1) * randomSeed, so that seed 0 makes n times the same one and seeds 1 and 2 share conformers;
+    # sequential seeds from a hashed start do neither, and let conformer k be made again by itself
+    params = cast(Any, rdDistGeom.ETKDGv3())  # RDKit's stubs take all its attributes for EmbedParameters
+    params.randomSeed = int(np.random.SeedSequence(seed).generate_state(1)[0] % 2**30) + first
+    params.enableSequentialRandomSeeds = True
+    params.enforceChirality = True
+    params.maxIterations = attempts
+    for name, value in options.items():
+        setattr(params, name, value)
+    return params
+
+
+def embedded(mol: Chem.Mol, count: int, params: Any) -> NDArray[np.float64]:
+    """Positions of those of `count` conformers that RDKit embeds, (K, N, 3)."""
+    mol = Chem.Mol(mol)
+    rdDistGeom.EmbedMultipleConfs(mol, count, params)
+    return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, mol.GetNumAtoms(), 3) * NM_PER_ANGSTROM
+
+
+def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
+    """The ways to embed a molecule, that which works first in front; the others are for conformers that it cannot make.
+
+    ETKDG alone where it makes frames and nothing makes a conformation of the molecule.
+
+    Raises
+    ------
+    ImpossibleStereoError
+        If two centres cannot have the specified hands at once.
+    GenerationError
+        If no way works.
+    """
+    begun, ways, frames_by_etkdg = time.thread_time(), list(WAYS), False
+    forbidden: tuple[int, int] | None = None
+    for conformer in range(_TRIAL_ROUNDS):
+        for way in WAYS:
+            if way not in ways or ((conformer or way.by_chance) and time.thread_time() - begun > _TRIAL_SECONDS):
+                continue
+            frames = way.frames(graph, seed, conformer, 1, _TRIAL_ATTEMPTS)
+            if (check_conformations(graph, frames) == Status.OK).any():
+                return sorted(ways, key=lambda other: other is not way)
+            if way is ETKDG:
+                frames_by_etkdg |= len(frames) > 0
+                if conformer == 0 and (forbidden := _forbidden_pair(graph, seed)):
+                    ways = [other for other in ways if other.tested]
+    if frames_by_etkdg:
+        return [ETKDG]
+    raise _refusal(graph, seed, ways, forbidden)
+
+
+def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tuple[int, int] | None) -> GenerationError:
+    if forbidden:
+        first, second = (f"{graph.mol.GetAtomWithIdx(atom).GetSymbol()}{atom + 1}" for atom in forbidden)
+        return ImpossibleStereoError(
+            f"{graph.name!r} cannot have the stereo that is specified: of {_OPEN_EMBEDDINGS} embeddings that leave it open, none gives the "
+            f"atoms {first} and {second} (counted from 1) their hands together; correct one of the two, or leave it open."
+        )
+    names = ", ".join(way.name for way in tried)
+    if len(graph.stereocentres) and len(_open_frames(graph, seed, 0)):
+        return GenerationError(
+            f"RDKit embeds {graph.name!r} without its stereo, but not with it (tried: {names}); leave centres open that are not sure, "
+            "or take --generator confgf-noise, which needs no embedding."
+        )
+    return GenerationError(f"RDKit cannot embed {graph.name!r} (tried: {names}); take --generator confgf-noise, which needs no embedding.")
+
+
+def _open_frames(graph: MolecularGraph, seed: int, first: int) -> NDArray[np.float64]:
+    """Some distance-geometry embeddings with all tetrahedral centres left open."""
+    mol = Chem.Mol(graph.mol)
+    for atom in mol.GetAtoms():
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    return embedded(mol, _OPEN_AT_ONCE, parameters(seed, first, 2, **DISTANCE_GEOMETRY, **_NO_TESTS))
+
+
+def _forbidden_pair(graph: MolecularGraph, seed: int) -> tuple[int, int] | None:
+    """Two centres whose specified hands never come together (nor both reversed, which is the mirror image) where the stereo is left open.
+
+    The hand is that of the four neighbours, which the ring system decides; None where there is no such pair or nothing can be embedded.
+    """
+    corners = graph.stereocentres.copy()
+    for row in corners:
+        bonds = graph.mol.GetAtomWithIdx(int(row[0])).GetBonds()
+        row[0] = bonds[3].GetOtherAtomIdx(int(row[0])) if len(bonds) > 3 else row[0]
+    together, embeddings = np.eye(len(corners), dtype=bool), 0
+    for first in range(0, _OPEN_EMBEDDINGS, _OPEN_AT_ONCE):
+        if together.all():
+            return None
+        frames = _open_frames(graph, seed, first)
+        right = signed_volumes(torch.from_numpy(frames), torch.from_numpy(corners[:, :4])).numpy() * corners[:, 4] > 0
+        together |= (right[:, :, None] == right[:, None, :]).any(0)
+        embeddings += len(frames)
+    if together.all() or embeddings < _OPEN_EMBEDDINGS // 2:
+        return None
+    one, other = np.argwhere(~together)[0]
+    return int(graph.stereocentres[one, 0]), int(graph.stereocentres[other, 0])
