@@ -11,6 +11,7 @@ import collections
 import sys
 
 import numpy as np
+
 from openmm_confgf.archive import ReferenceMolecule, load_archive
 from openmm_confgf.bond_windows import bond_kind
 from openmm_confgf.units import NM_PER_ANGSTROM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -58,21 +59,23 @@ class PDBRecords:
         Coordinates of all models in A.
     connections : dict
         How often each bond of two of `atoms` (indices i < j) is listed, by the atom that lists it most often.
-    title : str
-        The name that this package wrote, or "".
+    name : str
+        Of COMPND records, as this package and RDKit write them; "" where there are none, or the Protein Data Bank's list of molecules.
     isotopes : dict of int to int
-        Mass numbers by the index of the atom, which this package wrote.
+        Mass numbers by the index of the atom, of the REMARK records that this package writes.
     """
 
     atoms: list[AtomRecord]
     frames: NDArray[np.float64]
     connections: dict[tuple[int, int], int]
-    title: str
+    name: str
     isotopes: dict[int, int]
 
 
-TITLE = "REMARK   1 MOLECULE "
 ISOTOPE = "REMARK   1 ISOTOPE "
+"""Begins a record of an atom (numbered from 1) and its mass number."""
+
+_UNNAMED = re.compile(r"MOL_ID|UNNAMED$")
 
 
 def read_records(path: Path) -> PDBRecords:
@@ -100,9 +103,19 @@ def read_records(path: Path) -> PDBRecords:
                     "give all of them the same atoms in the same order."
                 )
     frames = np.array([[atom.position for atom in model] for model in models])
-    title = " ".join(line.removeprefix(TITLE).strip() for line in lines if line.startswith(TITLE))
-    isotopes = dict(tuple(map(int, line.removeprefix(ISOTOPE).split())) for line in lines if line.startswith(ISOTOPE))
-    return PDBRecords(atoms, frames, _connections(path, lines, atoms), title, isotopes)
+    return PDBRecords(atoms, frames, _connections(path, lines, atoms), _name(lines), _isotopes(lines))
+
+
+def _name(lines: Iterable[str]) -> str:
+    # continued records have their number in columns 9-10 and a blank before the text
+    pieces = [line[10:] if line[8:10].isspace() else line[11:] for line in lines if line.startswith("COMPND")]
+    name = "".join(pieces).strip()
+    return "" if _UNNAMED.match(name) else name
+
+
+def _isotopes(lines: Iterable[str]) -> dict[int, int]:
+    pairs = [line.removeprefix(ISOTOPE).split() for line in lines if line.startswith(ISOTOPE)]
+    return {int(pair[0]) - 1: int(pair[1]) for pair in pairs if len(pair) == 2 and all(field.isdigit() for field in pair)}
 
 
 def _models(path: Path, lines: Iterable[str]) -> list[list[AtomRecord]]:

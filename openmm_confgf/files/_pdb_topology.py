@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..residues import ALIASES, DOUBLE_BONDS, TEMPLATES
 from ._pdb_records import AtomRecord, PDBRecords
 
 _LONGEST_LINK = 2.5
-"""Residues of a chain that are farther apart (A, between the atoms that would be bonded) are not neighbours: some are missing between them."""
+"""Atoms of standard residues that are farther apart (A) are not bonded: between residues, because others are missing there."""
 
 _LONGEST_DISULFIDE = 3.0
 """S-S (A), as in OpenMM; it is 2.05."""
@@ -40,27 +41,59 @@ def topology_of_records(records: PDBRecords) -> app.Topology:
     MoleculeError
         If a residue has atoms without bonds, or an atom's element cannot be told.
     """
+    app.PDBFile._loadNameReplacementTables()  # the tables that PDBFile and PDBxFile use, pdbNames.xml
     topology = app.Topology()
-    chains: dict[tuple[int, str], Any] = {}
-    for _, group in itertools.groupby(records.atoms, key=lambda a: (a.segment, a.chain, a.number, a.insertion, a.residue)):
-        members = list(group)
-        first = members[0]
-        chain = chains.get((first.segment, first.chain)) or topology.addChain(first.chain or None)
-        chains[first.segment, first.chain] = chain
-        name, names = _names(members)
-        residue = topology.addResidue(name, chain, first.number, first.insertion)
-        for atom, atom_name in zip(members, names, strict=True):
-            topology.addAtom(atom_name, _element(atom, members), residue, atom.serial, formalCharge=atom.charge)
+    for _, chain_atoms in itertools.groupby(records.atoms, key=lambda a: (a.segment, a.chain)):
+        chain = None
+        for members in _residues(list(chain_atoms)):
+            chain = chain or topology.addChain(members[0].chain or None)
+            name, names = _names(members)
+            residue = topology.addResidue(name, chain, members[0].number, members[0].insertion)
+            for atom, atom_name in zip(members, names, strict=True):
+                topology.addAtom(atom_name, _element(atom, members), residue, atom.serial, formalCharge=atom.charge)
     _add_bonds(topology, records)
     return topology
 
 
+def pairs_told_by_names(topology: app.Topology) -> set[tuple[int, int]]:
+    """Bonds (i < j) that the names of standard residues and their order tell, disulfides excepted."""
+    app.Topology().createStandardBonds()  # loads the table, residues.xml
+    pairs = set()
+    for chain in topology.chains():
+        before: dict[str, int] = {}
+        for residue in chain.residues():
+            here = {atom.name: atom.index for atom in residue.atoms()}
+            for ends in app.Topology._standardBonds.get(TEMPLATES.get(residue.name, residue.name), ()):
+                names = ["SE" if residue.name == "MSE" and end == "SD" else end for end in ends]
+                found = [before.get(name[1:]) if name.startswith("-") else here.get(name) for name in names]
+                i, j = (-1 if index is None else index for index in found)
+                if min(i, j) >= 0:
+                    pairs.add((min(i, j), max(i, j)))
+            before = here
+    return pairs
+
+
+def _residues(atoms: list[AtomRecord]) -> Iterator[list[AtomRecord]]:
+    """The residues of a chain; a standard one whose first atom comes again is the next one, with the same number."""
+    for _, group in itertools.groupby(atoms, key=lambda a: (a.number, a.insertion, a.residue)):
+        members: list[AtomRecord] = []
+        for atom in group:
+            if members and atom.name == members[0].name and _standard_name(atom.residue) in DOUBLE_BONDS:
+                yield members
+                members = []
+            members.append(atom)
+        yield members
+
+
+def _standard_name(residue: str) -> str:
+    name = ALIASES.get(residue, residue)
+    return str(name if name in TEMPLATES else app.PDBFile._residueNameReplacements.get(name, name))
+
+
 def _names(members: list[AtomRecord]) -> tuple[str, list[str]]:
     """The residue's name and its atoms', OpenMM's where it is a standard residue."""
-    app.PDBFile._loadNameReplacementTables()  # the table that PDBFile and PDBxFile use, pdbNames.xml
     given = [atom.name.strip() for atom in members]
-    residue = ALIASES.get(members[0].residue, members[0].residue)
-    residue = residue if residue in TEMPLATES else app.PDBFile._residueNameReplacements.get(residue, residue)
+    residue = _standard_name(members[0].residue)
     table = app.PDBFile._atomNameReplacements.get(TEMPLATES.get(residue, residue), {})
     names = [table.get(name, name) for name in given]
     if len(set(names)) == len(names):
@@ -84,8 +117,8 @@ def _element(atom: AtomRecord, members: list[AtomRecord]) -> Any:
     if atom.element.upper() == "EP":
         return None
     label = f"Atom {atom.name.strip()} of residue {atom.residue} {atom.number}"
-    standard = app.PDBFile._residueNameReplacements.get(ALIASES.get(atom.residue, atom.residue), atom.residue) in DOUBLE_BONDS
-    if symbol and symbol.upper() in app.Element._elements_by_symbol:
+    standard = _standard_name(atom.residue) in DOUBLE_BONDS
+    if _is_symbol(symbol):
         element = app.Element.getBySymbol(symbol)
         letter = atom.name.strip().lstrip("0123456789")[:1].upper()
         if standard and len(members) > 1 and letter.isalpha() and element.symbol not in (letter, "D", "Se"):
@@ -101,23 +134,30 @@ def _symbol_of_name(atom: AtomRecord, members: list[AtomRecord], standard: bool)
     """PDB names have the element right-aligned in their first two columns; None where that is not clear."""
     name = atom.name.strip().upper()
     letters = name.lstrip("0123456789")
-    known = app.Element._elements_by_symbol
-    if len(members) == 1 and name in (atom.residue.upper(), atom.residue.upper().rstrip("+-0123456789")) and name in known:
-        return name.capitalize()
+    if len(members) == 1 and name == atom.residue.upper().rstrip("+-0123456789") and _is_symbol(name):
+        return name
     if letters[:2] in _UNMISTAKABLE:
         return _UNMISTAKABLE[letters[:2]]
-    one = letters[:1] if letters[:1] in known else None
-    if standard or not atom.name[0].isalpha() or not letters[1:2].isalpha() or letters[:2] not in known:
+    one = letters[:1] if _is_symbol(letters[:1]) else None
+    if standard or not atom.name[0].isalpha() or not letters[1:2].isalpha() or not _is_symbol(letters[:2]):
         return one
     # "CA  " where "C1  " begins in the same column may be carbon or calcium, and "HG11" is hydrogen
     return "H" if letters[0] == "H" and len(name) == 4 else None
+
+
+def _is_symbol(symbol: str) -> bool:
+    try:
+        return app.Element.getBySymbol(symbol) is not None
+    except KeyError:
+        return False
 
 
 def _add_bonds(topology: app.Topology, records: PDBRecords) -> None:
     """Bonds that residue names tell, then those of CONECT records."""
     positions = records.frames[0]
     atoms = list(topology.atoms())
-    pairs = {*_standard_pairs(topology, positions), *_disulfides(topology, positions)}
+    reach = {pair: float(np.linalg.norm(positions[pair[0]] - positions[pair[1]])) for pair in pairs_told_by_names(topology)}
+    pairs = {pair for pair, length in reach.items() if length < _LONGEST_LINK} | _disulfides(topology, positions)
     pairs |= _hydrogens_of_standard_residues(topology, positions, pairs)
     told = any(count > 1 for count in records.connections.values())
     for i, j in sorted(pairs | set(records.connections)):
@@ -143,26 +183,6 @@ def _refuse_unbonded(alone: list[Any]) -> None:
     raise MoleculeError(
         f"Atom {', '.join(there)} of residue {residue.name} {residue.id} has no bond; add CONECT records, or rename it as OpenMM knows it."
     )
-
-
-def _standard_pairs(topology: app.Topology, positions: NDArray[np.float64]) -> set[tuple[int, int]]:
-    app.Topology().createStandardBonds()  # loads the table, residues.xml
-    pairs = set()
-    for chain in topology.chains():
-        before: dict[str, int] = {}
-        for residue in chain.residues():
-            here = {atom.name: atom.index for atom in residue.atoms()}
-            for ends in app.Topology._standardBonds.get(TEMPLATES.get(residue.name, residue.name), ()):
-                names = ["SE" if residue.name == "MSE" and end == "SD" else end for end in ends]
-                found = [before.get(name[1:]) if name.startswith("-") else here.get(name) for name in names]
-                if None in found:
-                    continue
-                i, j = sorted(index for index in found if index is not None)
-                linked = any(name.startswith("-") for name in names)
-                if not linked or np.linalg.norm(positions[i] - positions[j]) < _LONGEST_LINK:
-                    pairs.add((i, j))
-            before = here
-    return pairs
 
 
 def _disulfides(topology: app.Topology, positions: NDArray[np.float64]) -> set[tuple[int, int]]:
