@@ -11,6 +11,7 @@ from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..molecule import MolecularGraph
 from ..molecule_like import MoleculeLike, as_graph
+from .memory import check_memory
 
 
 class Generator(abc.ABC):
@@ -99,7 +100,7 @@ def check_request(molecules: Sequence[MolecularGraph], n: int | Sequence[int], s
     Raises
     ------
     ConfGFError
-        If a count is below 1, there is not one for each molecule, or the seed is negative.
+        If a count is below 1 or beyond the memory, there is not one for each molecule, or the seed is negative.
     """
     counts = list(n) if isinstance(n, Sequence) else [n] * len(molecules)
     if len(counts) != len(molecules):
@@ -109,4 +110,5 @@ def check_request(molecules: Sequence[MolecularGraph], n: int | Sequence[int], s
         raise ConfGFError(f"{min(counts)} conformations were asked for; ask for at least 1.")
     if operator.index(seed) < 0:
         raise ConfGFError(f"The seed is {seed}; give one of at least 0.")
+    check_memory(molecules, counts)
     return counts

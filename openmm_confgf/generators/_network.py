@@ -26,7 +26,7 @@ from ..checks import check_conformations
 from ..checksums import molecule_hash
 from ..devices import resolve_device
 from ..ensemble import Ensemble, Provenance, Status
-from ..errors import ConfGFError, UnsupportedMoleculeError, WeightsError
+from ..errors import ConfGFError, GenerationError, ImpossibleStereoError, UnsupportedMoleculeError, WeightsError
 from ..models.features import GraphBatch, GraphFeatures, collate, featurise
 from ..models.weights import load_weights
 from ..molecule import MolecularGraph
@@ -41,24 +41,56 @@ PAIRS_PER_BATCH = {"cpu": 30_000, "cuda": 3_000_000}
 """Atom pairs of a batch over all of its samples: as much as the CPU's cache holds, or a few GB of a GPU's memory."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Starts:
+    """Where the samples of a molecule start.
+
+    Attributes
+    ----------
+    frames : sequence of ndarray, (n, N, 3)
+        Angstrom; a row of NaN is passed over. One array for each attempt, of which the last is for all later ones as well.
+    ways : sequence of str
+        How the start of each sample was made, for `Provenance.settings`.
+    """
+
+    frames: Sequence[NDArray[Any]]
+    ways: Sequence[str]
+
+
 @dataclasses.dataclass
 class _Job:
     """One molecule on its way: its inputs, where its samples start at each attempt, what has come out and what is still to come."""
 
     index: int
     graph: MolecularGraph
+    seed: int
     features: GraphFeatures
     starts: Sequence[NDArray[np.float32]]
+    ways: list[str]
     streams: list[np.random.Generator]
     finished: NDArray[np.float64]
+    status: NDArray[np.int8]
+    last_attempt: int
     attempt: int = 0
     open_rows: int = 0
     first_bad: int = 0
+    refusal: GenerationError | None = None
+    """Why it has no starts."""
 
     @property
     def start(self) -> NDArray[np.float32]:
         """Where the samples start at this attempt."""
         return self.starts[min(self.attempt, len(self.starts) - 1)]
+
+    @property
+    def bad(self) -> NDArray[np.int64]:
+        """The samples that are not OK."""
+        return np.flatnonzero(self.status != Status.OK)
+
+    def draw(self, samples: NDArray[np.int64]) -> None:
+        """Give these samples the random streams of this attempt."""
+        for k in samples:
+            self.streams[k] = sample_stream(self.graph, self.seed, int(k), self.attempt)
 
     def rows(self, samples: NDArray[np.int64]) -> list[_Row]:
         """Rows of a batch for these samples, from now on awaited."""
@@ -69,12 +101,15 @@ class _Job:
 
 _Row = tuple[_Job, NDArray[np.int64]]
 
+_Refused = tuple[int, ConfGFError]
+"""A molecule's index and why it is refused."""
+
 
 class NetworkGenerator(Generator):
     """A generator that moves atoms with a trained network.
 
-    A sample that does not come out OK is drawn again, up to `attempts` times in all; ``Provenance.settings`` counts those that were
-    `repaired` so.
+    A sample that does not come out OK is drawn again, up to `attempts` times in all, and then by the `fallback` where there is one.
+    ``Provenance.settings`` counts those that were `repaired` so, and the `ways` in which the starts were made.
 
     Parameters
     ----------
@@ -89,6 +124,8 @@ class NetworkGenerator(Generator):
 
     network: type[nn.Module]
     attempts: int = 1
+    fallback: NetworkGenerator | None = None
+    """With the same network and the same `calls` for all, for molecules without starts and for samples that do not come out OK."""
     side_by_side: bool = False
     """Whether each CPU core runs batches of its own, which is faster than all cores on one batch. A batch once begun is ended."""
 
@@ -113,11 +150,8 @@ class NetworkGenerator(Generator):
         return self._sample_by_size(molecules, check_request(molecules, n, seed), seed, resolve_device(device))
 
     @abc.abstractmethod
-    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Sequence[NDArray[np.float64]]:
-        """Where the samples of a molecule start, (n, N, 3) in Angstrom; a row of NaN is passed over.
-
-        One array for each attempt, of which the last is for all later ones as well.
-        """
+    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Starts:
+        """Where the samples of a molecule start; a GenerationError if there are no starts."""
 
     @abc.abstractmethod
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
@@ -140,18 +174,30 @@ class NetworkGenerator(Generator):
         lanes = min(threads, rows) if self.side_by_side and device.type == "cpu" else 1
         pool = _thread_pool(lanes, threads // lanes) if lanes > 1 else None
         by_size = sorted(range(len(molecules)), key=lambda index: (calls(index), len(molecules[index])))
+        left: list[_Job] = []
         try:
             for _, alike in itertools.groupby(by_size, calls):
                 jobs = (self._job(index, molecules[index], counts[index], seed) for index in alike)
-                yield from self._sample_alike(jobs, seed, device, pool, lanes)
+                for job in self._sample_alike(jobs, device, pool, lanes):
+                    if not isinstance(job, _Job):
+                        yield job
+                    elif self.fallback is None or not len(job.bad):
+                        yield job.index, self._outcome(job)
+                    else:
+                        left.append(job)
+            if self.fallback is not None:
+                handed = (self.fallback._taken_over(job, device) for job in sorted(left, key=lambda job: len(job.graph)))
+                for job in self.fallback._sample_alike(handed, device, pool, lanes):
+                    assert isinstance(job, _Job)
+                    yield job.index, self._outcome(job)
         finally:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
     def _sample_alike(
-        self, jobs: Iterable[_Job | tuple[int, ConfGFError]], seed: int, device: torch.device, pool: ThreadPoolExecutor | None, lanes: int
-    ) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
-        """Samples of molecules that may share batches, which come in the order of their size."""
+        self, jobs: Iterable[_Job | _Refused], device: torch.device, pool: ThreadPoolExecutor | None, lanes: int
+    ) -> Iterator[_Job | _Refused]:
+        """Ended jobs of molecules that may share batches, which come in the order of their size."""
         rows: list[_Row] = []
         running: collections.deque[tuple[list[_Row], Callable[[], NDArray[np.float64]]]] = collections.deque()
 
@@ -159,16 +205,16 @@ class NetworkGenerator(Generator):
             work = functools.partial(self._run_rows, some, device)
             running.append((some, work if pool is None else pool.submit(work).result))
 
-        def collect(left: int) -> Iterator[tuple[int, Ensemble | ConfGFError]]:
+        def collect(left: int) -> Iterator[_Job]:
             while len(running) > left:
                 some, ended = running.popleft()
-                rows.extend((yield from self._finish(some, ended(), seed)))
+                rows.extend((yield from self._finish(some, ended())))
 
         for job in jobs:
-            if not isinstance(job, _Job):
+            if not isinstance(job, _Job) or job.attempt == job.last_attempt:
                 yield job
                 continue
-            for row in job.rows(np.arange(len(job.streams))):
+            for row in job.rows(job.bad):
                 if rows and (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2 > PAIRS_PER_BATCH[device.type]:
                     send(rows.copy())
                     rows.clear()
@@ -181,14 +227,51 @@ class NetworkGenerator(Generator):
             rows.clear()
             yield from collect(0)
 
-    def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job | tuple[int, ConfGFError]:
+    def _job(self, index: int, graph: MolecularGraph, n: int, seed: int) -> _Job | _Refused:
+        """A molecule's job; an ended one where it has no starts and the fallback may do without."""
+        refusal, last_attempt = None, self.attempts
         try:
             self._check_supported(graph)
             streams = [sample_stream(graph, seed, k) for k in range(n)]
-            starts = [start.astype(np.float32) for start in self._starts(graph, n, seed, streams)]
+            starts = self._starts(graph, n, seed, streams)
+        except GenerationError as error:
+            if self.fallback is None or isinstance(error, ImpossibleStereoError):
+                return index, error
+            starts, refusal, last_attempt = Starts([np.full((n, len(graph), 3), np.nan)], ["none"] * n), error, 0
         except ConfGFError as error:
             return index, error
-        return _Job(index, graph, featurise(graph), starts, streams, np.full((n, len(graph), 3), np.nan))
+        frames = [start.astype(np.float32) for start in starts.frames]
+        nothing, status = np.full((n, len(graph), 3), np.nan), np.full(n, Status.NON_FINITE, np.int8)
+        ways = list(starts.ways)
+        return _Job(index, graph, seed, featurise(graph), frames, ways, streams, nothing, status, last_attempt, refusal=refusal)
+
+    def _taken_over(self, job: _Job, device: torch.device) -> _Job:
+        """The job of another generator with the same network, whose bad samples are to be drawn again from starts of this one.
+
+        Where it has no sample that is OK, a first row must give one, or it has ended.
+        """
+        left, whole = job.bad, len(job.bad) == len(job.status)
+        starts = self._starts(job.graph, len(job.streams), job.seed, job.streams)
+        job.starts = [start.astype(np.float32) for start in starts.frames]
+        job.last_attempt = job.attempt + self.attempts
+        if whole and not self._makes_any(job, left[:SAMPLES_PER_ROW], device):
+            job.last_attempt = job.attempt
+            return job
+        for k in left:
+            job.ways[k] = starts.ways[k]
+        job.refusal = None
+        job.draw(left)
+        return job
+
+    def _makes_any(self, job: _Job, samples: NDArray[np.int64], device: torch.device) -> bool:
+        """Whether one of these samples comes out OK in one of the attempts to come."""
+        trial = dataclasses.replace(job, streams=list(job.streams))
+        for trial.attempt in range(job.attempt, job.last_attempt):
+            trial.draw(samples)
+            ended = self._run_rows([(trial, samples)], device)[0]
+            if (check_conformations(job.graph, ended[: len(samples), : len(job.graph)] * NM_PER_ANGSTROM) == Status.OK).any():
+                return True
+        return False
 
     def _run_rows(self, rows: list[_Row], device: torch.device) -> NDArray[np.float64]:
         """Where the samples of each row end, padded to the largest molecule."""
@@ -201,33 +284,34 @@ class NetworkGenerator(Generator):
         with torch.no_grad():
             return self._run(batch.to(device), starts.to(device), streams).double().cpu().numpy()
 
-    def _finish(
-        self, rows: list[_Row], ended: NDArray[np.float64], seed: int
-    ) -> PythonGenerator[tuple[int, Ensemble | ConfGFError], None, list[_Row]]:
-        """Yield the molecules whose last samples were in these rows, and return the rows that are to be run again."""
+    def _finish(self, rows: list[_Row], ended: NDArray[np.float64]) -> PythonGenerator[_Job, None, list[_Row]]:
+        """Yield the jobs whose last samples were in these rows, and return the rows that are to be run again."""
         again: list[_Row] = []
         for row, (job, samples) in zip(ended, rows, strict=True):
             job.finished[samples] = np.where(np.isfinite(job.start[samples]), row[: len(samples), : len(job.graph)], np.nan)
             job.open_rows -= 1
             if job.open_rows:
                 continue
-            status = check_conformations(job.graph, job.finished * NM_PER_ANGSTROM)
-            bad = np.flatnonzero((status != Status.OK) & np.isfinite(job.start).all(axis=(1, 2)))
-            job.first_bad = job.first_bad if job.attempt else len(bad)
+            job.status = check_conformations(job.graph, job.finished * NM_PER_ANGSTROM)
+            job.first_bad = job.first_bad if job.attempt else len(job.bad)
             job.attempt += 1
-            if len(bad) and job.attempt < self.attempts:
-                for k in bad:
-                    job.streams[k] = sample_stream(job.graph, seed, int(k), job.attempt)
-                again += job.rows(bad)
+            startable = job.bad[np.isfinite(job.start[job.bad]).all(axis=(1, 2))]
+            if len(startable) and job.attempt < job.last_attempt:
+                job.draw(startable)
+                again += job.rows(startable)
             else:
-                yield job.index, self._ensemble(job, seed, status, job.first_bad - len(bad))
+                yield job
         return again
 
-    def _ensemble(self, job: _Job, seed: int, status: NDArray[np.int8], repaired: int) -> Ensemble:
+    def _outcome(self, job: _Job) -> Ensemble | ConfGFError:
+        if job.refusal is not None:
+            return GenerationError(f"{job.refusal} From noise {self.name} makes none either.")
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
-        settings = {"calls": self.calls(job.graph), "repaired": repaired} | self._settings(job.graph) | stereo_settings(job.graph)
-        provenance = Provenance(self.name, __version__, seed, self.card.sha256, settings)
-        return Ensemble(job.graph, positions, provenance, status)
+        repaired, ways = job.first_bad - len(job.bad), dict(collections.Counter(job.ways))
+        told = self._settings(job.graph) | stereo_settings(job.graph)
+        settings = {"calls": self.calls(job.graph), "repaired": repaired, "ways": ways} | told
+        provenance = Provenance(self.name, __version__, job.seed, self.card.sha256, settings)
+        return Ensemble(job.graph, positions, provenance, job.status)
 
     def _check_supported(self, graph: MolecularGraph) -> None:
         unseen = sorted(set(graph.numbers.tolist()) - self._elements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..devices import compile_problem
@@ -21,12 +21,15 @@ from ..molecule import MolecularGraph
 from ..relaxation import relax
 from ..shapes import novel_picks, shape_vectors
 from ..units import NM_PER_ANGSTROM
-from ._network import NetworkGenerator
-from .etkdg import embed_etkdg
+from ._network import NetworkGenerator, Starts
+from .etkdg import embed
 from .samplers import mode_ascent, probability_flow
 
 _STARTS = {"etkdg": (0.3, 2), "etkdg+mmff": (0.3, 2), "noise": (5.0, 40)}
 """By start: the noise on it in Angstrom, and the calls of the flow."""
+
+_ATTEMPTS_FROM_NOISE = 2
+"""Of samples that do not come out OK from elsewhere."""
 
 _SHORT, _LONG = (steps * (0.2,) + 6 * (0.1,) + 4 * (0.05,) for steps in (2, 6))
 
@@ -39,6 +42,10 @@ class ConfGFGenerator(NetworkGenerator):
 
     Settling moves each sample to the conformation that it belongs to, so the samples are conformers, not draws from a thermal
     distribution.
+
+    Where a molecule has no ETKDG start, or a sample does not come out OK from it, it is drawn from noise, with the specified stereo told to
+    the network; ``provenance.settings["ways"]`` counts the samples of each way. A molecule without start of which the first four samples
+    fail from noise as well is refused.
 
     Parameters
     ----------
@@ -99,6 +106,10 @@ class ConfGFGenerator(NetworkGenerator):
         if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *(self.settle_sigmas or ()))):
             raise ConfGFError("A noise level is not a finite number above 0; give all of them in Angstrom.")
         super().__init__(weights)
+        if start != "noise":
+            self.fallback = copy.copy(self)
+            self.fallback.start, self.fallback.attempts = "noise", _ATTEMPTS_FROM_NOISE
+            self.fallback.sigma_max, self.fallback.flow_calls = _STARTS["noise"]
         self.side_by_side = not compiled  # torch compiles in one thread only
         if compiled:
             self.net.compile_blocks()
@@ -111,10 +122,10 @@ class ConfGFGenerator(NetworkGenerator):
             return self.settle_sigmas
         return _LONG if self.start == "etkdg" and heavy_atoms > _FEW_HEAVY_ATOMS else _SHORT
 
-    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Sequence[NDArray[np.float64]]:
+    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Starts:
         if self.start == "noise":
-            return [np.zeros((n, len(graph), 3))]
-        pool = embed_etkdg(graph, n, seed, self.candidates)
+            return Starts([np.zeros((n, len(graph), 3))], ["noise"] * n)
+        pool, ways = embed(graph, n, seed, self.candidates)
         vectors = np.where(pool.ok[:, None], shape_vectors(graph, pool.positions), np.nan)
         picked = pool.select(novel_picks(vectors, self.candidates))
         starts = [picked.positions]
@@ -122,7 +133,7 @@ class ConfGFGenerator(NetworkGenerator):
             with contextlib.suppress(ForceFieldError):
                 relaxed = relax(picked, "mmff")
                 starts.insert(0, np.where(relaxed.ok[:, None, None], relaxed.positions, picked.positions))
-        return [(start - start.mean(axis=1, keepdims=True)) / NM_PER_ANGSTROM for start in starts]
+        return Starts([(start - start.mean(axis=1, keepdims=True)) / NM_PER_ANGSTROM for start in starts], [way.name for way in ways])
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         kept = conformation_hands(starts, batch)  # none where all atoms start in one place

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import distances, pseudo_forces
 from ..models.confgf import ConfGF, EdgeGraph, NoiseLadder
 from ..models.features import GraphBatch
 from ..molecule import MolecularGraph
-from ._network import NetworkGenerator
+from ._network import NetworkGenerator, Starts
 from .samplers import annealed_langevin, embed_distances
 
 
@@ -43,8 +42,8 @@ class PublishedConfGFGenerator(NetworkGenerator):
     def calls(self, graph: MolecularGraph) -> int:
         return self.ladder.levels * self.ladder.steps_per_level
 
-    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Sequence[NDArray[np.float64]]:
-        return [np.stack([stream.standard_normal((len(graph), 3)) for stream in streams])]
+    def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Starts:
+        return Starts([np.stack([stream.standard_normal((len(graph), 3)) for stream in streams])], ["noise"] * n)
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         graph, net = EdgeGraph.from_batch(batch), self._network()

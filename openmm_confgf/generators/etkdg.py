@@ -87,6 +87,11 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
     GenerationError
         If no way works, or two centres cannot have the specified hands at once (ImpossibleStereoError).
     """
+    return embed(graph, n, seed, per_sample)[0]
+
+
+def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tuple[Ensemble, list[Way]]:
+    """As `embed_etkdg`, and the way in which each sample was made."""
     check_request([graph], n, seed)
     if per_sample < 1:
         raise ConfGFError(f"per_sample is {per_sample}; ask for at least 1 conformation of each sample.")
@@ -96,7 +101,8 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
     except (RuntimeError, ValueError) as error:
         raise GenerationError(f"RDKit cannot embed {graph.name!r}: {error}; check its valences and its stereo.") from error
     settings = {"rdkit": rdkit.__version__, "ways": dict(collections.Counter(way.name for way in ways))} | stereo_settings(graph)
-    return Ensemble(graph, positions, Provenance("etkdg", __version__, seed, settings=settings), check_conformations(graph, positions))
+    provenance = Provenance("etkdg", __version__, seed, settings=settings)
+    return Ensemble(graph, positions, provenance, check_conformations(graph, positions)), ways
 
 
 def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], list[Way]]:

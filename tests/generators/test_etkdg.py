@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,15 +10,17 @@ from rdkit.Chem import rdForceFieldHelpers
 from openmm_confgf.archive import load_archive
 from openmm_confgf.checks import check_conformations
 from openmm_confgf.ensemble import Ensemble, Status
-from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, MoleculeError
+from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, ImpossibleStereoError, MoleculeError
 from openmm_confgf.generators import ETKDGGenerator, Generator
+from openmm_confgf.generators.embedding import Way
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
 
 LIGAND = "CC(C)C[C@H](NC(=O)/C=C/c1ccccc1)C(=O)OC"
 BICYCLE = "CC(=O)[C@H]1[C@H]2CN=CN21"  # strained: RDKit alone cannot embed it with its stereo
-IMPOSSIBLE = "C1#CC1"
-IMPOSSIBLE_STEREO = "C[C@@]12C[C@@]1(F)CC2"  # trans-fused bicyclo[2.1.0]pentane
+IMPOSSIBLE = "F[C@]12O[C@]1(O)C2"  # trans-fused bicyclo[1.1.0]butane: nothing embeds it
+CYCLOOCTYNE = "C1CCCC#CCC1"
+AZIRIDINE = "C[C@@H]1N2C[C@H](CO)[C@]12C"  # has GFN2-xTB minima; ETKDG makes none of it
 
 
 def stereo_is_right(graph, frame):
@@ -120,23 +123,75 @@ def test_strained_bicycles_have_all_their_candidates():
 def test_strained_bicycles_are_rescued():
     ensemble = embed_etkdg(MolecularGraph.from_smiles(BICYCLE), 5, 0)
     assert ensemble.ok.all()
-    assert ensemble.provenance.settings["rescued"] >= 1
+    assert ensemble.provenance.settings["ways"] == {"etkdg without stereo tests": 5}
     apart = np.abs(ensemble.positions[:, None] - ensemble.positions[None]).max(axis=(2, 3)) + np.eye(5)
     assert apart.min() > 1e-4
-    assert embed_etkdg(MolecularGraph.from_smiles(LIGAND), 5, 0).provenance.settings["rescued"] == 0
+    assert embed_etkdg(MolecularGraph.from_smiles(LIGAND), 5, 0).provenance.settings["ways"] == {"etkdg": 5}
+
+
+@pytest.mark.parametrize(
+    ("smiles", "way"),
+    [
+        (CYCLOOCTYNE, "etkdg without basic knowledge"),
+        ("c1cc2ccc1CCc1ccc(cc1)CC2", "etkdg without basic knowledge"),  # [2.2]paracyclophane
+        ("c1ccc2c(c1)ccc1ccc3ccc4ccc5ccccc5c4c3c12", "etkdg without basic knowledge"),  # [6]helicene
+        ("C1CC2=CCC1CC2", "etkdg without basic knowledge"),  # a bridgehead alkene
+        ("OC[C@H]1[C@@H]2CCC#CCC[C@@H]21", "etkdg without basic knowledge"),
+        (AZIRIDINE, "distance geometry by chance"),
+        ("CC(C)(C)C12C3(C(C)(C)C)C1(C(C)(C)C)C23C(C)(C)C", "etkdg from random coordinates"),
+    ],
+)
+def test_strained_molecules_have_conformations_and_say_how_they_were_made(smiles, way):
+    ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 4, 0)
+    assert ensemble.ok.sum() >= 3 and max(ensemble.provenance.settings["ways"].items(), key=lambda item: item[1])[0] == way
+    assert all(stereo_is_right(ensemble.graph, frame) for frame in ensemble.positions[ensemble.ok])
+
+
+def test_a_sample_that_is_no_conformation_is_made_again_in_another_way():
+    """ETKDG gives phosphoranes fluorines that touch."""
+    ensemble = embed_etkdg(MolecularGraph.from_smiles("CP(F)(F)(F)F"), 10, 0)
+    assert ensemble.ok.all()
 
 
 def test_molecules_that_cannot_exist_are_an_error_and_stop_no_others(generator):
-    with pytest.raises(GenerationError, match="can exist in 3D"):
+    with pytest.raises(GenerationError, match="tried: etkdg, .*leave centres open.*confgf-noise"):
         generator.sample(IMPOSSIBLE, 50)
     results = dict(generator.sample_many([MolecularGraph.from_smiles(s) for s in ("CCO", IMPOSSIBLE, "CCN")], 2))
     assert isinstance(results[1], GenerationError)
     assert results[0].ok.all() and results[2].ok.all()
 
 
-def test_stereo_that_cannot_exist_is_an_error_soon():
-    with pytest.raises(GenerationError, match="stereo"):
-        ETKDGGenerator().sample(IMPOSSIBLE_STEREO, 100)
+@pytest.mark.parametrize(
+    ("smiles", "first", "second"),
+    [
+        ("O[C@@H]1C[C@@H]2C[C@@H]1C=C2", "C4", "C6"),
+        ("C[C@]12CC[C@@H](CC1=O)C2(C)C", "C2", "C5"),  # camphor with a bridgehead turned inside
+        ("F[C@]12C[C@@]3(Cl)C[C@](Br)(C1)C[C@](I)(C2)C3", "C2", "C4"),
+        ("C[N+]1(CC)[C@H]2CC[C@H]1CC(O)C2", "C5", "C8"),
+        ("C[N@+]12CC[C@@H](CC1)[C@H](F)C2", "N2", "C5"),
+    ],
+)
+def test_centres_that_exclude_each_other_are_named_soon(smiles, first, second):
+    begun = time.thread_time()
+    with pytest.raises(ImpossibleStereoError, match=f"atoms {first} and {second} "):
+        ETKDGGenerator().sample(smiles, 100)
+    assert time.thread_time() - begun < 10
+
+
+@pytest.mark.parametrize("smiles", [IMPOSSIBLE, "C[C@@]12C[C@@]1(F)CC2", "F[C@]12C[C@@]1(Cl)C2"])
+def test_what_no_way_embeds_is_refused_soon(smiles):
+    begun = time.thread_time()
+    with pytest.raises(GenerationError, match="tried:"):
+        ETKDGGenerator().sample(smiles, 100)
+    assert time.thread_time() - begun < 10
+
+
+def test_time_decides_on_a_refusal_and_never_on_samples(monkeypatch):
+    plenty = embed_etkdg(MolecularGraph.from_smiles(CYCLOOCTYNE), 3, 0)
+    monkeypatch.setattr("openmm_confgf.generators.embedding._TRIAL_SECONDS", 0.0)
+    np.testing.assert_array_equal(embed_etkdg(MolecularGraph.from_smiles(CYCLOOCTYNE), 3, 0).positions, plenty.positions)
+    with pytest.raises(GenerationError, match="tried:"):
+        embed_etkdg(MolecularGraph.from_smiles(AZIRIDINE), 3, 0)
 
 
 def test_relaxed_samples_are_minima_of_mmff94s():
@@ -163,15 +218,15 @@ def test_no_force_field_is_an_error():
 
 
 def test_rows_that_fail_stay_as_nan(monkeypatch):
-    from openmm_confgf.generators import etkdg
+    frames = Way.frames
 
-    graph = MolecularGraph.from_smiles(BICYCLE)
-    unchecked = etkdg._embed_unchecked
-    for way in ("_embed_plain", "_embed_from_random_coordinates", "_embed_by_rejection"):
-        monkeypatch.setattr(etkdg, way, lambda *args: np.empty((0, len(graph), 3)))
-    monkeypatch.setattr(etkdg, "_embed_unchecked", lambda graph, seed, k, n: unchecked(graph, seed, k, n)[: (k + 1) % 2])
+    def rarely(way, graph, seed, first, count, attempts=20):
+        made = frames(way, graph, seed, first, count, attempts)
+        return made[: (first + 1) % 2] if way.name == "etkdg without stereo tests" else made[:0]
+
+    monkeypatch.setattr(Way, "frames", rarely)
     for generator in (ETKDGGenerator(), ETKDGGenerator(mmff=True)):
-        ensemble = generator.sample(graph, 5)
+        ensemble = generator.sample(MolecularGraph.from_smiles(BICYCLE), 5)
         assert ensemble.status.tolist() == [0, Status.NON_FINITE, 0, Status.NON_FINITE, 0]
         assert np.isnan(ensemble.positions[[1, 3]]).all()
 
