@@ -65,12 +65,14 @@ class _Job:
     graph: MolecularGraph
     seed: int
     features: GraphFeatures
+    given: Starts
     starts: Sequence[NDArray[np.float32]]
     ways: list[str]
     streams: list[np.random.Generator]
     finished: NDArray[np.float64]
     status: NDArray[np.int8]
     last_attempt: int
+    """How many attempts there are."""
     attempt: int = 0
     open_rows: int = 0
     first_bad: int = 0
@@ -153,6 +155,10 @@ class NetworkGenerator(Generator):
     def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Starts:
         """Where the samples of a molecule start; a GenerationError if there are no starts."""
 
+    def _without_network(self, graph: MolecularGraph, starts: NDArray[Any]) -> NDArray[np.float64]:
+        """The best that starts (K, N, 3) in Angstrom give by themselves, for samples that the network spoils; NaN is passed over."""
+        return np.full(starts.shape, np.nan)
+
     @abc.abstractmethod
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         """Move a batch (M, K, N, 3) from its starts to conformations; one random stream per sample.
@@ -189,6 +195,7 @@ class NetworkGenerator(Generator):
                 handed = (self.fallback._taken_over(job, device) for job in sorted(left, key=lambda job: len(job.graph)))
                 for job in self.fallback._sample_alike(handed, device, pool, lanes):
                     assert isinstance(job, _Job)
+                    self._leave_unmoved(job)
                     yield job.index, self._outcome(job)
         finally:
             if pool is not None:
@@ -243,7 +250,7 @@ class NetworkGenerator(Generator):
         frames = [start.astype(np.float32) for start in starts.frames]
         nothing, status = np.full((n, len(graph), 3), np.nan), np.full(n, Status.NON_FINITE, np.int8)
         ways = list(starts.ways)
-        return _Job(index, graph, seed, featurise(graph), frames, ways, streams, nothing, status, last_attempt, refusal=refusal)
+        return _Job(index, graph, seed, featurise(graph), starts, frames, ways, streams, nothing, status, last_attempt, refusal=refusal)
 
     def _taken_over(self, job: _Job, device: torch.device) -> _Job:
         """The job of another generator with the same network, whose bad samples are to be drawn again from starts of this one.
@@ -302,6 +309,15 @@ class NetworkGenerator(Generator):
             else:
                 yield job
         return again
+
+    def _leave_unmoved(self, job: _Job) -> None:
+        """Samples that are not OK become what their starts give without the network, where that is OK."""
+        bad = job.bad
+        unmoved = self._without_network(job.graph, job.given.frames[-1][bad])
+        right = check_conformations(job.graph, unmoved * NM_PER_ANGSTROM) == Status.OK
+        job.finished[bad[right]], job.status[bad[right]] = unmoved[right], Status.OK
+        for k in bad[right]:
+            job.ways[k] = f"{job.given.ways[k]}, without the network"
 
     def _outcome(self, job: _Job) -> Ensemble | ConfGFError:
         if job.refusal is not None:

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import __version__
+from ..checks import check_conformations
 from ..devices import compile_problem
+from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, ForceFieldError
 from ..models.features import GraphBatch, conformation_hands
 from ..models.field import PairField
@@ -44,8 +48,8 @@ class ConfGFGenerator(NetworkGenerator):
     distribution.
 
     Where a molecule has no ETKDG start, or a sample does not come out OK from it, it is drawn from noise, with the specified stereo told to
-    the network; ``provenance.settings["ways"]`` counts the samples of each way. A molecule without start of which the first four samples
-    fail from noise as well is refused.
+    the network; where that fails, its start is left as it is, relaxed in MMFF94s or UFF. ``provenance.settings["ways"]`` counts the samples
+    of each way. A molecule without start of which the first four samples fail from noise as well is refused.
 
     Parameters
     ----------
@@ -134,6 +138,14 @@ class ConfGFGenerator(NetworkGenerator):
                 relaxed = relax(picked, "mmff")
                 starts.insert(0, np.where(relaxed.ok[:, None, None], relaxed.positions, picked.positions))
         return Starts([(start - start.mean(axis=1, keepdims=True)) / NM_PER_ANGSTROM for start in starts], [way.name for way in ways])
+
+    def _without_network(self, graph: MolecularGraph, starts: NDArray[Any]) -> NDArray[np.float64]:
+        positions = starts * NM_PER_ANGSTROM
+        given = Ensemble(graph, positions, Provenance("starts", __version__), check_conformations(graph, positions))
+        with contextlib.suppress(ForceFieldError):
+            relaxed = relax(given, "mmff")
+            positions = np.where(relaxed.ok[:, None, None], relaxed.positions, positions)
+        return positions / NM_PER_ANGSTROM
 
     def _run(self, batch: GraphBatch, starts: Tensor, streams: Sequence[Sequence[np.random.Generator]]) -> Tensor:
         kept = conformation_hands(starts, batch)  # none where all atoms start in one place

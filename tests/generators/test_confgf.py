@@ -1,4 +1,5 @@
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +9,7 @@ from rdkit import Chem
 
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.ensemble import Ensemble, Provenance, Status
-from openmm_confgf.errors import ConfGFError, GenerationError, PlatformError, UnsupportedMoleculeError
+from openmm_confgf.errors import ConfGFError, GenerationError, ImpossibleStereoError, PlatformError, UnsupportedMoleculeError
 from openmm_confgf.generators import ConfGFGenerator, create_generator, generate
 from openmm_confgf.generators._network import sample_stream
 from openmm_confgf.molecule import MolecularGraph
@@ -65,6 +66,7 @@ def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field
 
 def test_batches_side_by_side_end_with_their_reader_and_pass_errors_on(untrained_field, three_cores, monkeypatch):
     generator, threads, run, cores = ConfGFGenerator(untrained_field), threading.active_count(), ConfGFGenerator._run, []
+    generator.fallback = None  # it first tries a row on all cores where a molecule has no sample that is OK
 
     def recorded(self, *arguments):
         ended = run(self, *arguments)
@@ -126,9 +128,58 @@ def test_what_the_weights_never_saw_is_refused_and_the_others_still_come(untrain
 
 
 def test_impossible_molecule_costs_itself_only(untrained_field):
-    impossible = MolecularGraph.from_smiles("F[C@]12O[C@]1(O)C2")
+    impossible = MolecularGraph.from_smiles("C[C@@]12C[C@@]1(O)CC2")
     results = collected(ConfGFGenerator(untrained_field), [impossible, MOLECULES[0]], 2)
     assert isinstance(results[0], GenerationError) and isinstance(results[1], Ensemble)
+
+
+@pytest.mark.parametrize("preset", ["confgf", "mmff+confgf"])
+def test_what_rdkit_cannot_embed_comes_from_noise_with_its_stereo(preset):
+    """1-Chloro-3-fluorobicyclobutane: all of RDKit's ways give its bridgeheads another hand."""
+    graph, generator = MolecularGraph.from_smiles("F[C@]12C[C@@]1(Cl)C2"), create_generator(preset)
+    results = collected(generator, [graph, MOLECULES[1]], [6, 3], seed=4)
+    ensemble = results[0]
+    assert ensemble.ok.sum() >= 5 and ensemble.provenance.settings["ways"] == {"noise": 6}
+    assert ensemble.provenance.generator == "confgf" and results[1].provenance.settings["ways"] == {"etkdg": 3}
+    np.testing.assert_allclose(generator.sample(graph, 2, seed=4).positions, ensemble.positions[:2], atol=1e-4)
+    for frame in ensemble.positions[ensemble.ok]:  # an independent reading of the stereo
+        seen = graph.to_rdkit(frame)
+        Chem.AssignStereochemistryFrom3D(seen, replaceExistingTags=True)
+        assert Chem.MolToSmiles(Chem.RemoveHs(seen)) == graph.smiles
+
+
+def test_only_the_samples_that_stay_bad_are_drawn_from_noise(shipped):
+    """The field pulls some of this aziridine's samples flat; from noise it does not."""
+    graph = MolecularGraph.from_smiles("C[C@@H]1N2C[C@H](CO)[C@]12C")
+    ensemble, fewer = (shipped.sample(graph, n, seed=0) for n in (10, 4))
+    ways = ensemble.provenance.settings["ways"]
+    assert ensemble.ok.all() and "noise" in ways and len(ways) > 1 and sum(ways.values()) == 10
+    np.testing.assert_allclose(ensemble.positions[:4], fewer.positions, atol=1e-4)
+
+
+def test_what_the_network_spoils_stays_as_it_started():
+    """The field turns the bridgehead of this bicycle over, from ETKDG and from noise."""
+    graph, generator = MolecularGraph.from_smiles("F[C@@]12C[C@H]1OC2"), create_generator("confgf")
+    ensemble = generator.sample(graph, 4, seed=0)
+    assert ensemble.ok.all()
+    assert any("without the network" in way for way in ensemble.provenance.settings["ways"])
+
+
+def test_bad_samples_keep_their_row_where_noise_gives_none(untrained_field, monkeypatch):
+    generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
+    assert any(len(ensemble.provenance.settings["ways"]) == 2 for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
+    monkeypatch.setattr(generator, "fallback", None)
+    assert all(set(ensemble.provenance.settings["ways"]) == {"etkdg"} for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
+
+
+def test_what_noise_does_not_give_either_is_refused_soon(shipped):
+    for smiles in ("C[C@@]12C[C@@]1(F)CC2", "F[C@]12O[C@]1(O)C2"):
+        begun = time.thread_time()
+        with pytest.raises(GenerationError, match="tried: .* From noise confgf makes none either"):
+            shipped.sample(smiles, 100)
+        assert time.thread_time() - begun < 10
+    with pytest.raises(ImpossibleStereoError, match="atoms C4 and C6 "):
+        shipped.sample("O[C@@H]1C[C@@H]2C[C@@H]1C=C2", 100)
 
 
 @pytest.mark.parametrize("n", [0, -3])
