@@ -37,8 +37,8 @@ from ._base import Generator, check_request
 SAMPLES_PER_ROW = 4
 """Samples of one molecule that share a row of a batch; the rest of a last row is computed and dropped."""
 
-PAIRS_PER_BATCH = {"cpu": 30_000, "cuda": 3_000_000}
-"""Atom pairs of a batch over all of its samples: as much as the CPU's cache holds, or a few GB of a GPU's memory."""
+PAIRS_PER_BATCH = {"cpu": 10_000, "cuda": 3_000_000}
+"""Atom pairs of a batch over all of its samples: few enough that the cores share one molecule, or a few GB of a GPU's memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,15 +222,15 @@ class NetworkGenerator(Generator):
                 yield job
                 continue
             for row in job.rows(job.bad):
-                if rows and (len(rows) + 1) * SAMPLES_PER_ROW * len(job.graph) ** 2 // 2 > PAIRS_PER_BATCH[device.type]:
-                    send(rows.copy())
+                if rows and not _joins(row, rows, device):
+                    for batch in _batches(rows, device):
+                        send(batch)
                     rows.clear()
                     yield from collect(0 if pool is None else lanes)
                 rows.append(row)
         while rows or running:
-            share = -(-len(rows) // lanes)
-            for first in range(0, len(rows), max(share, 1)):
-                send(rows[first : first + share])
+            for batch in _batches(rows, device):
+                send(batch)
             rows.clear()
             yield from collect(0)
 
@@ -363,6 +363,28 @@ def _thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
     started.wait()
     torch.set_num_threads(before)
     return pool
+
+
+def _joins(row: _Row, rows: list[_Row], device: torch.device) -> bool:
+    """Whether a row goes into one batch with those before it.
+
+    On a CPU only if it is of the same molecule: rounding depends on the shape of a batch, so that samples would depend in their last bits on
+    the other molecules of the call, and on those that an interrupted call had finished. A GPU needs more than a molecule to be busy.
+    """
+    size = len(row[0].graph)
+    fits = (len(rows) + 1) * SAMPLES_PER_ROW * size**2 // 2 <= PAIRS_PER_BATCH[device.type]
+    return fits and (device.type != "cpu" or row[0] is rows[-1][0])
+
+
+def _batches(rows: list[_Row], device: torch.device) -> list[list[_Row]]:
+    """Consecutive rows together as far as they join."""
+    batches: list[list[_Row]] = []
+    for row in rows:
+        if batches and _joins(row, batches[-1], device):
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
 
 
 def sample_stream(graph: MolecularGraph, seed: int, k: int, attempt: int = 0) -> np.random.Generator:

@@ -11,14 +11,14 @@ from openmm_confgf.cli.interrupts import Stopped, ends_when_asked, signals_for_p
 
 WHILE_RDKIT_EMBEDS = """
 import os, signal, sys, threading, time
-from rdkit import Chem
-from rdkit.Chem import rdDistGeom
 from openmm_confgf.cli.interrupts import exit_code_after, signals_for_python_only
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with Ctrl-C ignored
-mol = Chem.AddHs(Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1CCCCC"))
 embedded = 0
 try:
     with signals_for_python_only():
+        from rdkit import Chem  # as in the command line: numpy's threads start inside
+        from rdkit.Chem import rdDistGeom
+        mol = Chem.AddHs(Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1CCCCC"))
         threading.Timer(0.3, os.kill, (os.getpid(), getattr(signal, sys.argv[1]))).start()
         stop = time.monotonic() + 60
         while time.monotonic() < stop:
