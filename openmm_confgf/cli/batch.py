@@ -138,13 +138,20 @@ def tell_notes(entries: Iterable[MoleculeEntry]) -> None:
 def run_kept_batch(
     store: Store | None,
     names: Sequence[str],
-    stream: Iterable[tuple[int, Result | ConfGFError]],
+    stream: Iterable[tuple[int, Ensemble | ConfGFError]],
+    report: Callable[[int, Ensemble], Result],
     description: str,
     failed: Iterable[Failure] = (),
 ) -> Batch[Result]:
-    """As `run_batch`, for a stream whose finished molecules a store keeps; it goes where the only molecule failed."""
+    """As `run_batch`, for ensembles that a store keeps, of which the batch has a report each; it goes where the only molecule failed."""
     try:
-        return run_batch(names, stream, description, failed)
+        batch = run_batch(names, attempt_each(stream, report), description, failed)
+        if store is not None and batch.interrupted:
+            # the signal may have come before those that an earlier call finished were read
+            unread = [index for index in store.placed() if index not in batch.finished]
+            found = batch.finished | {index: report(index, ensemble) for index, ensemble in store.ensembles(unread)}
+            batch = dataclasses.replace(batch, finished=dict(sorted(found.items())))
+        return batch
     except ConfGFError:
         if store is not None and not store.ensembles_kept:
             store.remove()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfGFError
-from .batch import Failure, attempt_each, run_kept_batch, status_text, tell_notes, write_kept
+from .batch import Failure, run_kept_batch, status_text, tell_notes, write_kept
 from .options import (
     AsJson,
     Device,
@@ -101,7 +101,7 @@ def generate(
         graphs = ((i, entry.graph) for i, entry in enumerate(entries) if entry.graph is not None)
         stream = kept_or_made(store, graphs, lambda left: job.each(left, source, workers))
         names = [entry.name for entry in entries]
-        batch = run_kept_batch(store, names, attempt_each(stream, _reported), f"{source.name}, {count} each", failed)
+        batch = run_kept_batch(store, names, stream, _reported, f"{source.name}, {count} each", failed)
         files = write_kept(batch, store, output)
         report = {
             "command": "generate",

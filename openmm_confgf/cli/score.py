@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .batch import attempt_each, named, run_kept_batch, status_text, write_kept
+from .batch import named, run_kept_batch, status_text, write_kept
 from .generate import describe
 from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Resume, Temperature, Workers, checked_platform, thermal_energy
 from .output import as_json, as_table, note, results_only_on_stdout
@@ -68,7 +68,7 @@ def score(
             return {"index": index} | describe(ensemble) | energy_summary(ensemble, thermal)
 
         stream = kept_or_made(store, named(read_each_ensemble(ensembles), ensembles, names), lambda left: job.each(left, workers))
-        batch = run_kept_batch(store, names, attempt_each(stream, reported), f"scoring with {forcefield}")
+        batch = run_kept_batch(store, names, stream, reported, f"scoring with {forcefield}")
         files = [] if output is None or store is None else write_kept(batch, store, output)
         report = {
             "command": "score",

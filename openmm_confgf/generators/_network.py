@@ -368,8 +368,8 @@ def _thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
 def _joins(row: _Row, rows: list[_Row], device: torch.device) -> bool:
     """Whether a row goes into one batch with those before it.
 
-    On a CPU only if it is of the same molecule: rounding depends on the shape of a batch, so that samples would depend in their last bits on
-    the other molecules of the call, and on those that an interrupted call had finished. A GPU needs more than a molecule to be busy.
+    On a CPU only if it is of the same molecule: rounding depends on the shape of a batch, so that the last bits of samples would depend on
+    the other molecules of the call, and on which of them an interrupted call had finished. A GPU needs more than a molecule to be busy.
     """
     size = len(row[0].graph)
     fits = (len(rows) + 1) * SAMPLES_PER_ROW * size**2 // 2 <= PAIRS_PER_BATCH[device.type]

@@ -75,11 +75,11 @@ class Generation:
         ConfGFError
             If the call cannot be made.
         """
-        if workers == 1:
-            graphs = list(molecules)
-            return ((i, _usable(outcome)) for i, outcome in source.sample_many(graphs, self.count, seed=self.seed, device=self.device))
-        source.sample_many([], self.count, seed=self.seed, device=self.device)  # refuses what is wrong with the call
-        return in_processes(self.work, molecules, workers)
+        graphs = list(molecules)
+        stream = source.sample_many(graphs, self.count, seed=self.seed, device=self.device)  # refuses what is wrong with the call
+        if workers != 1:
+            return in_processes(self.work, graphs, workers)
+        return ((i, _usable(outcome)) for i, outcome in stream)
 
     def work(self) -> Callable[[MolecularGraph], Outcome]:
         """What a process does with a molecule."""

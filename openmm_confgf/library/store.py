@@ -117,6 +117,11 @@ class Store:
         """Say which molecule of the input a key belongs to."""
         self._keys[index] = key
 
+    def placed(self) -> list[int]:
+        """The molecules of the input of which an ensemble is kept, as far as they were placed, in the input's order."""
+        self._kept = {path.name for path in self._files()}  # a signal may have come between a file and its entry here
+        return sorted(index for index, key in self._keys.items() if f"{key}.h5" in self._kept)
+
     def ensembles(self, indices: Iterable[int]) -> Iterator[tuple[int, Ensemble]]:
         """The finished ensembles of some molecules of the input, with their indices; one is in memory at a time.
 

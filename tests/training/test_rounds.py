@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import types
 
 import lightning
@@ -7,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 
-from openmm_confgf.errors import ConfGFError
+from openmm_confgf.errors import ConfGFError, FileFormatError
 from openmm_confgf.training.config import RunConfig
-from openmm_confgf.training.rounds import AveragedWeights, BestRound, FitResult, RoundLog, read_log
+from openmm_confgf.training.rounds import AveragedWeights, BestRound, FitResult, RoundLog, WholeCheckpoints, _saved, read_log
 
 
 def at(step, **metrics):
@@ -107,3 +109,27 @@ def test_seconds_are_those_of_all_rounds_or_unknown():
 def test_nonsense_settings_are_refused(settings, message):
     with pytest.raises(ConfGFError, match=message):
         RunConfig(**settings)
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "garbage", "another"])
+def test_a_damaged_checkpoint_says_what_to_delete(tmp_path, damage):
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"w": torch.zeros(1000)}, "callbacks": {}, "global_step": 4}, path)
+    content = path.read_bytes()
+    assert _saved(path)["global_step"] == 4
+    if damage == "another":
+        torch.save({"w": torch.zeros(1)}, path)
+    else:
+        path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "garbage": b"garbage" * 100}[damage])
+    with pytest.raises(ConfGFError, match=r"last.ckpt is damaged and the run cannot go on from it; delete it, and the same command begins"):
+        _saved(path)
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"step": 1}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        with pytest.raises(FileFormatError, match="No space left on device, and the earlier file is as it was"):
+            WholeCheckpoints().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1} and os.listdir(tmp_path) == ["last.ckpt"]
