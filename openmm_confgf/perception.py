@@ -36,6 +36,9 @@ the longest are C=C 1.403, C=N 1.354, C=O 1.251, C=S 1.66, N=N 1.27, N=O 1.24, P
 rings C-C 1.520, C-N 1.483, C-O 1.442, N-N 1.444; thermal motion adds about 0.05. Single bonds of sp3 atoms are longer: C-C 1.53, C-N
 1.46, C-O 1.41."""
 
+_SHORTEST_DOUBLE = 1.24
+"""The shortest C=C (A); butatriene has 1.26 in its middle, and triple bonds 1.20."""
+
 _LONGEST_ANION = {"C": 1.31, "N": 1.33, "P": 1.56, "S": 1.53}
 """The longest bond (A) of an O(-) to this element whose charge is not given; a longer one lacks its hydrogen. Carboxylates have 1.27 and
 phenolates 1.28, acids 1.35; phosphates 1.51 and 1.61, sulfonates 1.47 and 1.63, N-oxides 1.31 and hydroxylamines 1.40."""
@@ -124,7 +127,7 @@ def implausible(mol: Chem.Mol, given: Sequence[bool]) -> str | None:
     """
     positions = mol.GetConformer().GetPositions()
     atoms = [problem for atom in mol.GetAtoms() if (problem := _odd_atom(atom, given[atom.GetIdx()], positions))]
-    bonds = [problem for bond in mol.GetBonds() if (problem := _too_long(bond, positions))]
+    bonds = [problem for bond in mol.GetBonds() if (problem := _odd_bond(bond, positions))]
     return next(iter([*atoms, *bonds]), None)
 
 
@@ -267,6 +270,8 @@ def _odd_atom(atom: Chem.Atom, given: bool, positions: NDArray[np.float64]) -> s
         return f"{label} would have the charge {charge:+d}"
     if not given and charge < 0 and not _is_anion(atom, positions):
         return f"{label} lacks a hydrogen, or its charge of {charge:+d} has to be given"
+    if not given and charge > 0 and atom.GetSymbol() in ("P", "S", "Se") and atom.GetTotalValence() > atom.GetDegree():
+        return f"{label} lacks a bond, or its charge of {charge:+d} has to be given"
     if atom.GetSymbol() not in ("C", "N") or atom.GetDegree() != 2:
         return None
     doubles = sum(bond.GetBondTypeAsDouble() == 2 for bond in atom.GetBonds())
@@ -294,15 +299,18 @@ def _is_anion(atom: Chem.Atom, positions: NDArray[np.float64]) -> bool:
         return bool(bound.GetFormalCharge() > 0)
     if bound.GetSymbol() == "N" and any(bond.GetBondTypeAsDouble() == 2 for bond in bound.GetBonds()):
         return True
+    if any(bond.GetBondTypeAsDouble() > 1 and bond.GetOtherAtom(bound).GetSymbol() == "N" for bond in bound.GetBonds()):
+        return False  # an amide or a lactam that lost the hydrogen of its nitrogen
     length = float(np.linalg.norm(positions[atom.GetIdx()] - positions[bound.GetIdx()]))
-    return atom.GetSymbol() == "O" and length <= _LONGEST_ANION.get(bound.GetSymbol(), np.inf)
+    return atom.GetSymbol() == "O" and length <= _LONGEST_ANION.get(bound.GetSymbol(), 0.0)
 
 
-def _too_long(bond: Chem.Bond, positions: NDArray[np.float64]) -> str | None:
+def _odd_bond(bond: Chem.Bond, positions: NDArray[np.float64]) -> str | None:
     ends = bond.GetBeginAtom(), bond.GetEndAtom()
     first, second = sorted(atom.GetSymbol() for atom in ends)
     length = float(np.linalg.norm(positions[ends[0].GetIdx()] - positions[ends[1].GetIdx()]))
-    if length <= _LONGEST.get((first, second, bond.GetBondTypeAsDouble()), np.inf):
+    shortest = _SHORTEST_DOUBLE if (first, second, bond.GetBondTypeAsDouble()) == ("C", "C", 2.0) else 0.0
+    if shortest <= length <= _LONGEST.get((first, second, bond.GetBondTypeAsDouble()), np.inf):
         return None
     kind = {1.5: "aromatic", 2.0: "double", 3.0: "triple"}[bond.GetBondTypeAsDouble()]
     return f"the bond of atoms {ends[0].GetIdx()} and {ends[1].GetIdx()} would be {kind}, and is {length:.2f} A long"
