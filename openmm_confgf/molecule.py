@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from .stereo import HANDS, assign_stereo_from_3d, check_source_stereo, check_ste
 
 if TYPE_CHECKING:
     import openmm.app
+
+_RELATIVE = re.compile(r"\s\|(?:[^|$]*,)?r(?::[\d,]+)?(?:,[^|$]*)?\|")
+"""The mark of relative stereo in a CXSMILES, which RDKit reads over."""
 
 _CIS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOCIS)
 _TRANS = (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
@@ -57,6 +61,8 @@ class MolecularGraph:
             mol = Chem.MolFromSmiles(smiles) if smiles.strip() else None
         if mol is None:
             raise MoleculeError(f"SMILES {smiles!r} cannot be parsed: {_parse_problem(smiles)}.")
+        if _RELATIVE.search(smiles):
+            raise MoleculeError(f"{name or smiles!r} specifies relative stereo only (r in its CXSMILES); give one stereoisomer, or none.")
         if (written := _unsanitised(smiles)) is not None:
             check_source_stereo(written, name or smiles)
             check_stereo(written, name or smiles)

@@ -83,7 +83,7 @@ def with_perceived_orders(mol: Chem.RWMol, charges: Sequence[int | None], known:
     given = [charge is not None for charge in charges]
     fixed: Orders = {pair: order for pair, order in known.items() if order is not None}
     reasons: list[str] = []
-    found = _at_charges(mol, [charge or 0 for charge in charges], fixed)
+    found = _at_charges(mol, _certain_charges(mol, charges), fixed)
     if found is not None:
         problem = implausible(found, given)
         if problem is None:
@@ -139,6 +139,20 @@ def closed_shell_charge(number: int, valence: int) -> int:
     if number == 5:
         return int(allowed[0] - valence)
     return int(valence - max((v for v in allowed if v < valence), default=allowed[0]))
+
+
+def _certain_charges(mol: Chem.Mol, charges: Sequence[int | None]) -> list[int]:
+    """Charges where they are given or neighbours alone tell them: N and B with four, and nitro groups; 0 elsewhere."""
+    guessed = [charge or 0 for charge in charges]
+    if any(charge is not None for charge in charges):
+        return guessed
+    for atom in mol.GetAtoms():
+        if atom.GetDegree() == 4 and atom.GetAtomicNum() in (5, 7):
+            guessed[atom.GetIdx()] = 1 if atom.GetAtomicNum() == 7 else -1
+        ends = [n.GetIdx() for n in atom.GetNeighbors() if n.GetAtomicNum() == 8 and n.GetDegree() == 1]
+        if atom.GetAtomicNum() == 7 and atom.GetDegree() == 3 and len(ends) == 2:
+            guessed[atom.GetIdx()], guessed[ends[1]] = 1, -1
+    return guessed
 
 
 def _at_charges(mol: Chem.RWMol, charges: Sequence[int], known: Orders) -> Chem.Mol | None:
