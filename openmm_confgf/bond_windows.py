@@ -21,6 +21,12 @@ out."""
 RADII_RANGE = {"-": (0.75, 1.35), ">": (0.75, 1.35), ":": (0.75, 1.15), "=": (0.72, 1.15), "#": (0.68, 1.0)}
 """Lengths of bonds without data, over the sum of their covalent radii (Cordero et al. 2008): what the bonds with data have, and 5 %."""
 
+_YLIDES = ("C=P", "C=S", "N=P", "N=S", "C=Se", "N=Se")
+"""Double bonds that can be as long as single ones, as S(+)-N(-) is in acylated sulfoximines."""
+
+_HYDROGEN_BOND = 0.08 * NM_PER_ANGSTROM
+"""A strong hydrogen bond makes that of its donor longer; seen: O-H of 1.10 A, N-H of 1.11 A."""
+
 _SIGNS = {
     Chem.BondType.SINGLE: "-",
     Chem.BondType.DOUBLE: "=",
@@ -35,14 +41,23 @@ _BADGER_SHORTEST = ((-0.244, 0.352, 0.660), (0.352, 1.085, 1.522), (0.660, 1.522
 
 # Angstrom; printed by devtools/checks/bond_ranges.py, which tells from what. "*": conjugated.
 _RANGES = """
-B-C 1.530 1.732; B-F 1.284 1.492; B-H 1.111 1.241; B-N 1.375 1.595; B-O 1.310 1.660; Br-C 1.797 2.007; Br-N 1.741 1.973; C#C 1.191 1.207
-C#C* 1.190 1.224; C#N 1.135 1.154; C#N* 1.131 1.162; C-C 1.390 1.729; C-C* 1.346 1.660; C-Cl 1.685 1.802; C-F 1.314 1.396
-C-H 1.046 1.120; C-I 2.061 2.504; C-N 1.371 1.595; C-N* 1.249 1.469; C-O 1.345 1.466; C-O* 1.206 1.417; C-P 1.789 1.900; C-S 1.698 1.915
-C-Si 1.860 1.986; C:C 1.329 1.575; C:N 1.250 1.468; C:O 1.295 1.482; C:S 1.691 1.808; C=C 1.311 1.365; C=C* 1.315 1.427; C=N* 1.229 1.370
-C=O 1.177 1.221; C=O* 1.175 1.254; C=S* 1.598 1.697; Cl-S 2.360 2.597; H-N 0.995 1.074; H-O 0.950 1.102; H-P 1.325 1.475; H-S 1.299 1.434
-N-N 1.348 1.452; N-N* 1.246 1.396; N-O 1.302 1.470; N-O* 1.194 1.429; N-P 1.607 1.770; N-S 1.625 1.769; N:N 1.197 1.394; N:O 1.306 1.434
-N:S 1.558 1.774; N=N* 1.082 1.308; N=O* 1.187 1.252; N=S 1.425 1.628; O-O 1.348 1.584; O-P 1.475 1.671; O-S 1.530 1.703; O-Si 1.550 1.734
-O=P 1.436 1.497; O=S 1.398 1.467; P-S 2.017 2.174; P=S 1.852 2.003; S-S 1.953 2.162
+Al-C 1.894 2.096; As-C 1.866 2.046; As-F 1.664 1.865; As-O 1.647 1.862; As=O 1.487 1.697; B-C 1.530 1.732; B-F 1.250 1.461
+B-H 1.129 1.264; B-N 1.372 1.703; B-O 1.311 1.660; B:C 1.340 1.540; Br-Br 2.181 2.381; Br-C 1.797 2.007; Br-H 1.301 1.502
+Br-N 1.741 1.973; Br-O 1.520 1.720; Br-P 2.123 2.324; C#C 1.194 1.210; C#C* 1.196 1.233; C#N 1.139 1.161; C#N* 1.139 1.176
+C#O 1.020 1.198; C#P 1.447 1.647; C-C 1.406 1.694; C-C* 1.329 1.641; C-Cl 1.685 1.802; C-F 1.297 1.392; C-Ge 1.887 2.087; C-H 1.048 1.120
+C-Hg 2.247 2.448; C-I 2.061 2.504; C-Li 1.816 2.017; C-Mg 2.025 2.226; C-N 1.393 1.627; C-N* 1.299 1.522; C-O 1.356 1.519
+C-O* 1.200 1.434; C-P 1.790 1.968; C-S 1.698 2.004; C-Se 1.902 2.032; C-Si 1.835 1.976; C-Sn 2.094 2.295; C-Te 2.061 2.261
+C-Zn 1.942 2.142; C:C 1.324 1.550; C:N 1.252 1.466; C:O 1.291 1.531; C:P 1.634 1.834; C:S 1.691 1.808; C:Se 1.754 1.954; C=C 1.295 1.389
+C=C* 1.257 1.476; C=N* 1.184 1.368; C=O 1.175 1.232; C=O* 1.159 1.260; C=P 1.591 1.773; C=S* 1.527 1.696; C=Se* 1.688 1.889
+C=Si 1.652 1.853; Cl-Cl 1.917 2.117; Cl-F 1.582 1.782; Cl-H 1.177 1.377; Cl-I 2.248 2.554; Cl-N 1.671 1.826; Cl-O 1.319 1.753
+Cl-P 1.935 2.369; Cl-Pd 2.211 2.413; Cl-Pt 2.165 2.374; Cl-S 1.965 2.547; Cl-Si 1.914 2.114; Cl>Pd 2.211 2.412; F-F 1.303 1.503
+F-H 0.832 1.032; F-I 1.773 2.039; F-N 1.288 1.472; F-O 1.285 1.485; F-P 1.509 1.694; F-S 1.552 1.791; F-Sb 1.818 2.019; F-Se 1.622 1.938
+F-Si 1.466 1.666; F-Xe 1.847 2.051; H-H 0.677 0.877; H-I 1.471 1.672; H-N 0.997 1.070; H-O 0.953 1.018; H-P 1.334 1.459; H-S 1.300 1.433
+H-Si 1.390 1.537; I-I 2.564 2.764; I-O 1.745 2.174; I=O 1.654 1.854; N#N 1.022 1.169; N#N* 1.005 1.205; N-N 1.349 1.496; N-N* 1.248 1.393
+N-O 1.301 1.469; N-O* 1.187 1.435; N-P 1.607 1.770; N-S 1.625 1.769; N-Si 1.643 1.843; N:N 1.201 1.431; N:O 1.313 1.677; N:S 1.558 1.744
+N=N 1.153 1.303; N=N* 1.072 1.301; N=O 1.110 1.310; N=O* 1.140 1.258; N=S 1.465 1.589; N>Pt 1.975 2.224; O-O 1.363 1.541; O-P 1.475 1.801
+O-S 1.531 1.703; O-Si 1.571 1.713; O-Te 1.814 2.015; O=P 1.436 1.497; O=S 1.398 1.470; O=Se 1.500 1.700; P-S 2.017 2.174; P:P 2.100 2.271
+P=S 1.865 1.997; S-S 1.977 2.151; S=S 1.800 2.000; Se-Se 2.192 2.392; Si-Si 2.234 2.420
 """
 
 
@@ -52,15 +67,13 @@ def bond_kind(bond: Chem.Bond) -> str:
     return f"{first}{_SIGNS.get(bond.GetBondType(), '-')}{last}{'*' * (bond.GetIsConjugated() and not bond.GetIsAromatic())}"
 
 
-def bond_window(mol: Chem.Mol, bond: Chem.Bond, temperature: float = HOTTEST) -> tuple[float, float]:
-    """The shortest and the longest that a bond can be in a conformation of this molecule.
+def bond_window(bond: Chem.Bond, temperature: float = HOTTEST) -> tuple[float, float]:
+    """The shortest and the longest that a bond can be in a conformation of its molecule.
 
     Parameters
     ----------
-    mol : rdkit.Chem.Mol
-        Sanitised.
     bond : rdkit.Chem.Bond
-        One of its bonds.
+        Of a sanitised molecule.
     temperature : float
         K, of the simulation that the conformation may come from; 0 for minima and conformers.
 
@@ -79,11 +92,14 @@ def _relaxed_range(bond: Chem.Bond) -> tuple[float, float]:
     kind = bond_kind(bond)
     low, high = _known_range(kind) or _range_of_radii(bond)
     ends = (bond.GetBeginAtom(), bond.GetEndAtom())
+    other = None
     if "-" in kind and min(end.GetFormalCharge() for end in ends) < 0:
         # what is written with a charge is often drawn with a double bond too: S(=O)(=O)[O-], [P+][CH2-]
-        if double := _known_range(kind.replace("-", "=")):
-            low, high = min(low, double[0]), max(high, double[1])
-    return low, high
+        other = _known_range(kind.replace("-", "="))
+    elif kind.rstrip("*") in _YLIDES:
+        other = _known_range(kind.replace("=", "-"))
+    low, high = (min(low, other[0]), max(high, other[1])) if other else (low, high)
+    return low, high + _HYDROGEN_BOND * (kind in ("H-N", "H-O", "F-H"))
 
 
 def _known_range(kind: str) -> tuple[float, float] | None:

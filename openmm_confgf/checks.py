@@ -1,4 +1,4 @@
-"""Is a conformation still this molecule? Bonds, specified stereo and contacts, one status per sample."""
+"""Is a conformation still this molecule? Bonds, specified stereo, contacts and shapes, one status per sample."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
+from .bond_windows import HOTTEST, bond_window
+from .centre_shapes import CentreShapes
 from .ensemble import Status
 from .geometry import dihedrals, distances, signed_volumes
 from .molecule import MolecularGraph
 from .units import NM_PER_ANGSTROM
-
-BOND_RANGE = (0.7, 1.3)
-"""A bond's length over the sum of its covalent radii. In relaxed molecules (B3LYP, GFN2-xTB) it is 0.776 (nitriles) to 1.21 (S-Cl of a
-sulfurane); a vibration at 300 K adds less than 0.1."""
 
 FLATTEST_CENTRE = 0.5 * NM_PER_ANGSTROM**3
 """Smallest volume (nm^3) of a stereocentre that still has a hand: six times that of the tetrahedron of its four neighbours, or of the
 centre and its three. Relaxed centres have 3 to 12 times 1e-3 nm^3."""
 
 NEAREST_CONTACT = 0.3 * NM_PER_ANGSTROM
-"""Nearest approach (nm) of two atoms that are not bonded, beyond the sum of their covalent radii: nearer, any bond perception reads a
-bond. It lies under the 1-3 contact across bicyclo[1.1.1]pentane (0.35 A) and under short hydrogen bonds (0.4 A)."""
+"""Nearest approach (nm) of two atoms three or more bonds apart, beyond the sum of their covalent radii: nearer, any bond perception reads a
+bond. It lies under short hydrogen bonds (0.4 A). Atoms two bonds apart are held by their bonds and the angle between."""
 
 _PAIRS_AT_ONCE = 5_000_000
 """Keeps the distances of one block of conformations near 200 MB."""
 
 
-def check_conformations(graph: MolecularGraph, positions: Any) -> NDArray[np.int8]:
+def check_conformations(graph: MolecularGraph, positions: Any, temperature: float = HOTTEST) -> NDArray[np.int8]:
     """Say of each conformation whether it is one of this molecule.
 
-    The first that holds of: NON_FINITE (a coordinate is NaN or infinite), WRONG_GRAPH (a bond is outside `BOND_RANGE`), WRONG_STEREO (a
-    specified tetrahedral centre or double bond has the other hand, or is too flat to have one), CLASH (`NEAREST_CONTACT`), else OK.
+    The first that holds of: NON_FINITE (a coordinate is NaN or infinite), WRONG_GRAPH (a bond is outside its `bond_window`), WRONG_STEREO (a
+    specified tetrahedral centre or double bond has the other hand, or is too flat to have one), CLASH (`NEAREST_CONTACT`), DISTORTED
+    (an angle, or the shape of a centre or a double bond, is none of its valence: `CentreShapes`), else OK.
 
     Parameters
     ----------
     graph : MolecularGraph
     positions : array_like or Quantity, (B, N, 3)
         nm.
+    temperature : float
+        K, of the simulation that they may come from: bonds and angles may be that much longer, shorter, wider and narrower. 0 for what
+        should be a minimum or a conformer.
 
     Returns
     -------
@@ -55,47 +57,56 @@ def check_conformations(graph: MolecularGraph, positions: Any) -> NDArray[np.int
     """
     frames = graph.frames(positions)
     block = max(1, _PAIRS_AT_ONCE // max(1, len(graph) ** 2 // 2))
-    status = [_check_block(graph, frames[start : start + block]) for start in range(0, len(frames), block)]
+    shapes, windows = CentreShapes.of(graph, temperature), _bond_windows(graph, temperature)
+    status = [_check_block(graph, shapes, windows, frames[start : start + block]) for start in range(0, len(frames), block)]
     return np.concatenate([np.zeros(0, np.int8), *status])
 
 
-def _check_block(graph: MolecularGraph, frames: NDArray[np.float64]) -> NDArray[np.int8]:
+def _bond_windows(graph: MolecularGraph, temperature: float) -> NDArray[np.float64]:
+    """Shortest and longest of all bonds in the order of `graph.bonds`, (n_bonds, 2) in nm."""
+    return np.array([bond_window(bond, temperature) for bond in graph.mol.GetBonds()], np.float64).reshape(-1, 2)
+
+
+def _check_block(
+    graph: MolecularGraph, shapes: CentreShapes, windows: NDArray[np.float64], frames: NDArray[np.float64]
+) -> NDArray[np.int8]:
     finite = np.asarray(np.isfinite(frames).all(axis=(1, 2)))
     # the checks below are not asked about the others, but must not overflow or warn on them
     tensor = torch.from_numpy(np.where(finite[:, None, None], frames, 0.0))
-    bonded, contact_free = _distances_agree(graph, tensor)
     broken = [
         (~finite, Status.NON_FINITE),
-        (~bonded.numpy(), Status.WRONG_GRAPH),
+        (~_bonds_agree(graph, windows, tensor).numpy(), Status.WRONG_GRAPH),
         (~_stereo_agrees(graph, tensor).numpy(), Status.WRONG_STEREO),
-        (~contact_free.numpy(), Status.CLASH),
+        (~_contacts_agree(graph, tensor).numpy(), Status.CLASH),
+        (~shapes.agree(tensor).numpy(), Status.DISTORTED),
     ]
     return np.select([mask for mask, _ in broken], [np.int8(s) for _, s in broken], np.int8(Status.OK))
 
 
-def _distances_agree(graph: MolecularGraph, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether all bonds have a bond's length, and all other pairs are apart; two masks (B,)."""
+def _bonds_agree(graph: MolecularGraph, windows: NDArray[np.float64], frames: Tensor) -> Tensor:
+    """Whether all bonds are within their windows; a mask (B,)."""
+    length = distances(frames, torch.from_numpy(graph.bonds))
+    low, high = torch.from_numpy(windows).T
+    return ((length >= low) & (length <= high)).all(-1)
+
+
+def _contacts_agree(graph: MolecularGraph, frames: Tensor) -> Tensor:
+    """Whether all pairs of atoms three or more bonds apart do not touch; a mask (B,)."""
     table = Chem.GetPeriodicTable()
     radii = torch.tensor([table.GetRcovalent(int(z)) * NM_PER_ANGSTROM for z in graph.numbers], dtype=torch.float64)
-    pairs = torch.triu_indices(len(graph), len(graph), 1).T
-    bonded = torch.from_numpy(graph.hops)[pairs[:, 0], pairs[:, 1]] == 1
-    length, touching = distances(frames, pairs), radii[pairs].sum(-1)
-    ratio = length[:, bonded] / touching[bonded]
-    right_length = ((ratio >= BOND_RANGE[0]) & (ratio <= BOND_RANGE[1])).all(-1)
-    return right_length, (length[:, ~bonded] >= touching[~bonded] + NEAREST_CONTACT).all(-1)
+    pairs = torch.from_numpy(np.argwhere(np.triu(graph.hops > 2)))
+    return (distances(frames, pairs) >= radii[pairs].sum(-1) + NEAREST_CONTACT).all(-1)
 
 
 def _stereo_agrees(graph: MolecularGraph, frames: Tensor) -> Tensor:
     """Whether every specified centre and double bond has the specified hand; a mask (B,)."""
     centres, double_bonds = torch.from_numpy(graph.stereocentres), torch.from_numpy(graph.stereobonds)
-    # the neighbours seen from the centre are how RDKit reads a hand; in strained bicycles this volume is close to 0 and tells nothing of
-    # flatness, which the tetrahedron of the neighbours does
+    # the tetrahedron of the four neighbours, not that of three and the centre: in propellanes the centre is outside of it
     bodies = centres.clone()
     bodies[:, 0] = torch.tensor([_last_neighbour(graph, int(row[0])) for row in centres], dtype=torch.int64)
-    hands = signed_volumes(frames, centres[:, :4]) * centres[:, 4] > 0
-    flat = signed_volumes(frames, bodies[:, :4]) * bodies[:, 4] < FLATTEST_CENTRE
+    hands = signed_volumes(frames, bodies[:, :4]) * bodies[:, 4] >= FLATTEST_CENTRE
     sides = torch.cos(dihedrals(frames, double_bonds[:, :4])) * double_bonds[:, 4] > 0
-    return (hands & ~flat).all(-1) & sides.all(-1)
+    return hands.all(-1) & sides.all(-1)
 
 
 def _last_neighbour(graph: MolecularGraph, centre: int) -> int:

@@ -40,6 +40,8 @@ class Status(enum.IntEnum):
     """A minimisation stopped at its iteration limit."""
     FAILED = 6
     """The evaluation itself raised an error for this conformation."""
+    DISTORTED = 7
+    """An angle, or the shape of a centre or a double bond, is not what its valence asks for."""
 
 
 @dataclasses.dataclass(frozen=True)

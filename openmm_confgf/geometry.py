@@ -21,6 +21,24 @@ def distances(positions: Tensor, pairs: Tensor) -> Tensor:
     return torch.linalg.vector_norm(positions[..., pairs[:, 0], :] - positions[..., pairs[:, 1], :], dim=-1)
 
 
+def angles(positions: Tensor, triples: Tensor) -> Tensor:
+    """Angles a-b-c in radians, [0, pi]; 0 where two of the atoms coincide.
+
+    Parameters
+    ----------
+    positions : Tensor, (..., N, 3)
+    triples : Tensor of int64, (A, 3)
+
+    Returns
+    -------
+    Tensor, (..., A)
+    """
+    a, b, c = (positions[..., triples[:, k], :] for k in range(3))
+    first, last = a - b, c - b
+    # exact near 0 and pi, where an arccosine is not
+    return torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(first, last), dim=-1), (first * last).sum(-1))
+
+
 def signed_volumes(positions: Tensor, quadruples: Tensor) -> Tensor:
     """Signed volume of three atoms about a centre, ``(r_1 - r_c) . [(r_2 - r_c) x (r_3 - r_c)]``: odd under reflection.
 

@@ -14,9 +14,9 @@ PACKAGE = ROOT / "openmm_confgf"
 LAYERS = (
     {"units", "errors"},
     {"checksums", "devices", "workers", "writing"},
-    {"geometry"},
-    {"residues", "perception", "molecule", "topology"},
-    {"ensemble", "rmsd", "shapes", "checks", "files", "archive", "bicycles", "stereoisomers", "molecule_like"},
+    {"geometry", "bond_windows"},
+    {"residues", "perception", "stereo", "molecule", "topology"},
+    {"ensemble", "rmsd", "shapes", "centre_shapes", "checks", "files", "archive", "bicycles", "stereoisomers", "molecule_like"},
     {"energies", "models"},
     {"relaxation"},
     {"generators", "scoring"},
