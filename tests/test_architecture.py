@@ -16,7 +16,8 @@ LAYERS = (
     {"checksums", "devices", "workers", "writing"},
     {"geometry", "bond_windows"},
     {"residues", "perception", "stereo", "molecule", "topology"},
-    {"ensemble", "rmsd", "shapes", "centre_shapes", "checks", "files", "archive", "bicycles", "stereoisomers", "molecule_like"},
+    {"ensemble", "rmsd", "shapes", "centre_shapes", "checks", "files", "archive", "molecule_like"}
+    | {"bicycles", "open_stereo", "stereoisomers"},
     {"energies", "models"},
     {"relaxation"},
     {"generators", "scoring"},
