@@ -16,7 +16,7 @@ from ..writing import write_whole
 MANIFEST = "manifest.json"
 
 _SEED_FILES = ("seed-*-state.xml", "seed-*-system.xml", "seed-*.pdb")
-_LEFT_BY_A_KILL = ".*.partial"
+_LEFT_BY_A_KILL = (".seed-*.partial", f".{MANIFEST}-*.partial")
 _CALL = "call"
 
 
@@ -45,7 +45,7 @@ class SeedFolder:
         self.path = path
         self._call, self._about, self._seeds = dict(call), dict(about), list[dict[str, Any]]()
         # the manifest first: it lists files that are there
-        for file in [path / MANIFEST, *_seed_files(path), *path.glob(_LEFT_BY_A_KILL)]:
+        for file in [path / MANIFEST, *_seed_files(path), *_found(path, _LEFT_BY_A_KILL)]:
             file.unlink(missing_ok=True)
 
     def add(self, entry: Mapping[str, Any], files: Mapping[str, tuple[str, str]]) -> list[Path]:
@@ -142,7 +142,11 @@ def _remove(file: Path) -> None:
 
 
 def _seed_files(path: Path) -> list[Path]:
-    return sorted(file for pattern in _SEED_FILES for file in path.glob(pattern))
+    return _found(path, _SEED_FILES)
+
+
+def _found(path: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted(file for pattern in patterns for file in path.glob(pattern))
 
 
 def _call_of(manifest: Path) -> Mapping[str, Any]:

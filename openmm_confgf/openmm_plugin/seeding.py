@@ -98,7 +98,7 @@ def seed_simulations(
     run_ps: Any = 1.0,
     temperature: Any = 300.0,
     seed: int = 0,
-    constraints: Constraints | None = None,
+    constraints: Constraints | Any | None = None,
     hydrogen_mass: Any = None,
     platform: str = "auto",
     properties: Mapping[str, Any] | None = None,
@@ -129,7 +129,7 @@ def seed_simulations(
     seed : int
         Decides velocities and noise, for each conformation independently of the others.
     constraints : {"HBonds", "AllBonds"}, optional
-        For the run and the System that is written, under OpenMM's names. Conformations are chosen and minimised without.
+        Or ``app.HBonds``, ``app.AllBonds``. For the run and the System that is written, under OpenMM's names. Conformations are chosen and minimised without.
     hydrogen_mass : float or Quantity, optional
         Da; hydrogens of the run and the System that is written get it from the atoms that they are bonded to. With 3 and ``"HBonds"``
         simulations go on at 4 fs.
@@ -204,6 +204,7 @@ def seed_call(
     if count < 1 or not 0 < kelvin < np.inf or not 0 <= length < np.inf or seed < 0:
         asked = f"count {count}, temperature {kelvin} K, run_ps {run_ps}, seed {seed}"
         raise ValueError(f"Seeds cannot be made with {asked}; give positive values (run_ps and seed may be 0).")
+    constraints = None if constraints is None else str(constraints)  # app.HBonds, too
     mass = check_constraints(constraints, hydrogen_mass)
     samples = np.ascontiguousarray(ensemble.positions[ensemble.ok])
     return {

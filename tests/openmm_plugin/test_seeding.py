@@ -283,7 +283,7 @@ def test_a_kill_leaves_whole_seeds_and_the_same_call_goes_over_them(toy_level, t
 @pytest.mark.parametrize(("hydrogen_mass", "femtoseconds"), [(None, 2), (3.0, 4)])
 def test_constrained_seeds_run_on_in_openmm_alone(ensemble, openff, tmp_path, hydrogen_mass, femtoseconds):
     (seed,) = seed_simulations(
-        ensemble, tmp_path, openff, count=1, run_ps=1, constraints="HBonds", hydrogen_mass=hydrogen_mass, platform="Reference"
+        ensemble, tmp_path, openff, count=1, run_ps=1, constraints=app.HBonds, hydrogen_mass=hydrogen_mass, platform="Reference"
     )
     manifest = manifest_of(tmp_path)
     assert manifest["timestep"] * 1000 == femtoseconds and manifest["call"]["constraints"] == "HBonds"
