@@ -129,7 +129,7 @@ def seed_simulations(
     seed : int
         Decides velocities and noise, for each conformation independently of the others.
     constraints : {"HBonds", "AllBonds"}, optional
-        Or ``app.HBonds``, ``app.AllBonds``. For the run and the System that is written, under OpenMM's names. Conformations are chosen and minimised without.
+        Or ``app.HBonds``, ``app.AllBonds``. For the run and the System that is written; conformations are chosen and minimised without.
     hydrogen_mass : float or Quantity, optional
         Da; hydrogens of the run and the System that is written get it from the atoms that they are bonded to. With 3 and ``"HBonds"``
         simulations go on at 4 fs.
