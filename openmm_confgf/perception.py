@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ _MOST_SOLUTIONS = 100
 _LONGEST = {
     **{("C", "C", 1.5): 1.52, ("C", "C", 2.0): 1.45, ("C", "C", 3.0): 1.28},
     **{("C", "N", 1.5): 1.49, ("C", "N", 2.0): 1.40, ("C", "N", 3.0): 1.22},
-    **{("C", "O", 1.5): 1.46, ("C", "O", 2.0): 1.30, ("C", "S", 2.0): 1.74},
+    **{("C", "O", 1.5): 1.46, ("C", "O", 2.0): 1.33, ("C", "S", 2.0): 1.74},
     **{("N", "N", 1.5): 1.45, ("N", "N", 2.0): 1.33, ("N", "N", 3.0): 1.22, ("N", "O", 2.0): 1.30},
     **{("O", "P", 2.0): 1.55, ("O", "S", 2.0): 1.54},
 }
@@ -126,9 +127,15 @@ def implausible(mol: Chem.Mol, given: Sequence[bool]) -> str | None:
         Whether the formal charge of an atom is known, not guessed.
     """
     positions = mol.GetConformer().GetPositions()
-    atoms = [problem for atom in mol.GetAtoms() if (problem := _odd_atom(atom, given[atom.GetIdx()], positions))]
-    bonds = [problem for bond in mol.GetBonds() if (problem := _odd_bond(bond, positions))]
-    return next(iter([*atoms, *bonds]), None)
+    shapes = (_odd_shape(atom, positions) for atom in mol.GetAtoms())
+    bonds = (_odd_bond(bond, positions) for bond in mol.GetBonds())
+    return odd_charge(mol, given) or next(filter(None, itertools.chain(shapes, bonds)), None)
+
+
+def odd_charge(mol: Chem.Mol, given: Sequence[bool]) -> str | None:
+    """Why the charges that are not given cannot be what these coordinates show, or None; parameters as those of `implausible`."""
+    positions = mol.GetConformer().GetPositions()
+    return next(filter(None, (_odd_charge(atom, given[atom.GetIdx()], positions) for atom in mol.GetAtoms())), None)
 
 
 def closed_shell_charge(number: int, valence: int) -> int:
@@ -275,9 +282,8 @@ def _makes_sense(atom: Chem.Atom) -> bool:
     return not (odd or misplaced or crowded)
 
 
-def _odd_atom(atom: Chem.Atom, given: bool, positions: NDArray[np.float64]) -> str | None:
-    index, charge = atom.GetIdx(), atom.GetFormalCharge()
-    label = f"atom {index} ({atom.GetSymbol()})"
+def _odd_charge(atom: Chem.Atom, given: bool, positions: NDArray[np.float64]) -> str | None:
+    charge, label = atom.GetFormalCharge(), f"atom {atom.GetIdx()} ({atom.GetSymbol()})"
     if atom.GetNumRadicalElectrons():
         return f"{label} would be a radical"
     if not given and abs(charge) > 1:
@@ -286,6 +292,11 @@ def _odd_atom(atom: Chem.Atom, given: bool, positions: NDArray[np.float64]) -> s
         return f"{label} lacks a hydrogen, or its charge of {charge:+d} has to be given"
     if not given and charge > 0 and atom.GetSymbol() in ("P", "S", "Se") and atom.GetTotalValence() > atom.GetDegree():
         return f"{label} lacks a bond, or its charge of {charge:+d} has to be given"
+    return None
+
+
+def _odd_shape(atom: Chem.Atom, positions: NDArray[np.float64]) -> str | None:
+    index, label = atom.GetIdx(), f"atom {atom.GetIdx()} ({atom.GetSymbol()})"
     if atom.GetSymbol() not in ("C", "N") or atom.GetDegree() != 2:
         return None
     doubles = sum(bond.GetBondTypeAsDouble() == 2 for bond in atom.GetBonds())

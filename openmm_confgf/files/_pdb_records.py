@@ -184,10 +184,10 @@ def _first_locations(atoms: Iterable[AtomRecord]) -> list[AtomRecord]:
     names: dict[tuple[object, ...], str] = {}
     for atom in atoms:
         residue = (atom.segment, atom.chain, atom.number, atom.insertion)
-        if atom.location:
-            first_name = names.setdefault(residue, atom.residue)
-            if locations.setdefault((*residue, atom.name), atom.location) != atom.location or first_name != atom.residue:
-                continue
+        first_name = names.setdefault(residue, atom.residue)
+        first_location = locations.setdefault((*residue, atom.name), atom.location)
+        if atom.location and (atom.location != first_location or atom.residue != first_name):
+            continue
         kept.append(atom)
     return kept
 

@@ -21,8 +21,9 @@ _LONGEST_LINK = 2.5
 _LONGEST_DISULFIDE = 3.0
 """S-S (A), as in OpenMM; it is 2.05."""
 
-_LONGEST_TO_HYDROGEN = 1.3
-"""A hydrogen of a standard residue whose name is unknown is bonded to the nearest other atom of its residue within this distance (A)."""
+_LONGEST_TO_HYDROGEN = 1.45
+"""A hydrogen of a standard residue whose name is unknown, or that of an atom farther away, is bonded to the nearest other atom of its
+residue within this distance (A); S-H has 1.34, and the hydrogens of a neighbour 2.0."""
 
 _ORDERS = {1: app.Single, 2: app.Double, 3: app.Triple}
 
@@ -112,11 +113,11 @@ def _names(members: list[AtomRecord]) -> tuple[str, list[str]]:
 
 
 def _element(atom: AtomRecord, members: list[AtomRecord]) -> Any:
-    """The element that the record's columns name; without them, the one that its name tells. None is a virtual site."""
+    """The element that the record's columns name; without them, the one that its name tells."""
     symbol = atom.element.capitalize()
-    if atom.element.upper() == "EP":
-        return None
     label = f"Atom {atom.name.strip()} of residue {atom.residue} {atom.number}"
+    if atom.element.upper() == "EP":
+        raise MoleculeError(f"{label} is a virtual site (EP in columns 77-78); remove its record.")
     standard = _standard_name(atom.residue) in DOUBLE_BONDS
     if _is_symbol(symbol):
         element = app.Element.getBySymbol(symbol)
@@ -156,8 +157,11 @@ def _add_bonds(topology: app.Topology, records: PDBRecords) -> None:
     """Bonds that residue names tell, then those of CONECT records."""
     positions = records.frames[0]
     atoms = list(topology.atoms())
-    reach = {pair: float(np.linalg.norm(positions[pair[0]] - positions[pair[1]])) for pair in pairs_told_by_names(topology)}
-    pairs = {pair for pair, length in reach.items() if length < _LONGEST_LINK} | _disulfides(topology, positions)
+    pairs = _disulfides(topology, positions)
+    for i, j in pairs_told_by_names(topology):
+        hydrogen = any(atoms[k].element is not None and atoms[k].element.atomic_number == 1 for k in (i, j))
+        if np.linalg.norm(positions[i] - positions[j]) < (_LONGEST_TO_HYDROGEN if hydrogen else _LONGEST_LINK):
+            pairs.add((i, j))
     pairs |= _hydrogens_of_standard_residues(topology, positions, pairs)
     told = any(count > 1 for count in records.connections.values())
     for i, j in sorted(pairs | set(records.connections)):
@@ -175,7 +179,7 @@ def _refuse_unbonded(alone: list[Any]) -> None:
     residue = alone[0].residue
     members = list(residue.atoms())
     there = [atom.name for atom in alone if atom.residue is residue]
-    if len(there) == len(members) and residue.name not in DOUBLE_BONDS:
+    if residue.name not in DOUBLE_BONDS and len(there) > len(members) // 2:
         raise MoleculeError(
             f"Residue {residue.name} {residue.id} has no bonds in the file and is unknown by name; add CONECT records, or rename it and "
             "its atoms as OpenMM knows them (HIS, CYS, NME ...)."
@@ -204,6 +208,7 @@ def _hydrogens_of_standard_residues(
         if residue.name not in DOUBLE_BONDS:
             continue
         heavy = [atom.index for atom in residue.atoms() if atom.element is not None and atom.element.atomic_number > 1]
+        heavy = [index for index in heavy if index in bonded or len(heavy) == 1]  # the others have unknown names
         for atom in residue.atoms():
             if atom.index in bonded or atom.element is None or atom.element.atomic_number != 1 or not heavy:
                 continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from openmm import app, unit
-from rdkit import Chem
 
 from .. import __version__
 from ..checks import check_conformations
@@ -20,12 +18,13 @@ from ..ensemble import Ensemble, Provenance
 from ..errors import MoleculeError
 from ..geometry import dihedrals, signed_volumes
 from ..molecule import MolecularGraph
-from ..topology import topology_from_rdkit
+from ..topology import rdkit_from_topology, topology_from_rdkit
 from ..units import NM_PER_ANGSTROM
 from ._pdb_records import ISOTOPE, PDBRecords, read_records
 from ._pdb_topology import pairs_told_by_names, topology_of_records
 from ._stereo import with_stereo_only_at
 
+_ESCAPE = re.compile(r"\\(?=[xuU])")
 _ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
@@ -46,8 +45,10 @@ def read_pdb(path: Path) -> tuple[MolecularGraph, NDArray[np.float64]]:
     frames = records.frames * NM_PER_ANGSTROM
     try:
         topology = topology_of_records(records)
-        graph = MolecularGraph.from_topology(topology, frames[0], _name(records) or path.stem)
-        graph = _with_isotopes(graph, records.isotopes)
+        mol = rdkit_from_topology(topology, frames[0])
+        for index, mass in records.isotopes.items():
+            mol.GetAtomWithIdx(index).SetIsotope(mass)
+        graph = MolecularGraph.from_rdkit(mol, _name(records) or path.stem)
     except MoleculeError as error:
         raise type(error)(f"{path}: {error}") from error
     return _with_common_stereo(graph, frames), frames
@@ -55,16 +56,6 @@ def read_pdb(path: Path) -> tuple[MolecularGraph, NDArray[np.float64]]:
 
 def _name(records: PDBRecords) -> str:
     return _ESCAPED.sub(lambda match: match.group().encode("ascii").decode("unicode_escape"), records.name)
-
-
-def _with_isotopes(graph: MolecularGraph, isotopes: Mapping[int, int]) -> MolecularGraph:
-    """The molecule with the isotopes that no element column can name."""
-    if not isotopes:
-        return graph
-    mol = Chem.Mol(graph.mol)
-    for index, mass in isotopes.items():
-        mol.GetAtomWithIdx(index).SetIsotope(mass)
-    return MolecularGraph.from_rdkit(mol, graph.name)
 
 
 def _with_common_stereo(graph: MolecularGraph, frames: NDArray[np.float64]) -> MolecularGraph:
@@ -85,7 +76,7 @@ def read_pdb_ensemble(path: Path) -> Ensemble:
 
 
 def write_pdb(ensemble: Ensemble, stream: BinaryIO) -> None:
-    """The usable samples, one MODEL each, so that `read_pdb` gives the same molecule back.
+    """The usable samples, one MODEL each (or none around a single one), so that `read_pdb` gives the same molecule back.
 
     Bonds that the names of standard residues do not tell are CONECT records, listed as often as their order (aromatic ones as in one
     Kekule structure), which other programs take for the bond or for its order. Formal charges are in columns 79-80, and deuterium is D.
@@ -100,8 +91,11 @@ def write_pdb(ensemble: Ensemble, stream: BinaryIO) -> None:
         for atom in ensemble.graph.mol.GetAtoms():
             if atom.GetIsotope() and (atom.GetSymbol(), atom.GetIsotope()) != ("H", 2):
                 print(f"{ISOTOPE}{atom.GetIdx() + 1:>5} {atom.GetIsotope():>3}", file=text)
-        for number, frame in enumerate(ensemble.positions[ensemble.ok], start=1):
-            app.PDBFile.writeModel(topology, frame * unit.nanometer, text, modelIndex=number, keepIds=True)
+        frames = ensemble.positions[ensemble.ok]
+        for number, frame in enumerate(frames, start=1):
+            # RDKit reads no CONECT records after an ENDMDL
+            index = number if len(frames) > 1 else None
+            app.PDBFile.writeModel(topology, frame * unit.nanometer, text, modelIndex=index, keepIds=True)
         for line in _connection_lines(topology, pairs):
             print(line, file=text)
         print("END", file=text)
@@ -120,7 +114,8 @@ def _writable(graph: MolecularGraph) -> tuple[app.Topology, set[tuple[int, int]]
 
 
 def _name_lines(name: str) -> list[str]:
-    safe = " ".join(name.split()).encode("ascii", "backslashreplace").decode("ascii")
+    plain = _ESCAPE.sub(r"\\x5c", " ".join(name.split()))
+    safe = plain.encode("ascii", "backslashreplace").decode("ascii")
     safe = "".join(letter if letter.isprintable() else " " for letter in safe)
     pieces = [safe[start : start + 69] for start in range(0, len(safe), 69)]
     return [f"COMPND    {piece}" if k == 1 else f"COMPND  {k:>2} {piece}" for k, piece in enumerate(pieces[:99], start=1)]
