@@ -115,3 +115,13 @@ def test_coordinates_of_a_metal_specify_nothing(tmp_path):
     (path,) = write_ensembles([ensemble], tmp_path / "out.sdf")
     (again,) = read_ensembles(path)
     assert again.graph.same_as(graph) and len(again) == int(ensemble.ok.sum()) > 0
+
+
+def test_deuterium_is_typed_as_hydrogen_by_xml_force_fields(toy_level):
+    """Templates of residues are found by their elements, of which D is none."""
+    builder = SystemBuilder(toy_level)
+    masses = [
+        [s.getParticleMass(i)._value for i in range(6)] for s in map(builder.build, map(MolecularGraph.from_smiles, ("CO", "[2H]OC")))
+    ]
+    assert masses[0] == [12, 16, 1, 1, 1, 1]
+    assert sorted(np.round(masses[1], 3).tolist()) == [1, 1, 1, 2.014, 12, 16]
