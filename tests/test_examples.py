@@ -33,7 +33,7 @@ def test_the_demo_leaves_what_it_says(tmp_path):
     files = [Path(line.strip()) for line in output.partition("written:")[2].splitlines() if line.startswith("  ")]
     assert len(files) == 3 + 3 * 3 and all(path.stat().st_size > 0 for path in files)
     conformers = [mol for mol in Chem.SDMolSupplier(str(tmp_path / "demo" / "ibuprofen.sdf"), removeHs=False)]
-    energies = [float(mol.GetProp("energy_kj_per_mol")) for mol in conformers]
+    energies = [float(mol.GetProp("openmm_confgf_energy_kj_per_mol")) for mol in conformers]
     assert len(conformers) > 3 and energies == sorted(energies)
     for mol in conformers:
         Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=True)

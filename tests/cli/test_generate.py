@@ -7,7 +7,7 @@ from rdkit import Chem
 import openmm_confgf.library.jobs
 from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import GenerationError, UnsupportedMoleculeError
-from openmm_confgf.files import read_ensembles
+from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
 
 
@@ -189,3 +189,22 @@ def test_a_device_that_is_none_is_one_line(run, tmp_path):
         outcome.code == 2
         and outcome.err == "error: --device 'tpu' is unknown; give auto, cpu, cuda, or cuda:1 for the second CUDA device.\n"
     )
+def test_what_is_done_to_molecules_on_reading_is_said_once(run, tmp_path):
+    flat = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + "$$$$\n"
+    (tmp_path / "flat.sdf").write_text(f"first{flat}second{flat}")
+    outcome = run("generate", tmp_path / "flat.sdf", "-n", 1, "--generator", "etkdg", "-o", tmp_path / "out.sdf")
+    assert outcome.code == 0 and outcome.err.count("hydrogens were added") == 1
+    assert "first and 1 more: explicit hydrogens were added" in outcome.err
+    arguments = ["generate", "CC(=O)[O-].[Na+]", "-n", 1, "--generator", "etkdg", "-o", tmp_path / "salt.sdf"]
+    assert run(*arguments).code == 2
+    outcome = run(*arguments, "--largest-fragment")
+    assert outcome.code == 0 and "only the largest fragment was kept" in outcome.err
+    assert read_ensembles(tmp_path / "salt.sdf")[0].graph.smiles == "CC(=O)[O-]"
+
+
+def test_conformers_of_a_scored_file_have_no_energies_of_it(run, tmp_path):
+    scored = ETKDGGenerator().sample("CCCO", 2).replace(energy=np.array([1.0, 2.0]), properties=[{"_Name": "a", "assay": "7"}] * 2)
+    (path,) = write_ensembles(scored, tmp_path / "scored.sdf")
+    assert run("generate", path, "-n", 2, "--generator", "etkdg", "--seed", 5, "-o", tmp_path / "new.sdf").code == 0
+    (new,) = read_ensembles(tmp_path / "new.sdf")
+    assert new.energy is None and new.provenance.seed == 5 and all("assay" not in of_one for of_one in new.properties)
