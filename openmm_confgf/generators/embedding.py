@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+from .. import __version__
 from ..checks import check_conformations
-from ..ensemble import Status
-from ..errors import GenerationError, ImpossibleStereoError
+from ..ensemble import Ensemble, Provenance, Status
+from ..errors import ForceFieldError, GenerationError, ImpossibleStereoError
 from ..geometry import signed_volumes
 from ..molecule import MolecularGraph
+from ..relaxation import relax
 from ..units import NM_PER_ANGSTROM
 
 ATTEMPTS = 20
@@ -125,7 +128,9 @@ def embedded(mol: Chem.Mol, count: int, params: Any) -> NDArray[np.float64]:
 def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
     """The ways to embed a molecule, that which works first in front; the others are for conformers that it cannot make.
 
-    ETKDG alone where it makes frames and nothing makes a conformation of the molecule.
+    ETKDG alone where it makes frames and nothing makes a conformation of the molecule. Where two centres never have their hands together in
+    embeddings that leave the stereo open, a conformation that RDKit does not test must outlast relaxation: trans-fused small rings do,
+    bridgeheads that are turned inside out do not.
 
     Raises
     ------
@@ -141,12 +146,14 @@ def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
             if way not in ways or ((conformer or way.by_chance) and time.thread_time() - begun > _TRIAL_SECONDS):
                 continue
             frames = way.frames(graph, seed, conformer, 1, _TRIAL_ATTEMPTS)
+            if forbidden and not way.tested:
+                frames = _relaxed(graph, frames)
             if (check_conformations(graph, frames) == Status.OK).any():
                 return sorted(ways, key=lambda other: other is not way)
             if way is ETKDG:
                 frames_by_etkdg |= len(frames) > 0
                 if conformer == 0 and (forbidden := _forbidden_pair(graph, seed)):
-                    ways = [other for other in ways if other.tested]
+                    ways = [other for other in ways if not other.by_chance]
     if frames_by_etkdg:
         return [ETKDG]
     raise _refusal(graph, seed, ways, forbidden)
@@ -157,7 +164,8 @@ def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tupl
         first, second = (f"{graph.mol.GetAtomWithIdx(atom).GetSymbol()}{atom + 1}" for atom in forbidden)
         return ImpossibleStereoError(
             f"{graph.name!r} cannot have the stereo that is specified: of {_OPEN_EMBEDDINGS} embeddings that leave it open, none gives the "
-            f"atoms {first} and {second} (counted from 1) their hands together; correct one of the two, or leave it open."
+            f"atoms {first} and {second} (counted from 1) their hands together, and what forces them on it does not last; "
+            "correct one of the two."
         )
     names = ", ".join(way.name for way in tried)
     if len(graph.stereocentres) and len(_open_frames(graph, seed, 0)):
@@ -166,6 +174,14 @@ def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tupl
             "or take --generator confgf-noise, which needs no embedding."
         )
     return GenerationError(f"RDKit cannot embed {graph.name!r} (tried: {names}); take --generator confgf-noise, which needs no embedding.")
+
+
+def _relaxed(graph: MolecularGraph, frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Conformations relaxed in MMFF94s or UFF; as they are where neither has parameters."""
+    given = Ensemble(graph, frames, Provenance("embedding", __version__), check_conformations(graph, frames))
+    with contextlib.suppress(ForceFieldError):
+        return relax(given, "mmff").positions
+    return frames
 
 
 def _open_frames(graph: MolecularGraph, seed: int, first: int) -> NDArray[np.float64]:

@@ -301,6 +301,7 @@ def test_from_noise_alone_the_specified_stereo_comes_out_right():
 def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_field, monkeypatch):
     """An untrained network leaves most samples in pieces; with a little noise some come out whole at each attempt."""
     generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
+    generator.fallback = None
     monkeypatch.setattr(ConfGFGenerator, "attempts", 1)
     once = collected(generator, MOLECULES, 8, seed=5)
     monkeypatch.setattr(ConfGFGenerator, "attempts", 3)

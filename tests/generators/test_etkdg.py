@@ -147,6 +147,14 @@ def test_strained_molecules_have_conformations_and_say_how_they_were_made(smiles
     assert all(stereo_is_right(ensemble.graph, frame) for frame in ensemble.positions[ensemble.ok])
 
 
+@pytest.mark.parametrize("smiles", ["C[C@]12O[C@H]1[C@@H]1CCC[C@H]12", "CO[C@@H]1C[C@@H]2NC(=O)[C@H]21", "O=C[C@@]12CC[C@H]1CC2=O"])
+def test_trans_fused_small_rings_are_made(smiles):
+    """They have GFN2-xTB minima; RDKit's distance bounds make all such fusions cis where the stereo is open."""
+    ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 4, 0)
+    assert ensemble.ok.all()
+    assert all(stereo_is_right(ensemble.graph, frame) for frame in ensemble.positions)
+
+
 def test_a_sample_that_is_no_conformation_is_made_again_in_another_way():
     """ETKDG gives phosphoranes fluorines that touch."""
     ensemble = embed_etkdg(MolecularGraph.from_smiles("CP(F)(F)(F)F"), 10, 0)
