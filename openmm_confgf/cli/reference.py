@@ -49,20 +49,23 @@ def reference(
       openmm-confgf reference "OCC(O)CO" --level openff-2.2.1 -o glycerol.npz
       openmm-confgf reference mine.smi --level gfn2 --workers 8 -o ensembles.npz
 
-    Each molecule that is finished is kept in a folder beside the archive (ensembles.npz.partial): after Ctrl-C or a failure the same
-    command goes on from there. A molecule that cannot be done, or whose process dies or takes too long, costs that molecule (exit code 1).
+    Each molecule that is finished is kept in a folder beside the archive (ensembles.npz.partial): after Ctrl-C, SIGTERM or a failure the
+    same command goes on from there. A molecule that cannot be done, or whose process dies or takes too long, costs that molecule (exit
+    code 1).
     """
     from .. import __version__
     from ..archive import save_archive
     from ..errors import FileFormatError
     from ..files import check_folder, read_molecules
     from ..references import ReferenceMaker, ReferenceProtocol, reference_ensembles
+    from ..writing import clear_leftovers
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         if output.suffix != ".npz" or output.is_dir():
             raise FileFormatError(f"{output} is no name for an archive; give a file that ends in .npz.")
         check_folder(output.absolute().parent)
+        clear_leftovers(output)
         folder = output.with_name(f"{output.name}.partial")
         protocol = ReferenceProtocol(level, starts, window, max_kept, seed)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
@@ -111,7 +114,7 @@ def _describe(molecule: ReferenceMolecule) -> dict[str, Any]:
 
 def _remove(folder: Path) -> None:
     """Remove what is in the archive now; anything else in the folder stays."""
-    for path in folder.glob("*.npz"):
+    for path in (*folder.glob("*.npz"), *folder.glob(".*.partial")):  # the latter of calls that were killed
         path.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ..devices import resolve_device
 from ..errors import ConfGFError
-from ..writing import write_whole
+from ..writing import clear_leftovers, write_whole
 from .batches import Noisy, StepDataset
 from .config import RunConfig
 from .denoising import TrainingModule
@@ -256,6 +256,8 @@ def fit(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
     directory, where = Path(directory), resolve_device(device)
     directory.mkdir(parents=True, exist_ok=True)
+    for name in ("last.ckpt", "log.jsonl"):
+        clear_leftovers(directory / name)
     checkpoint, log = directory / "last.ckpt", RoundLog(directory / "log.jsonl", after_round)
     averaged = AveragedWeights()
     best = BestRound(averaged, run.patience)
