@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -33,7 +34,7 @@ class Job:
     results : callable
         From the folder it ran in to what must be equal, by name: exactly, whatever happened on the way. Reads unfinished outputs, too.
     kept : callable
-        From the folder to what is finished there, by name: contents that no later run may lose or make again.
+        From the folder to what is finished there, by name: contents that no later run may lose or make again. Also asked while it runs.
     """
 
     name: str
@@ -73,7 +74,7 @@ def make_jobs() -> dict[str, Job]:
         for job in (
             Job("generate", generate, "out.sdf", ("--resume",), _sdf, _store),
             Job("score", score, "out.sdf", ("--resume",), _sdf, _store),
-            Job("simulate", simulate, "out.h5", (), _hdf5, _nothing),
+            Job("simulate", simulate, "out.h5", (), _hdf5, _frames),
             Job("reference", reference, "out.npz", (), _npz, _store),
             Job("train", train, "run", (), _weights, _rounds),
         )
@@ -119,10 +120,11 @@ def _weights(folder: Path) -> Results:
 def _store(folder: Path) -> Results:
     """Files of the folder beside the output that holds finished molecules, by when they were written."""
     found: Results = {}
-    for store in folder.glob("out*.partial"):
-        for path in store.rglob("*") if store.is_dir() else ():
-            if path.is_file() and path.suffix != ".json" and "partial" not in path.name:
-                found[str(path.relative_to(folder))] = path.stat().st_mtime_ns
+    with contextlib.suppress(FileNotFoundError):  # the command ends just now, and removes it
+        for store in folder.glob("out*.partial"):
+            for path in store.rglob("*") if store.is_dir() else ():
+                if path.suffix in (".h5", ".npz") and "partial" not in path.name:
+                    found[str(path.relative_to(folder))] = path.stat().st_mtime_ns
     return found
 
 
@@ -139,8 +141,13 @@ def _rounds(folder: Path) -> Results:
     return {f"step {row['step']}": row["time"] for row in rows[:-1]}
 
 
-def _nothing(folder: Path) -> Results:
-    return {}
+def _frames(folder: Path) -> Results:
+    """Frames of a simulation that are on the disk, each by its coordinates."""
+    path = folder / "out.h5"
+    if not path.exists():
+        return {}
+    with h5py.File(path, "r") as file:
+        return {f"frame {k}": _digest(frame) for k, frame in enumerate(file["coordinates"][()])}
 
 
 def _digest(value: Any) -> str:

@@ -27,6 +27,15 @@ WIND_UP = 30.0
 """Seconds that a command has to end after SIGTERM, and its worker processes after it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Undisturbed:
+    """A run that nobody killed: its folder, how long it took, and how many things were seen finished before its end."""
+
+    folder: Path
+    seconds: float
+    steps: int
+
+
 @dataclasses.dataclass
 class Trial:
     """One run that was killed, once or twice.
@@ -61,17 +70,16 @@ def main() -> int:
         undisturbed = {}
         for name in names:
             work = _fresh(inputs, Path(folder) / f"{name}-undisturbed")
-            start = time.monotonic()
-            _whole(jobs[name], work, work, None)
-            undisturbed[name] = work, time.monotonic() - start
-            print(f"{name}: {undisturbed[name][1]:.0f} s undisturbed", flush=True)
+            undisturbed[name] = Undisturbed(work, *_whole(jobs[name], work, work, None))
+            print(
+                f"{name}: {undisturbed[name].seconds:.0f} s undisturbed, {undisturbed[name].steps} things finished on the way", flush=True
+            )
         trials = []
         for number in range(arguments.kills):
             job = jobs[names[number % len(names)]]
             first = (signal.SIGTERM, signal.SIGKILL)[number // len(names) % 2]
-            expected, seconds = undisturbed[job.name]
             work = _fresh(inputs, Path(folder) / f"{number:03d}")
-            trial = attempt(job, work, first, seconds, expected, rng)
+            trial = attempt(job, work, first, undisturbed[job.name], rng)
             print(f"{number:03d} {job.name} {', '.join(trial.kills)}: {'; '.join(trial.findings) or 'right'}", flush=True)
             trials.append(trial)
             if trial.findings:
@@ -91,21 +99,19 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def attempt(job: Job, work: Path, first: signal.Signals, seconds: float, expected: Path, rng: random.Random) -> Trial:
+def attempt(job: Job, work: Path, first: signal.Signals, undisturbed: Undisturbed, rng: random.Random) -> Trial:
     """Start, kill, start again, perhaps kill again, until it ends by itself; then compare."""
-    trial = Trial(job.name)
+    trial, expected = Trial(job.name), undisturbed.folder
     kept: Results = {}
     signals = [first, *([rng.choice([signal.SIGTERM, signal.SIGKILL])] if rng.random() < 0.3 else [])]
     resuming = tuple(option for option in job.resuming if option in _help(job.arguments[0]))
     for number, how in enumerate(signals):
         process = _start(job, work, resuming if number else ())
-        moment = rng.uniform(0.15, 1.0) * seconds
-        try:
-            process.wait(moment)
+        start = time.monotonic()
+        if not _wait(process, job, work, len(kept), undisturbed, rng):
             break
-        except subprocess.TimeoutExpired:
-            process.send_signal(how)
-        trial.kills.append(f"{how.name} at {moment:.1f} s")
+        process.send_signal(how)
+        trial.kills.append(f"{how.name} at {time.monotonic() - start:.1f} s")
         try:
             code = process.wait(WIND_UP)
         except subprocess.TimeoutExpired:
@@ -141,13 +147,31 @@ def _start(job: Job, work: Path, more: tuple[str, ...]) -> subprocess.Popen[byte
         return subprocess.Popen(command, cwd=work, env=ENVIRONMENT, stdout=out, stderr=error, start_new_session=True)
 
 
-def _whole(job: Job, work: Path, target: Path, name: str | None) -> None:
-    """Run to the end, and give the output another name if asked to."""
+def _wait(process: subprocess.Popen[bytes], job: Job, work: Path, before: int, undisturbed: Undisturbed, rng: random.Random) -> bool:
+    """Until a random moment, whether the process still runs then: of all its time, or shortly after some thing is finished."""
+    deadline = time.monotonic() + (rng.uniform(0.1, 1.0) * undisturbed.seconds if rng.random() < 0.3 else PATIENCE)
+    wanted, more = before + rng.randint(1, max(1, undisturbed.steps - 1)), rng.uniform(0, 0.5)
+    while process.poll() is None and time.monotonic() < deadline:
+        if undisturbed.steps and len(job.kept(work)) >= min(wanted, undisturbed.steps):
+            time.sleep(more)
+            break
+        time.sleep(0.02)
+    return process.poll() is None
+
+
+def _whole(job: Job, work: Path, target: Path, name: str | None) -> tuple[float, int]:
+    """Run to the end, and give the output another name if asked to; seconds, and how many things were finished on the way."""
+    start, steps = time.monotonic(), 0
     process = _start(job, work, ())
-    if process.wait(PATIENCE):
+    while process.poll() is None and time.monotonic() - start < PATIENCE:
+        steps = max(steps, len(job.kept(work)))
+        time.sleep(0.02)
+    if process.poll() != 0:
+        process.kill()
         sys.exit(f"{job.name} fails undisturbed: {(work / 'stderr').read_text()}")
     if name is not None:
         (work / job.output).rename(target / name)
+    return time.monotonic() - start, steps
 
 
 def _fresh(inputs: Path, work: Path) -> Path:
