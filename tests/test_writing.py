@@ -140,6 +140,7 @@ def test_the_command_says_so_in_one_line(tiny_disk):
 ELSEWHERE = {
     "writing.py": "it is the writer",
     "energies/gfn2_minimize.py": "the input of the xtb program, in a folder that goes with it",
+    "files/_source.py": "what a .gz file holds, in a folder that goes with it",
     "files/hdf5.py": "in memory",
 }
 

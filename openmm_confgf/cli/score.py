@@ -50,7 +50,7 @@ def score(
     """
     from .. import __version__
     from ..errors import ConfGFError
-    from ..files import check_writable, read_each_ensemble
+    from ..files import check_writable, iter_ensembles
     from ..library import Scoring, Store, kept_or_made
 
     with results_only_on_stdout() as show:
@@ -67,7 +67,7 @@ def score(
         def reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
             return {"index": index} | describe(ensemble) | energy_summary(ensemble, thermal)
 
-        stream = kept_or_made(store, named(read_each_ensemble(ensembles), ensembles, names), lambda left: job.each(left, workers))
+        stream = kept_or_made(store, named(iter_ensembles(ensembles), ensembles, names), lambda left: job.each(left, workers))
         batch = run_kept_batch(store, names, stream, reported, f"scoring with {forcefield}")
         files = [] if output is None or store is None else write_kept(batch, store, output)
         report = {
