@@ -137,8 +137,8 @@ def _rounds(folder: Path) -> Results:
             rows.append(json.loads(line))
         except ValueError:
             break
-    # the last one may have been logged before its checkpoint was written
-    return {f"step {row['step']}": row["time"] for row in rows[:-1]}
+    # the last one may have been logged before its checkpoint was written; before the first there is none
+    return {f"step {row['step']}": row["time"] for row in rows[:-1] if row["step"] > 0}
 
 
 def _frames(folder: Path) -> Results:

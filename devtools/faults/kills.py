@@ -119,8 +119,10 @@ def attempt(job: Job, work: Path, first: signal.Signals, undisturbed: Undisturbe
             process.kill()
             code = process.wait()
         trial.findings += _after(job, work, how, code, process.pid, expected)
-        trial.findings += _lost(kept, now := job.kept(work))
-        kept, trial.saved = now, len(now)
+        now = job.kept(work)
+        if now or _unequal(job.results(work), job.results(expected)):  # else the signal came when all was done and tidied up
+            trial.findings += _lost(kept, now)
+        kept, trial.saved = now, max(trial.saved, len(now))
     process = _start(job, work, resuming if trial.kills else ())
     watched: Results = {}
     deadline = time.monotonic() + PATIENCE
