@@ -97,16 +97,16 @@ def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tupl
         raise ConfGFError(f"per_sample is {per_sample}; ask for at least 1 conformation of each sample.")
     try:
         with rdBase.BlockLogs():
-            positions, ways = _embed(graph, n, seed, per_sample)
+            positions, status, ways = _embed(graph, n, seed, per_sample)
     except (RuntimeError, ValueError) as error:
         raise GenerationError(f"RDKit cannot embed {graph.name!r}: {error}; check its valences and its stereo.") from error
     settings = {"rdkit": rdkit.__version__, "ways": dict(collections.Counter(way.name for way in ways))} | stereo_settings(graph)
     provenance = Provenance("etkdg", __version__, seed, settings=settings)
-    return Ensemble(graph, positions, provenance, check_conformations(graph, positions)), ways
+    return Ensemble(graph, positions, provenance, status), ways
 
 
-def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], list[Way]]:
-    """Positions in nm (n * per_sample, N, 3), NaN where a conformation failed; and the way of each sample."""
+def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], NDArray[np.int8], list[Way]]:
+    """Positions in nm (n * per_sample, N, 3), NaN where a conformation failed, their status, and the way of each sample."""
     positions = np.full((n, per_sample, len(graph), 3), np.nan)
     ways = working_ways(graph, seed)
     used = ways[:1] * n
@@ -116,8 +116,11 @@ def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[N
         made = 0
         for way in ways:
             frames = way.frames(graph, seed, samples.start * per_sample, len(samples) * per_sample)
-            good = check_conformations(graph, frames) == Status.OK
             complete = len(frames) == len(samples) * per_sample
+            if complete and way is ETKDG and len(samples) > 1:  # checked below, all at once
+                positions[samples.start : samples.stop] = frames.reshape(-1, *positions.shape[1:])
+                return
+            good = check_conformations(graph, frames) == Status.OK
             if complete and good.reshape(len(samples), per_sample).any(axis=1).all() and (way is ETKDG or good.all()):
                 positions[samples.start : samples.stop] = frames.reshape(-1, *positions.shape[1:])
                 used[samples.start : samples.stop] = [way] * len(samples)
@@ -139,9 +142,14 @@ def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[N
     pool = ThreadPoolExecutor(torch.get_num_threads())  # RDKit lets go of Python's lock
     try:
         collections.deque(pool.map(fill, [range(k, min(k + step, n)) for k in range(0, n, step)]), maxlen=0)
+        status = check_conformations(graph, positions.reshape(-1, len(graph), 3))
+        bad = np.flatnonzero((status.reshape(n, per_sample) != Status.OK).all(axis=1)) if step > 1 and len(ways) > 1 else np.empty(0, int)
+        if len(bad):
+            collections.deque(pool.map(fill, [range(k, k + 1) for k in bad.tolist()]), maxlen=0)
+            status = check_conformations(graph, positions.reshape(-1, len(graph), 3))
     finally:
         pool.shutdown(cancel_futures=True)
         if threading.current_thread() is threading.main_thread():
             # RDKit's calls each put their own Ctrl-C handler in place and the earlier one back, which overlapping calls get wrong
             signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT) or signal.default_int_handler)
-    return positions.reshape(-1, len(graph), 3), used
+    return positions.reshape(-1, len(graph), 3), status, used
