@@ -321,7 +321,11 @@ class NetworkGenerator(Generator):
 
     def _outcome(self, job: _Job) -> Ensemble | ConfGFError:
         if job.refusal is not None:
-            return GenerationError(f"{job.refusal} From noise {self.name} makes none either.")
+            cure = "leave centres open that are not sure" if len(job.graph.stereocentres) else "check its bonds"
+            return GenerationError(
+                f"No conformation of {job.graph.name!r} comes out: RDKit embeds it in none of its ways, and {self.name} from noise gives "
+                f"others in {len(job.status[:SAMPLES_PER_ROW])} samples; {cure}."
+            )
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
         repaired, ways = job.first_bad - len(job.bad), dict(collections.Counter(job.ways))
         told = self._settings(job.graph) | stereo_settings(job.graph)

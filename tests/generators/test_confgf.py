@@ -175,7 +175,7 @@ def test_bad_samples_keep_their_row_where_noise_gives_none(untrained_field, monk
 def test_what_noise_does_not_give_either_is_refused_soon(shipped):
     for smiles in ("C[C@@]12C[C@@]1(F)CC2", "F[C@]12O[C@]1(O)C2"):
         begun = time.thread_time()
-        with pytest.raises(GenerationError, match="tried: .* From noise confgf makes none either"):
+        with pytest.raises(GenerationError, match="none of its ways, and confgf from noise gives others in 4 samples; leave centres open"):
             shipped.sample(smiles, 100)
         assert time.thread_time() - begun < 10
     with pytest.raises(ImpossibleStereoError, match="atoms C4 and C6 "):
