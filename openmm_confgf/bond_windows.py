@@ -11,6 +11,10 @@ from .units import GAS_CONSTANT, KJ_PER_HARTREE, NM_PER_ANGSTROM, NM_PER_BOHR
 HOTTEST = 500.0
 """K: conformations of unknown origin may be frames of simulations up to this."""
 
+EMBEDDED = 200.0
+"""K: embeddings that nothing relaxed are as rough as this. Of 390 of ETKDG (40 QM9 and 25 drug-like molecules) 0.8 % are rougher; 10 % than
+0 K, all of them by less than 0.06 A."""
+
 LEVEL_TEMPERATURE = 30.0
 """K: relaxed molecules of other levels of theory and of generators differ from those of the table as if they were this warm."""
 

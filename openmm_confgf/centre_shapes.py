@@ -25,16 +25,19 @@ NARROWEST = 80.0
 NARROWEST_IN_FOUR_RING = 70.0
 """Seen: 74.5 (bicyclo[1.1.1]pentane)."""
 
-NARROWEST_HYPERVALENT = 68.0
-"""At more than an octet, and at metals; seen: 73.3 (C-I-Cl of PhICl2)."""
+NARROWEST_LARGE = 68.0
+"""At more than an octet with lone pairs, and at metals; seen: 73.3 (C-I-Cl of PhICl2)."""
+
+NARROWEST_CROWDED = 78.0
+"""At five or six neighbours without lone pairs, which hold each other in place; seen: 83 (phosphoranes)."""
 
 WIDEST = {3: {0: 145.0, 5: 160.0, 4: 172.0, 3: 172.0}, 4: {0: 132.0, 5: 142.0, 4: 172.0, 3: 172.0}}
 """By the number of neighbours and the smallest ring (0: none below six) of a centre that has no more than an octet. Seen, in this order:
 139, 157, 170, 164; 127, 138, 171, 151."""
 
-LEAST_LINEAR = {0: 155.0, 9: 148.0, 8: 145.0, 7: 138.0, 6: 124.0}
-"""At centres of two neighbours that should be on a line with it, by the smallest ring through the three; smaller rings have no limit.
-Seen: 159.7, 152.1, 152.3, 145.1, 131.1."""
+LEAST_LINEAR = {0: 155.0, 9: 148.0, 8: 145.0, 7: 138.0, 6: 124.0, 5: 110.0, 4: 110.0, 3: 110.0}
+"""At centres of two neighbours that should be on a line with it, by the smallest ring through the three. Seen: 159.7, 152.1, 152.3, 145.1,
+131.1; rings of three and four, which cannot hold such a centre, are wherever one of five would not be either."""
 
 TRANS = 140.0
 """Neighbours on opposite sides of a centre are wider apart; seen: 158 in a chelate. Those of a trigonal prism (136) are not."""
@@ -52,8 +55,9 @@ TRANS_PAIRS = {(3, 2): (1, 1), (4, 1): (1, 1), (4, 2): (2, 2), (5, 0): (1, 2), (
 _SQUARE_METALS = (46, 78, 79)
 """Palladium, platinum and gold are square where they have four neighbours."""
 
-_BEND, _LINEAR_BEND, _WAG = 300.0, 120.0, 180.0
-"""Force constants (kJ/mol/rad^2) that are low for angles, for those at sp centres and for a neighbour of a planar centre out of its plane."""
+_BEND, _CROWDED_BEND, _LINEAR_BEND, _WAG = 300.0, 1000.0, 120.0, 180.0
+"""Force constants (kJ/mol/rad^2) that are low for angles, for those between five or six neighbours, for those at sp centres, and for a
+neighbour of a planar centre out of its plane."""
 
 _WIDEST_POSSIBLE = 175.0
 """No heat makes a centre of three or four neighbours hold two of them on one line."""
@@ -137,14 +141,17 @@ class CentreShapes:
         return torch.stack([values[:, self.triples[:, 1] == centre].sum(-1) for centre in centres], -1)
 
     def _untwisted(self, frames: Tensor) -> Tensor:
-        """Whether some chain of each double bond is nearly flat; a mask (B,). One alone may be bent by a pyramid or by two atoms on a line."""
+        """Whether some chain of each double bond is nearly flat; a mask (B,).
+
+        One alone may be bent by a pyramid or by two atoms on a line.
+        """
         if not len(self.chains):
             return torch.ones(len(frames), dtype=torch.bool)
         cosine = torch.cos(dihedrals(frames, torch.from_numpy(self.chains[:, :4])))
         flat = torch.where(torch.from_numpy(self.chains[:, 4] == 1), cosine, cosine.abs()) > math.cos(math.radians(MOST_TWISTED))
-        _, bond = np.unique(self.chains[:, 1:3], axis=0, return_inverse=True)
-        bond = torch.from_numpy(bond.reshape(-1))
-        count = torch.zeros(len(frames), int(bond.max()) + 1, dtype=torch.int64).index_add_(1, bond, flat.to(torch.int64))
+        bonds, of_chain = np.unique(self.chains[:, 1:3], axis=0, return_inverse=True)
+        count = torch.zeros(len(frames), len(bonds), dtype=torch.int64)
+        count.index_add_(1, torch.from_numpy(of_chain.reshape(-1)), flat.to(torch.int64))
         return (count > 0).all(-1)
 
 
@@ -181,14 +188,16 @@ def _window(
     """Narrowest and widest angle at a centre between two neighbours that are not bonded to each other, radians."""
     ring = min((len(ring) for ring in rings if atoms <= ring), default=0)
     if shape == (2, 3) or (shape == (2, 0) and centre.GetAtomicNum() <= 10):
-        least = LEAST_LINEAR.get(ring if ring < 10 else 0)
-        bent = math.pi - math.radians(least) if least else math.pi
+        least = LEAST_LINEAR[ring if ring < 10 else 0]
+        bent = math.pi - math.radians(least)
         return max(0.0, math.pi - math.hypot(bent, _thermal(_LINEAR_BEND, temperature))), math.pi
     degree, lone_pairs = shape
+    if degree in (5, 6) and lone_pairs == 0:
+        return math.radians(NARROWEST_CROWDED) - _thermal(_CROWDED_BEND, temperature), math.pi
     more = _thermal(_BEND, temperature)
-    crowded = lone_pairs < 0 or degree + lone_pairs > 4
-    low = NARROWEST_HYPERVALENT if crowded else NARROWEST_IN_FOUR_RING if ring == 4 else NARROWEST
-    if crowded or degree < 3:
+    large = lone_pairs < 0 or degree + lone_pairs > 4
+    low = NARROWEST_LARGE if large else NARROWEST_IN_FOUR_RING if ring == 4 else NARROWEST
+    if large or degree < 3:
         return math.radians(low) - more, math.pi
     smallest = min((len(ring) for ring in rings if centre.GetIdx() in ring), default=0)
     high = WIDEST[degree][smallest if smallest < 6 else 0]

@@ -32,9 +32,9 @@ _PAIRS_AT_ONCE = 5_000_000
 def check_conformations(graph: MolecularGraph, positions: Any, temperature: float = HOTTEST) -> NDArray[np.int8]:
     """Say of each conformation whether it is one of this molecule.
 
-    The first that holds of: NON_FINITE (a coordinate is NaN or infinite), WRONG_GRAPH (a bond is outside its `bond_window`), WRONG_STEREO (a
-    specified tetrahedral centre or double bond has the other hand, or is too flat to have one), CLASH (`NEAREST_CONTACT`), DISTORTED
-    (an angle, or the shape of a centre or a double bond, is none of its valence: `CentreShapes`), else OK.
+    The first that holds of: NON_FINITE (a coordinate is NaN or infinite), WRONG_GRAPH (a bond is outside its `bond_window`),
+    WRONG_STEREO (a specified tetrahedral centre or double bond has the other hand, or is too flat to have one), CLASH
+    (`NEAREST_CONTACT`), DISTORTED (an angle, or the shape of a centre or a double bond, is none of its valence: `CentreShapes`), else OK.
 
     Parameters
     ----------

@@ -126,6 +126,8 @@ class NetworkGenerator(Generator):
 
     network: type[nn.Module]
     attempts: int = 1
+    roughness: float = 0.0
+    """K: the temperature of `check_conformations`; 0 where samples end as conformers, whose bonds and angles are those of minima."""
     fallback: NetworkGenerator | None = None
     """With the same network and the same `calls` for all, for molecules without starts and for samples that do not come out OK."""
     side_by_side: bool = False
@@ -275,8 +277,8 @@ class NetworkGenerator(Generator):
         trial = dataclasses.replace(job, streams=list(job.streams))
         for trial.attempt in range(job.attempt, job.last_attempt):
             trial.draw(samples)
-            ended = self._run_rows([(trial, samples)], device)[0]
-            if (check_conformations(job.graph, ended[: len(samples), : len(job.graph)] * NM_PER_ANGSTROM) == Status.OK).any():
+            ended = self._run_rows([(trial, samples)], device)[0, : len(samples), : len(job.graph)]
+            if (check_conformations(job.graph, ended * NM_PER_ANGSTROM, self.roughness) == Status.OK).any():
                 return True
         return False
 
@@ -299,7 +301,7 @@ class NetworkGenerator(Generator):
             job.open_rows -= 1
             if job.open_rows:
                 continue
-            job.status = check_conformations(job.graph, job.finished * NM_PER_ANGSTROM)
+            job.status = check_conformations(job.graph, job.finished * NM_PER_ANGSTROM, self.roughness)
             job.first_bad = job.first_bad if job.attempt else len(job.bad)
             job.attempt += 1
             startable = job.bad[np.isfinite(job.start[job.bad]).all(axis=(1, 2))]
@@ -314,7 +316,7 @@ class NetworkGenerator(Generator):
         """Samples that are not OK become what their starts give without the network, where that is OK."""
         bad = job.bad
         unmoved = self._without_network(job.graph, job.given.frames[-1][bad])
-        right = check_conformations(job.graph, unmoved * NM_PER_ANGSTROM) == Status.OK
+        right = check_conformations(job.graph, unmoved * NM_PER_ANGSTROM, self.roughness) == Status.OK
         job.finished[bad[right]], job.status[bad[right]] = unmoved[right], Status.OK
         for k in bad[right]:
             job.ways[k] = f"{job.given.ways[k]}, without the network"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bond_windows import HOTTEST
 from ..geometry import distances, pseudo_forces
 from ..models.confgf import ConfGF, EdgeGraph, NoiseLadder
 from ..models.features import GraphBatch
@@ -34,6 +35,7 @@ class PublishedConfGFGenerator(NetworkGenerator):
 
     name = "confgf-paper"
     network = ConfGF
+    roughness = HOTTEST  # its samples end with noise on them
 
     def __init__(self, weights: str | Path = "confgf-paper", ladder: NoiseLadder = NoiseLadder()) -> None:
         super().__init__(weights)

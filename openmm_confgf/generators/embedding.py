@@ -16,6 +16,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from .. import __version__
+from ..bond_windows import EMBEDDED
 from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ForceFieldError, GenerationError, ImpossibleStereoError
@@ -85,7 +86,7 @@ class Way:
             return embedded(graph.mol, count, parameters(seed, first, attempts, **self.options))
         for tried in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
             some = embedded(graph.mol, _REJECTED_AT_ONCE, parameters((seed, first), tried, attempts, **self.options))
-            right = some[check_conformations(graph, some) == Status.OK]
+            right = some[check_conformations(graph, some, EMBEDDED) == Status.OK]
             if len(right):
                 return right[:1]
         return np.empty((0, len(graph), 3))
@@ -148,7 +149,7 @@ def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
             frames = way.frames(graph, seed, conformer, 1, _TRIAL_ATTEMPTS)
             if forbidden and not way.tested:
                 frames = _relaxed(graph, frames)
-            if (check_conformations(graph, frames) == Status.OK).any():
+            if (check_conformations(graph, frames, EMBEDDED) == Status.OK).any():
                 return sorted(ways, key=lambda other: other is not way)
             if way is ETKDG:
                 frames_by_etkdg |= len(frames) > 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rdkit import rdBase
 
 from .. import __version__
+from ..bond_windows import EMBEDDED
 from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ConfGFError, ForceFieldError, GenerationError
@@ -120,7 +121,7 @@ def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[N
             if complete and way is ETKDG and len(samples) > 1:  # checked below, all at once
                 positions[samples.start : samples.stop] = frames.reshape(-1, *positions.shape[1:])
                 return
-            good = check_conformations(graph, frames) == Status.OK
+            good = check_conformations(graph, frames, EMBEDDED) == Status.OK
             if complete and good.reshape(len(samples), per_sample).any(axis=1).all() and (way is ETKDG or good.all()):
                 positions[samples.start : samples.stop] = frames.reshape(-1, *positions.shape[1:])
                 used[samples.start : samples.stop] = [way] * len(samples)
@@ -142,11 +143,11 @@ def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[N
     pool = ThreadPoolExecutor(torch.get_num_threads())  # RDKit lets go of Python's lock
     try:
         collections.deque(pool.map(fill, [range(k, min(k + step, n)) for k in range(0, n, step)]), maxlen=0)
-        status = check_conformations(graph, positions.reshape(-1, len(graph), 3))
+        status = check_conformations(graph, positions.reshape(-1, len(graph), 3), EMBEDDED)
         bad = np.flatnonzero((status.reshape(n, per_sample) != Status.OK).all(axis=1)) if step > 1 and len(ways) > 1 else np.empty(0, int)
         if len(bad):
             collections.deque(pool.map(fill, [range(k, k + 1) for k in bad.tolist()]), maxlen=0)
-            status = check_conformations(graph, positions.reshape(-1, len(graph), 3))
+            status = check_conformations(graph, positions.reshape(-1, len(graph), 3), EMBEDDED)
     finally:
         pool.shutdown(cancel_futures=True)
         if threading.current_thread() is threading.main_thread():
