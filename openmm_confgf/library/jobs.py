@@ -132,7 +132,7 @@ class Scoring:
         return scored
 
 
-def _usable(outcome: Outcome, advice: str = "try another --generator, or check that the molecule can exist") -> Outcome:
+def _usable(outcome: Outcome, advice: str = "try another --generator (confgf-noise needs no embedding)") -> Outcome:
     """The ensemble if one of its conformations is OK; else the molecule has failed."""
     if isinstance(outcome, ConfGFError) or outcome.ok.any():
         return outcome

@@ -174,7 +174,7 @@ def test_another_run_in_the_same_folder_is_refused(archive, stretched, tmp_path)
 
 
 def test_bad_runs_are_refused_before_work(archive, tmp_path):
-    with pytest.raises(PlatformError, match="auto, cpu or cuda"):
+    with pytest.raises(PlatformError, match="auto, cpu, cuda"):
         train([archive], tmp_path, RunConfig(), device="tpu")
     with pytest.raises(ConfGFError, match="confgf-paper"):
         train([archive], tmp_path, RunConfig(preset="other"))
