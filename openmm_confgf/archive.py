@@ -37,7 +37,7 @@ class ReferenceMolecule:
     name : str
         The archive's label, or the SMILES where it has none.
     graph : MolecularGraph
-        The molecule; its atom order is that of `positions`.
+        The molecule; its atom order is that of ``positions``.
     positions : ndarray of float64, (K, N, 3)
         Coordinates in nm.
     energies : ndarray of float64, (K,)

@@ -79,7 +79,7 @@ class Ensemble:
     Attributes
     ----------
     graph : MolecularGraph
-        The molecule; its atom order is that of `positions`.
+        The molecule; its atom order is that of ``positions``.
     positions : ndarray of float64, (B, N, 3)
         Coordinates in nm. A failed sample keeps its row.
     status : ndarray of int8, (B,)
