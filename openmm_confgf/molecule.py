@@ -107,7 +107,7 @@ class MolecularGraph:
 
     @classmethod
     def from_topology(cls, topology: openmm.app.Topology, positions: Any = None, name: str | None = None) -> MolecularGraph:
-        """From an OpenMM Topology of standard residues, or of anything when `positions` (nm, all atoms) tell the bond orders.
+        """From an OpenMM Topology of standard residues, or of anything when ``positions`` (nm, all atoms) tell the bond orders.
 
         Raises
         ------
@@ -229,7 +229,7 @@ class MolecularGraph:
         return np.array(rows, dtype=np.int64).reshape(-1, 5)
 
     def to_rdkit(self, positions: NDArray[np.float64] | None = None) -> Chem.Mol:
-        """A copy of the RDKit molecule, with one conformer for each of `positions` ((N, 3) or (B, N, 3), nm) when given."""
+        """A copy of the RDKit molecule, with one conformer for each of ``positions`` ((N, 3) or (B, N, 3), nm) when given."""
         from .units import NM_PER_ANGSTROM, positions_in_nm
 
         mol = Chem.Mol(self.mol)

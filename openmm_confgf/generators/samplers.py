@@ -31,7 +31,7 @@ def annealed_langevin(
         Noise levels, largest first, and the step size of each.
     steps_per_level : int
     noise : callable
-        A new standard normal tensor of the shape of `positions` at each call.
+        A new standard normal tensor of the shape of ``positions`` at each call.
 
     Returns
     -------
