@@ -292,7 +292,8 @@ def _check_complete(mol: Chem.Mol, name: str) -> None:
     fragments = len(Chem.GetMolFrags(mol))
     if fragments > 1:
         raise MoleculeError(
-            f"{name!r} has {fragments} fragments; give one molecule at a time (--largest-fragment, or rdMolStandardize.LargestFragmentChooser, drops salts)."
+            f"{name!r} has {fragments} fragments; give one molecule at a time (--largest-fragment, or rdMolStandardize."
+            "LargestFragmentChooser, drops salts)."
         )
     for atom in mol.GetAtoms():
         label = f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r}"

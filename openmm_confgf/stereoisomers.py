@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,8 @@ def stereoisomers(graph: MolecularGraph, positions: Any) -> list[str]:
     return [isomer.smiles for isomer in _isomer_of_each(graph, graph.frames(positions))]
 
 
-class Part(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Part:
     """Conformations that are one stereoisomer: its graph, their places among all, and positions (K, N, 3) in nm, in its atom order."""
 
     graph: MolecularGraph
