@@ -58,9 +58,10 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
 
 
 def clear_leftovers(path: str | Path) -> None:
-    """Remove what processes that were killed while they wrote the file `path` left beside it."""
+    """Remove what processes that were killed while they wrote left behind: beside the file `path`, or of all files in the folder `path`."""
     target = Path(path)
-    for partial in target.parent.glob(f".{glob.escape(target.name)}-*.partial"):
+    folder, name = (target, "*") if target.is_dir() else (target.parent, glob.escape(target.name))
+    for partial in folder.glob(f".{name}-*.partial"):
         writer = partial.name.removesuffix(".partial").rpartition("-")[2]
         if writer.isdigit() and not _runs(int(writer)):
             with contextlib.suppress(OSError):

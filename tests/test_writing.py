@@ -73,6 +73,8 @@ def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
         (tmp_path / name).touch()
     clear_leftovers(tmp_path / "a[1].sdf")
     assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
+    clear_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([names[1], names[3]])
 
 
 def writers(ensemble):

@@ -256,8 +256,7 @@ def fit(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
     directory, where = Path(directory), resolve_device(device)
     directory.mkdir(parents=True, exist_ok=True)
-    for name in ("last.ckpt", "log.jsonl"):
-        clear_leftovers(directory / name)
+    clear_leftovers(directory)
     checkpoint, log = directory / "last.ckpt", RoundLog(directory / "log.jsonl", after_round)
     averaged = AveragedWeights()
     best = BestRound(averaged, run.patience)
