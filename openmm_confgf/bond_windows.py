@@ -19,8 +19,10 @@ LEVEL_TEMPERATURE = 30.0
 """K: relaxed molecules of other levels of theory and of generators differ from those of the table as if they were this warm."""
 
 AMPLITUDES = 4.5
-"""A bond is allowed this many standard deviations of its thermal motion beyond its range in relaxed molecules: one in 100,000 is farther
-out."""
+"""A bond, or an angle, of middling size is allowed this many standard deviations of its thermal motion: one in 100,000 is farther out."""
+
+AMPLITUDES_AT_END = 3.0
+"""What is at an end of its range in relaxed molecules, as one in hundreds of molecules is, is allowed as many beyond it."""
 
 RADII_RANGE = {"-": (0.75, 1.35), ">": (0.75, 1.35), ":": (0.75, 1.15), "=": (0.72, 1.15), "#": (0.68, 1.0)}
 """Lengths of bonds without data, over the sum of their covalent radii (Cordero et al. 2008): what the bonds with data have, and 5 %."""
@@ -30,6 +32,9 @@ _YLIDES = ("C=P", "C=S", "N=P", "N=S", "C=Se", "N=Se")
 
 _HYDROGEN_BOND = 0.08 * NM_PER_ANGSTROM
 """A strong hydrogen bond makes that of its donor longer; seen: O-H of 1.10 A, N-H of 1.11 A."""
+
+_LONGEST_ARYNE = 1.275 * NM_PER_ANGSTROM
+"""Of C#C in a ring of six or less; the GFN2-xTB minima of benzyne, 2,3-naphthalyne and cyclohexyne have 1.269, 1.257 and 1.221 A."""
 
 _SIGNS = {
     Chem.BondType.SINGLE: "-",
@@ -87,8 +92,18 @@ def bond_window(bond: Chem.Bond, temperature: float = HOTTEST) -> tuple[float, f
         nm.
     """
     low, high = _relaxed_range(bond)
-    more = AMPLITUDES * _thermal_amplitude(bond, (low + high) / 2, temperature)
+    levels, heat = (_thermal_amplitude(bond, (low + high) / 2, t) for t in (LEVEL_TEMPERATURE, LEVEL_TEMPERATURE + temperature))
+    # another level moves all molecules of a kind, those at the ends of the range too
+    more = max(AMPLITUDES * levels, thermal_allowance(heat, (high - low) / 2))
     return low - more, high + more
+
+
+def thermal_allowance(amplitude: float, half_range: float) -> float:
+    """What heat adds at either end of a range of relaxed molecules, from the standard deviation of the motion.
+
+    Where in the range a molecule lies and how far it moves are independent: their squares add up.
+    """
+    return max(math.hypot(half_range, AMPLITUDES * amplitude) - half_range, AMPLITUDES_AT_END * amplitude)
 
 
 def _relaxed_range(bond: Chem.Bond) -> tuple[float, float]:
@@ -103,6 +118,8 @@ def _relaxed_range(bond: Chem.Bond) -> tuple[float, float]:
     elif kind.rstrip("*") in _YLIDES:
         other = _known_range(kind.replace("=", "-"))
     low, high = (min(low, other[0]), max(high, other[1])) if other else (low, high)
+    if kind in ("C#C", "C#C*") and any(bond.IsInRingSize(size) for size in (3, 4, 5, 6)):
+        high = max(high, _LONGEST_ARYNE)
     return low, high + _HYDROGEN_BOND * (kind in ("H-N", "H-O", "F-H"))
 
 
@@ -119,12 +136,12 @@ def _range_of_radii(bond: Chem.Bond) -> tuple[float, float]:
 
 
 def _thermal_amplitude(bond: Chem.Bond, length: float, temperature: float) -> float:
-    """Standard deviation (nm) of the length of a harmonic bond, ``sqrt(R T / k)``, at the temperature and the `LEVEL_TEMPERATURE`."""
+    """Standard deviation (nm) of the length of a harmonic bond, ``sqrt(R T / k)``."""
     rows = [min(2, sum(atom.GetAtomicNum() > z for z in (2, 10))) for atom in (bond.GetBeginAtom(), bond.GetEndAtom())]
     # bonds that are shorter than expected would become infinitely stiff
     beyond = max(length / NM_PER_BOHR - _BADGER_SHORTEST[rows[0]][rows[1]], 0.5)
     force_constant = _BADGER_STRENGTH / beyond**3 * KJ_PER_HARTREE / NM_PER_BOHR**2
-    return math.sqrt(GAS_CONSTANT * (temperature + LEVEL_TEMPERATURE) / force_constant)
+    return math.sqrt(GAS_CONSTANT * temperature / force_constant)
 
 
 def _parsed(table: str) -> dict[str, tuple[float, float]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
-from .bond_windows import AMPLITUDES, LEVEL_TEMPERATURE
+from .bond_windows import AMPLITUDES, AMPLITUDES_AT_END, LEVEL_TEMPERATURE
 from .geometry import angles, dihedrals
 from .molecule import MolecularGraph
 from .units import GAS_CONSTANT
@@ -194,7 +194,7 @@ def _window(
     degree, lone_pairs = shape
     if degree in (5, 6) and lone_pairs == 0:
         return math.radians(NARROWEST_CROWDED) - _thermal(_CROWDED_BEND, temperature), math.pi
-    more = _thermal(_BEND, temperature)
+    more = _thermal(_BEND, temperature, AMPLITUDES_AT_END)
     large = lone_pairs < 0 or degree + lone_pairs > 4
     low = NARROWEST_LARGE if large else NARROWEST_IN_FOUR_RING if ring == 4 else NARROWEST
     if large or degree < 3:
@@ -204,9 +204,9 @@ def _window(
     return math.radians(low) - more, min(math.radians(high) + more, math.radians(_WIDEST_POSSIBLE))
 
 
-def _thermal(force_constant: float, temperature: float) -> float:
-    """Radians that an angle may be beyond its range in relaxed molecules."""
-    return AMPLITUDES * math.sqrt(GAS_CONSTANT * (temperature + LEVEL_TEMPERATURE) / force_constant)
+def _thermal(force_constant: float, temperature: float, amplitudes: float = AMPLITUDES) -> float:
+    """Radians that an angle may be beyond its range in relaxed molecules, as standard deviations of its thermal motion."""
+    return amplitudes * math.sqrt(GAS_CONSTANT * (temperature + LEVEL_TEMPERATURE) / force_constant)
 
 
 def _double_bond_chains(bond: Chem.Bond, rings: list[frozenset[int]]) -> list[tuple[int, int, int, int, int]]:

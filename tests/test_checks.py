@@ -1,10 +1,15 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from openmm import unit
 from rdkit import Chem
 
 from openmm_confgf.archive import load_archive
-from openmm_confgf.checks import BOND_RANGE, check_conformations
+from openmm_confgf.bond_windows import HOTTEST, bond_window
+from openmm_confgf.checks import NEAREST_CONTACT, check_conformations
 from openmm_confgf.ensemble import Status
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
@@ -27,14 +32,38 @@ def wanted_labels(graph):
     return atoms, bonds
 
 
-@pytest.mark.parametrize("archive", ["qm9_xtb_test.npz", "druglike_b3lyp_test.npz"])
-def test_every_reference_conformer_is_ok(shared_data, archive):
-    bad = [
-        (m.graph.smiles, status.tolist())
-        for m in load_archive(shared_data / archive)
-        if (status := check_conformations(m.graph, m.positions)).any()
-    ]
-    assert bad == []
+def share_that_is_ok(molecules, temperature):
+    status = np.concatenate([check_conformations(m.graph, m.positions, temperature) for m in molecules])
+    return np.mean(status == Status.OK)
+
+
+ARCHIVES = ["qm9_xtb_test.npz", "druglike_b3lyp_test.npz", "qm9_xtb_train.npz", "druglike_xtb_train.npz"]
+
+
+@pytest.mark.parametrize("temperature", [0.0, HOTTEST])
+@pytest.mark.parametrize(("archive", "every"), [(name, 1) for name in ARCHIVES[:2]] + [(name, 19) for name in ARCHIVES[2:]])
+def test_reference_conformers_are_ok(shared_data, archive, every, temperature):
+    """The windows are fitted to the archives for training, which must agree; those for testing were left out, and are evidence."""
+    assert share_that_is_ok(load_archive(shared_data / archive)[::every], temperature) >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.0, HOTTEST])
+@pytest.mark.parametrize("archive", ARCHIVES[2:])
+def test_all_reference_conformers_that_the_windows_are_fitted_to_are_ok(shared_data, archive, temperature):
+    assert share_that_is_ok(load_archive(shared_data / archive), temperature) >= 0.999
+
+
+@pytest.mark.slow
+def test_minima_of_qm9_are_ok(shared_data, tmp_path):
+    """QM9's own B3LYP minima, as they are read for training; the windows are fitted to them too."""
+    converter = Path(__file__).parents[1] / "devtools" / "training" / "qm9_b3lyp_archive.py"
+    source, target = shared_data / "qm9_b3lyp_train.npz", tmp_path / "qm9_b3lyp.npz"
+    subprocess.run([sys.executable, converter, source, target, "12000"], check=True)
+    molecules = load_archive(target)
+    assert len(molecules) > 10_000
+    assert share_that_is_ok(molecules, 0.0) >= 0.999
+    assert share_that_is_ok(molecules, HOTTEST) >= 0.999
 
 
 @pytest.mark.parametrize("archive", ["qm9_xtb_test.npz", "druglike_b3lyp_test.npz"])
@@ -143,21 +172,31 @@ def test_a_flat_centre_has_no_hand(height):
     assert status_of(graph, frame) == Status.WRONG_STEREO
 
 
-@pytest.mark.parametrize(("apart", "status"), [(0.0915, Status.CLASH), (0.0925, Status.OK)])
-def test_atoms_that_touch_are_a_clash(apart, status):
-    # two hydrogens, covalent radius 0.31 A each, and 0.3 A more
+@pytest.mark.parametrize(("beyond", "status"), [(-1e-5, Status.CLASH), (1e-5, Status.OK)])
+def test_atoms_that_touch_are_a_clash(beyond, status):
+    """The chlorines of ClOOCl, turned about O-O until they touch: their covalent radii and `NEAREST_CONTACT` apart."""
+    oxygens, arm, bend = 0.145, 0.170, np.radians(100)
+    touching = 2 * 0.1 * Chem.GetPeriodicTable().GetRcovalent(17) + NEAREST_CONTACT + beyond
+    along, across = oxygens - 2 * arm * np.cos(bend), 2 * arm * np.sin(bend)
+    half = np.arcsin(np.sqrt(touching**2 - along**2) / across)
+    ends = [arm * np.array([np.cos(bend), np.sin(bend) * np.cos(half), side * np.sin(bend) * np.sin(half)]) for side in (1, -1)]
+    frame = np.array([ends[0], [0, 0, 0], [oxygens, 0, 0], ends[1] * [-1, 1, 1] + [oxygens, 0, 0]])
+    assert status_of(MolecularGraph.from_smiles("ClOOCl"), frame) == status
+
+
+@pytest.mark.parametrize(("apart", "status"), [(0.0915, Status.DISTORTED), (0.1515, Status.OK)])
+def test_atoms_two_bonds_apart_are_held_by_the_angle(apart, status):
     angle = 2 * np.arcsin(apart / (2 * 0.096))
     water = 0.096 * np.array([[0, 0, 0], [1, 0, 0], [np.cos(angle), np.sin(angle), 0]])
     assert status_of(MolecularGraph.from_smiles("O"), water) == status
 
 
-@pytest.mark.parametrize("factor", BOND_RANGE)
-def test_bonds_at_the_limits(factor):
+@pytest.mark.parametrize("temperature", [0.0, HOTTEST])
+def test_bonds_at_the_limits(temperature):
     graph = MolecularGraph.from_smiles("[H][H]")
-    touching = 2 * Chem.GetPeriodicTable().GetRcovalent(1) * 0.1
-    for scale, status in ((1 + 1e-6, factor == BOND_RANGE[0]), (1 - 1e-6, factor == BOND_RANGE[1])):
-        frame = np.array([[0.0, 0, 0], [0, 0, factor * touching * scale]])
-        assert (status_of(graph, frame) == Status.OK) == status
+    low, high = bond_window(graph.mol.GetBondWithIdx(0), temperature)
+    for length, status in ((low, Status.OK), (high, Status.OK), (low - 1e-6, Status.WRONG_GRAPH), (high + 1e-6, Status.WRONG_GRAPH)):
+        assert check_conformations(graph, [[[0, 0, 0], [0, 0, length]]], temperature).tolist() == [status]
 
 
 def test_the_first_problem_counts_and_rows_do_not_mix(amino_acid):
