@@ -35,9 +35,10 @@ WIDEST = {3: {0: 145.0, 5: 160.0, 4: 172.0, 3: 172.0}, 4: {0: 132.0, 5: 142.0, 4
 """By the number of neighbours and the smallest ring (0: none below six) of a centre that has no more than an octet. Seen, in this order:
 139, 157, 170, 164; 127, 138, 171, 151."""
 
-LEAST_LINEAR = {0: 155.0, 9: 148.0, 8: 145.0, 7: 138.0, 6: 124.0, 5: 110.0, 4: 110.0, 3: 110.0}
+LEAST_LINEAR = {0: 155.0, 9: 148.0, 8: 145.0, 7: 138.0, 6: 124.0, 5: 110.0, 4: 120.0, 3: 120.0}
 """At centres of two neighbours that should be on a line with it, by the smallest ring through the three. Seen: 159.7, 152.1, 152.3, 145.1,
-131.1; rings of three and four, which cannot hold such a centre, are wherever one of five would not be either."""
+131.1 (127.7 in benzyne). Cyclopentyne, of which GFN2-xTB has no minimum, has 116 in higher levels; rings of three and four hold no such
+centre, and 97 at most."""
 
 TRANS = 140.0
 """Neighbours on opposite sides of a centre are wider apart; seen: 158 in a chelate. Those of a trigonal prism (136) are not."""
@@ -102,7 +103,7 @@ class CentreShapes:
             shape = _shape(centre)
             for i, k in itertools.combinations(neighbours, 2):
                 triples.append((i, centre.GetIdx(), k))
-                bonded = graph.hops[i, k] == 1
+                bonded = graph.hops[i, k] == 1 and not _is_linear(centre, shape)
                 windows.append((0.0, math.pi) if bonded else _window(centre, shape, {i, centre.GetIdx(), k}, rings, temperature))
             around = sum(centre.GetIdx() in ring for ring in rings)
             if shape == (3, 0) and around <= 1 and not _is_ylide(centre):
@@ -166,6 +167,10 @@ def _shape(centre: Chem.Atom) -> tuple[int, int]:
     return centre.GetDegree(), left // 2 if left >= 0 and left % 2 == 0 else -1
 
 
+def _is_linear(centre: Chem.Atom, shape: tuple[int, int]) -> bool:
+    return shape == (2, 3) or (shape == (2, 0) and centre.GetAtomicNum() <= 10)
+
+
 def _is_ylide(centre: Chem.Atom) -> bool:
     """Whether the centre or what it is double bonded to has d orbitals, and the bond could be drawn as two charges."""
     partners = [bond.GetOtherAtom(centre) for bond in centre.GetBonds() if bond.GetBondTypeAsDouble() == 2.0]
@@ -187,7 +192,7 @@ def _window(
 ) -> tuple[float, float]:
     """Narrowest and widest angle at a centre between two neighbours that are not bonded to each other, radians."""
     ring = min((len(ring) for ring in rings if atoms <= ring), default=0)
-    if shape == (2, 3) or (shape == (2, 0) and centre.GetAtomicNum() <= 10):
+    if _is_linear(centre, shape):
         least = LEAST_LINEAR[ring if ring < 10 else 0]
         bent = math.pi - math.radians(least)
         return max(0.0, math.pi - math.hypot(bent, _thermal(_LINEAR_BEND, temperature))), math.pi
