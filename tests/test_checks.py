@@ -12,6 +12,7 @@ from openmm_confgf.bond_windows import HOTTEST, bond_window
 from openmm_confgf.checks import NEAREST_CONTACT, check_conformations
 from openmm_confgf.ensemble import Status
 from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.generators.md import MDGenerator, MDSettings
 from openmm_confgf.molecule import MolecularGraph
 
 
@@ -64,6 +65,17 @@ def test_minima_of_qm9_are_ok(shared_data, tmp_path):
     assert len(molecules) > 10_000
     assert share_that_is_ok(molecules, 0.0) >= 0.999
     assert share_that_is_ok(molecules, HOTTEST) >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [300.0, HOTTEST])
+@pytest.mark.parametrize("smiles", ["CC#CCCC#N", "CS(=O)(=O)Nc1ccccc1", "CC(=O)N[C@@H](C)C(=O)NC", "CSCCSc1nccs1"])
+def test_frames_of_simulations_are_ok(smiles, temperature):
+    """In a force field that no window is fitted to, but for the softness of bonds beyond neon."""
+    settings = MDSettings(temperature=temperature, replicas=16, equilibration=1.0, frame_interval=0.05, compiled=False)
+    graph = MolecularGraph.from_smiles(smiles)
+    frames = MDGenerator("openff-2.2.1", settings).sample(graph, 1600, seed=1, device="cpu").positions
+    assert np.mean(check_conformations(graph, frames) == Status.OK) >= 0.999
 
 
 @pytest.mark.parametrize("archive", ["qm9_xtb_test.npz", "druglike_b3lyp_test.npz"])
