@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,45 +140,79 @@ def _order_of_smiles(graph: MolecularGraph) -> NDArray[np.int64]:
     return np.array(match, np.int64)
 
 
+_LARGEST_RATIO = 1100
+"""Bytes that one byte of deflate can stand for, at most (1,032), and room for headers."""
+
+_SPOILED = (
+    *(ValueError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
+"""What numpy, zipfile and zlib raise where bytes of a file were changed."""
+
+
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an archive with the optional ones filled in, their sizes checked against each other."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise FileFormatError(f"{path} is a single array; an archive is written with np.savez_compressed.")
-        with loaded as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{path} is not a complete npz file without pickled objects; write it with np.savez_compressed.") from error
+    """The arrays of an archive with the optional ones filled in, their types and sizes checked against each other."""
+    arrays = _load(path)
     if missing := [key for key in ("smiles", "n_atoms", "numbers", "coords") if key not in arrays]:
         raise FileFormatError(f"{path} lacks {', '.join(missing)}; see openmm_confgf.archive for the layout.")
-    n_atoms = arrays["n_atoms"]
-    arrays["n_conf"] = arrays.get("n_conf", np.ones_like(n_atoms))
+    molecules = arrays["n_atoms"].shape
+    arrays["n_conf"] = arrays.get("n_conf", np.ones(molecules, np.int64))
     arrays["name"] = arrays.get("name", arrays["smiles"])
     for key in ("n_atoms", "n_conf"):
         counts = arrays[key]
         if counts.ndim != 1 or len(counts) == 0 or counts.dtype.kind not in "iu" or (counts < 1).any():
             raise FileFormatError(f"{key} of {path} is no list of counts; give each molecule an integer of at least 1, and one molecule.")
-        arrays[key] = counts.astype(np.int64)
-    if any(arrays[key].dtype.kind not in "iuf" for key in ("coords", "energies") if key in arrays):
-        raise FileFormatError(f"coords or energies of {path} are no numbers; write them as floats.")
-    n_atoms = arrays["n_atoms"]
-    arrays["coords"] = arrays["coords"].astype(np.float64)
-    conformers = int(arrays["n_conf"].sum())
-    arrays["energies"] = arrays.get("energies", np.full(conformers, np.nan)).astype(np.float64)
+    for kinds, what, keys in (
+        ("U", "text", ("smiles", "name")),
+        ("iu", "integers", ("numbers",)),
+        ("iuf", "numbers", ("coords", "energies")),
+    ):
+        if wrong := [key for key in keys if key in arrays and arrays[key].dtype.kind not in kinds]:
+            raise FileFormatError(f"{' and '.join(wrong)} of {path} hold no {what}; write them as in openmm_confgf.archive.")
+    # in Python's integers, which do not overflow
+    n_atoms, n_conf = ([int(count) for count in arrays[key]] for key in ("n_atoms", "n_conf"))
+    conformers = sum(n_conf)
     wanted = {
-        "smiles": (len(n_atoms),),
-        "n_conf": (len(n_atoms),),
-        "name": (len(n_atoms),),
-        "numbers": (int(n_atoms.sum()),),
-        "coords": (int((n_atoms * arrays["n_conf"]).sum()), 3),
+        "n_conf": molecules,
+        "smiles": molecules,
+        "name": molecules,
+        "numbers": (sum(n_atoms),),
+        "coords": (sum(atoms * count for atoms, count in zip(n_atoms, n_conf, strict=False)), 3),
         "energies": (conformers,),
     }
     for key, shape in wanted.items():
-        if arrays[key].shape != shape:
+        if key in arrays and arrays[key].shape != shape:
             raise FileFormatError(f"{key} of {path} has shape {arrays[key].shape} where n_atoms and n_conf ask for {shape}.")
+    types = {"n_atoms": np.int64, "n_conf": np.int64, "coords": np.float64, "energies": np.float64}
+    arrays["energies"] = arrays.get("energies", np.full(conformers, np.nan))
+    arrays |= {key: arrays[key].astype(dtype) for key, dtype in types.items()}
     if not np.isfinite(arrays["coords"]).all():
         raise FileFormatError(f"{path} holds coordinates that are not finite; drop those conformers.")
     return arrays
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz file, none of which is larger than the file can hold."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise FileFormatError(f"{path} is a single array; an archive is written with np.savez_compressed.")
+        with loaded as archive:
+            with zipfile.ZipFile(path) as members:
+                for member in members.infolist():
+                    _check_size(members, member)
+            return {key: archive[key] for key in archive.files}
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except _SPOILED as error:
+        raise FileFormatError(f"{path} is not a complete npz file without pickled objects; write it with np.savez_compressed.") from error
+
+
+def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuse an array whose header claims more than its bytes, before numpy makes room for it."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+    if math.prod(shape) * dtype.itemsize > min(member.file_size, _LARGEST_RATIO * member.compress_size):
+        raise ValueError(f"{member.filename} claims to be larger than it is")

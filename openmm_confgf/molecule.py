@@ -84,7 +84,9 @@ class MolecularGraph:
         with rdBase.BlockLogs():
             if Chem.SanitizeMol(mol, catchErrors=True):
                 raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {_chemistry_problems(mol)}.")
-        name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or Chem.MolToSmiles(_without_hydrogens(mol))
+        name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "")
+        _check_one_structure(mol, name or "The molecule")
+        name = name or Chem.MolToSmiles(_without_hydrogens(mol))
         check_source_stereo(mol, name)
         if mol.GetNumConformers() and mol.GetConformer().Is3D():
             assign_stereo_from_3d(mol)
@@ -283,6 +285,27 @@ def _double_bond_key(mol: Chem.Mol, first: int, begin: int, end: int, last: int,
 def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
     with rdBase.BlockLogs():  # RDKit warns of the hydrogens that it keeps
         return Chem.RemoveHs(mol)
+
+
+_BONDS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.DATIVE)
+
+
+def _check_one_structure(mol: Chem.Mol, name: str) -> None:
+    """Refuse atoms and bonds that stand for several (those of queries), and bonds that no program here knows.
+
+    MOL files and SMARTS have queries; RDKit takes aromatic bonds outside rings too.
+    """
+    for atom in mol.GetAtoms():
+        if atom.HasQuery() and atom.GetAtomicNum() != 0:
+            raise MoleculeError(f"atom {atom.GetIdx()} of {name!r} is a query (an element with a condition); give the element alone.")
+    for bond in mol.GetBonds():
+        order, ends = bond.GetBondType(), (bond.GetBeginAtom(), bond.GetEndAtom())
+        known = bond.GetIsAromatic() or order in _BONDS
+        terminal_hydrogen = any(atom.GetAtomicNum() == 1 and atom.GetDegree() == 1 for atom in ends)
+        if bond.HasQuery() or not known or (terminal_hydrogen and order != Chem.BondType.SINGLE):
+            atoms = " and ".join(f"{atom.GetIdx()} ({atom.GetSymbol()})" for atom in ends)
+            kind = "one of several orders" if bond.HasQuery() else str(order).lower()
+            raise MoleculeError(f"the bond of atoms {atoms} of {name!r} is {kind} there; make it single, double, triple or dative.")
 
 
 def _check_complete(mol: Chem.Mol, name: str) -> None:

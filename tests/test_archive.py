@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -74,6 +76,12 @@ def test_optional_arrays_have_their_documented_defaults(tmp_path):
         ({"n_atoms": np.array([9.5, 9.0])}, "n_atoms .* integer"),
         ({"n_atoms": np.int64(9)}, "n_atoms .* list"),
         ({"n_atoms": np.zeros(0, np.int32)}, "n_atoms .* one molecule"),
+        ({"n_atoms": np.array([9, 9, 9, 9])}, "n_conf .* shape"),
+        ({"n_conf": np.ones(4, np.int32)}, "n_conf .* shape"),
+        ({"n_conf": np.array([2**62, 2**62])}, "coords .* shape"),
+        ({"n_conf": np.array([2**62, 2**62]), "energies": None}, "coords .* shape"),
+        ({"smiles": np.array([7, 8])}, "smiles .* no text"),
+        ({"numbers": np.array(["C"] * 18)}, "numbers .* no integers"),
     ],
 )
 def test_inconsistent_archives_are_refused(tmp_path, change, match):
@@ -110,6 +118,38 @@ def test_files_that_are_no_archive_are_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(FileFormatError, match=r"missing\.npz"):
         load_archive(tmp_path / "missing.npz")
+
+
+def test_spoiled_bytes_are_refused_or_read_as_they_were(tmp_path):
+    np.savez_compressed(tmp_path / "whole.npz", **make_arrays())
+    whole = (tmp_path / "whole.npz").read_bytes()
+    expected = [molecule.positions for molecule in load_archive(tmp_path / "whole.npz")]
+    refused, path = 0, tmp_path / "spoiled.npz"
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            found = load_archive(path)
+        except FileFormatError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+        else:
+            assert all(np.array_equal(molecule.positions, old) for molecule, old in zip(found, expected, strict=True))
+    assert refused > len(whole) / 14
+
+
+@pytest.mark.parametrize("claimed", [(2**40, 3), (2**62, 2**62)])
+def test_arrays_larger_than_their_bytes_are_refused_before_there_is_room_for_them(tmp_path, claimed):
+    np.savez_compressed(tmp_path / "a.npz", **make_arrays())
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        members = {member.filename: archive.read(member) for member in archive.infolist()}
+    header = io.BytesIO()
+    np.lib.format.write_array_header_2_0(header, {"descr": "<f8", "fortran_order": False, "shape": claimed})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, content in (members | {"coords.npy": header.getvalue() + bytes(24)}).items():
+            archive.writestr(name, content)
+    with pytest.raises(FileFormatError, match=r"a\.npz is not a complete npz file") as caught:
+        load_archive(tmp_path / "a.npz")
+    assert "claims to be larger" in str(caught.value.__cause__)
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):

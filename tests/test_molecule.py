@@ -124,6 +124,10 @@ def test_charges():
         ("CCO.[Na+].[Cl-]", "3 fragments; give one molecule"),
         ("C[CH2]", "is a radical; add the missing hydrogen"),
         ("C*", "dummy atom; replace it"),
+        ("C:C", r"bond of atoms 0 \(C\) and 1 \(C\) of 'C:C' is aromatic there; make it single"),
+        ("[2H]C(:[2H])O", r"bond of atoms 1 \(C\) and 2 \(H\) .* is aromatic"),
+        ("C$C", "is quadruple"),
+        ("C~C", "is one of several orders"),
     ],
 )
 def test_bad_smiles_are_told_where(smiles, said):
@@ -163,6 +167,26 @@ def test_missing_hydrogens_are_named():
 def test_molecules_that_cannot_be_sanitised_are_refused():
     with pytest.raises(MoleculeError, match="valence"):
         MolecularGraph.from_rdkit(Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False))
+
+
+@pytest.mark.parametrize(("order", "said"), [(5, "one of several"), (8, "one of several"), (9, "is dative"), (4, "is aromatic")])
+def test_bonds_of_mol_files_that_are_of_no_one_order_are_refused(order, said):
+    # a dative bond to a hydrogen made RDKit's RemoveHs raise, the others RDKit complain when it wrote them
+    block = Chem.MolToMolBlock(Chem.AddHs(Chem.MolFromSmiles("CC"))).replace("  1  3  1  0", f"  1  3  {order}  0")
+    with pytest.raises(MoleculeError, match=f"bond of atoms 0 .C. and 2 .H. .* {said}"):
+        MolecularGraph.from_rdkit(Chem.MolFromMolBlock(block, removeHs=False))
+
+
+def test_an_atom_with_a_condition_is_refused():
+    mol = Chem.RWMol(Chem.AddHs(Chem.MolFromSmiles("CO")))
+    mol.ReplaceAtom(0, Chem.AtomFromSmarts("[C;R]"))
+    with pytest.raises(MoleculeError, match="atom 0 of .* is a query .*; give the element"):
+        MolecularGraph.from_rdkit(mol)
+
+
+def test_dative_bonds_to_metals_are_kept():
+    graph = MolecularGraph.from_smiles("[NH3]->[Pt](Cl)(Cl)<-[NH3]")
+    assert [str(bond.GetBondType()) for bond in graph.mol.GetBonds()][:4] == ["DATIVE", "SINGLE", "SINGLE", "DATIVE"]
 
 
 def test_names():

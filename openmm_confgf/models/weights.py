@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import hashlib
 import json
+import types
+import typing
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -117,12 +120,40 @@ def read_card(path: Path) -> Card:
         If it is missing or not a card.
     """
     try:
-        return Card(**json.loads(path.read_text()))
+        card = Card(**json.loads(path.read_text()))
+        for name, hint in get_type_hints(Card).items():
+            if not _is(getattr(card, name), hint):
+                raise ValueError(f"its {name} is no {getattr(hint, '__name__', hint)}")
+        if wrong := [f"{name} = {size}" for name, size in card.config.items() if not 1 <= size <= _LARGEST_SIZE]:
+            raise ValueError(f"its network has {', '.join(wrong)}, where sizes are from 1 to {_LARGEST_SIZE}")
+        return card
     except OSError as error:
         shipped = ", ".join(card.stem for card in available_weights()) or "none, since the package ships none"
         raise WeightsError(f"There is no card {path}; give the path of a .safetensors file with its card, or one of: {shipped}.") from error
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path} is not a weights card ({error}).") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{path} is not a weights card ({error}); take the one that came with the weights.") from error
+
+
+_LARGEST_SIZE = 1024
+"""Of a network, so that a card cannot ask for more memory or time than there is."""
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value of a JSON file has the type of an annotation, through lists and dicts."""
+    inner = get_args(hint)
+    match get_origin(hint) or hint:
+        case typing.Any:
+            return True
+        case types.UnionType:
+            return any(_is(value, one) for one in inner)
+        case builtins.list:
+            return isinstance(value, list) and all(_is(entry, inner[0]) for entry in value)
+        case builtins.dict:
+            return isinstance(value, dict) and all(_is(entry, inner[1]) for entry in value.values() if inner)
+        case builtins.int:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case plain:
+            return isinstance(value, plain)
 
 
 def _build(card: Card) -> nn.Module:
