@@ -20,6 +20,7 @@ from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance
 from ..errors import FileFormatError, MoleculeError
 from ..molecule import MolecularGraph
+from ._hdf5_guard import opened, sealed
 
 GROUP = "openmm_confgf"
 STATE = "openmm_confgf_state"
@@ -63,7 +64,7 @@ def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = No
             for name, values in state.items():
                 arrays.create_dataset(name, data=values)
         file.flush()
-        return bytes(file.id.get_file_image())
+        return sealed(bytes(file.id.get_file_image()))
 
 
 def read_hdf5(path: Path) -> Ensemble:
@@ -75,7 +76,7 @@ def read_hdf5(path: Path) -> Ensemble:
         If the file is truncated, was not written by `hdf5_bytes`, or was altered since: energies and statuses belong to their positions.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             if GROUP not in file:
                 raise FileFormatError(f"{path} holds no ensemble of openmm_confgf; write it with write_ensembles, or give an SDF file.")
             content, digest = _content(file[GROUP]), file[GROUP].attrs.get(_DIGEST)
@@ -123,7 +124,7 @@ def read_state(path: Path) -> dict[str, Any]:
         If there are none, or the file cannot be read.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             if STATE in file:
                 return {name: dataset[()] for name, dataset in file[STATE].items()}
     except (OSError, RuntimeError) as error:
