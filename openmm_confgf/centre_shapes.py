@@ -38,8 +38,8 @@ WIDEST = {3: {0: 145.0, 5: 160.0, 4: 172.0, 3: 172.0}, 4: {0: 132.0, 5: 142.0, 4
 
 LEAST_LINEAR = {0: 155.0, 9: 148.0, 8: 145.0, 7: 138.0, 6: 124.0, 5: 110.0, 4: 120.0, 3: 120.0}
 """At centres of two neighbours that should be on a line with it, by the smallest ring through the three. Seen: 159.7, 152.1, 152.3, 145.1,
-131.1 (127.7 in benzyne). Cyclopentyne, of which GFN2-xTB has no minimum, has 116 in higher levels; rings of three and four hold no such
-centre, and would have 97 at most. One zwitterion of QM9 (B3LYP), at the verge of falling apart, has 138.9 and is refused."""
+131.1 (127.7 in benzyne). GFN2-xTB has no minimum of cyclopentyne, which is given room; rings of three and four hold no such centre, and
+would have 97 at most. One zwitterion of QM9 (B3LYP), at the verge of falling apart, has 138.9 and is not OK at 0 K."""
 
 TRANS = 140.0
 """Neighbours on opposite sides of a centre are wider apart; seen: 158 in a chelate. Those of a trigonal prism (136) are not."""
