@@ -129,7 +129,7 @@ class Runner:
         self._pipe: Connection | None = None
 
     def run(self, call: Call) -> Outcome:
-        if self._process is None:
+        while self._process is None:  # a busy machine may take longer than a call to import everything
             self._pipe, theirs = self._context.Pipe()
             self._process = self._context.Process(target=_work, args=(theirs, str(self._scratch)), daemon=True)
             self._process.start()

@@ -110,3 +110,45 @@ def test_a_file_of_an_earlier_version_is_checked_anew(alanine_ensemble, tmp_path
     (found,) = read_ensembles(path)
     assert found.status.tolist() == [Status.WRONG_GRAPH, 0, Status.NON_FINITE, 0, 0, Status.NON_FINITE, 0, 0]
     np.testing.assert_array_equal(found.energy[1:], alanine_ensemble.energy[1:])
+
+
+def _zeroed(whole, start):
+    return whole[:start] + bytes(len(whole[start : start + 4096])) + whole[start + 4096 :]
+
+
+def test_a_damaged_file_is_refused_before_hdf5_sees_it(alanine_ensemble, tmp_path):
+    """HDF5's library goes round in circles on some of these."""
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    whole = path.read_bytes()
+    for start in range(0, len(whole) - 4096, 1024):
+        path.write_bytes(_zeroed(whole, start))
+        if path.read_bytes() == whole:
+            continue
+        with pytest.raises(FileFormatError, match="was damaged: its checksum is not that of its content"):
+            read_ensembles(path)
+
+
+def test_the_checksum_goes_when_another_program_edits_the_file(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        file["notes"] = "mine"
+    (found,) = read_ensembles(path)
+    np.testing.assert_array_equal(found.positions, alanine_ensemble.positions)
+
+
+def test_files_without_a_checksum_are_read_and_their_damage_is_found_in_time(alanine_ensemble, tmp_path, monkeypatch):
+    (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
+    with h5py.File(path, "a") as file:
+        file["notes"] = "mine"
+    whole, circles = path.read_bytes(), tmp_path / "circles.h5"
+    monkeypatch.setattr("openmm_confgf.files._hdf5_guard._SECONDS", 2)
+    refused = 0
+    for start in range(0, len(whole), 4096):
+        circles.write_bytes(_zeroed(whole, start))
+        try:
+            (found,) = read_ensembles(circles)
+            np.testing.assert_array_equal(found.positions, alanine_ensemble.positions)
+        except FileFormatError as error:
+            assert str(circles) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused >= 2
