@@ -33,9 +33,10 @@ _YLIDES = ("C=P", "C=S", "N=P", "N=S", "C=Se", "N=Se")
 _HYDROGEN_BOND = 0.08 * NM_PER_ANGSTROM
 """A strong hydrogen bond makes that of its donor longer; seen: O-H of 1.10 A, N-H of 1.11 A."""
 
-_SOFTER, _SOFTER_NS = 1.4, 1.65
-"""Force fields hold bonds beyond neon more loosely than Badger's rule, N-S most: in OpenFF 2.2.1, amplitudes of N-phenylmethanesulfonamide
-are 1.3 (S=O), 1.4 (C-S) and 1.65 (N-S) times its at 300 and 500 K; of C-N 1.2, of N-H 1.0."""
+_SOFTER = 1.4
+_SOFTEST = {"N-S": 1.7, "C-Cl": 1.55}
+"""Force fields hold single bonds, and those beyond neon, more loosely than Badger's rule. Amplitudes in OpenFF 2.2.1 at 300 and 500 K, over
+its: C-C 1.3 to 1.4, C-N 1.2, C-O 1.3 to 1.4, N-O 1.4, C-S 1.4, C-Br 1.3, S=O 1.3, C-Cl 1.5, N-S 1.65 to 1.75; C:C 1.2, C-H 1.1, C#C 0.9."""
 
 _LONGEST_ARYNE = 1.275 * NM_PER_ANGSTROM
 """Of C#C in a ring of six or less; the GFN2-xTB minima of benzyne, 2,3-naphthalyne and cyclohexyne have 1.269, 1.257 and 1.221 A."""
@@ -150,9 +151,9 @@ def _thermal_amplitude(bond: Chem.Bond, length: float, temperature: float) -> fl
 
 def _softness(bond: Chem.Bond) -> float:
     """How many times as wide as Badger's rule has it the motion of a bond is in force fields."""
-    if bond_kind(bond).rstrip("*") == "N-S":
-        return _SOFTER_NS
-    return _SOFTER if max(bond.GetBeginAtom().GetAtomicNum(), bond.GetEndAtom().GetAtomicNum()) > 10 else 1.0
+    numbers = sorted((bond.GetBeginAtom().GetAtomicNum(), bond.GetEndAtom().GetAtomicNum()))
+    loose = numbers[1] > 10 or (numbers[0] > 1 and bond.GetBondType() == Chem.BondType.SINGLE)
+    return _SOFTEST.get(bond_kind(bond).rstrip("*"), _SOFTER if loose else 1.0)
 
 
 def _parsed(table: str) -> dict[str, tuple[float, float]]:

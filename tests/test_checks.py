@@ -69,9 +69,11 @@ def test_minima_of_qm9_are_ok(shared_data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [300.0, HOTTEST])
-@pytest.mark.parametrize("smiles", ["CC#CCCC#N", "CS(=O)(=O)Nc1ccccc1", "CCS(=O)(=O)N(C)C", "CC(=O)N[C@@H](C)C(=O)NC", "CSCCSc1nccs1"])
+@pytest.mark.parametrize(
+    "smiles", ["CC#CCCC#N", "CS(=O)(=O)Nc1ccccc1", "CC(=O)N[C@@H](C)C(=O)NC", "CC(C)=NO", "CCS(=O)(=O)N(C)C", "COc1ccc(Cl)cc1C=NO"]
+)
 def test_frames_of_simulations_are_ok(smiles, temperature):
-    """No window is fitted to a force field but for the softness of N-S, which is that of the first sulfonamide."""
+    """The ranges are not fitted to a force field; how far bonds move in them is, to other molecules than the last two."""
     settings = MDSettings(temperature=temperature, replicas=16, equilibration=1.0, frame_interval=0.05, compiled=False)
     graph = MolecularGraph.from_smiles(smiles)
     frames = MDGenerator("openff-2.2.1", settings).sample(graph, 1600, seed=1, device="cpu").positions
