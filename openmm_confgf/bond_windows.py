@@ -36,7 +36,8 @@ _HYDROGEN_BOND = 0.08 * NM_PER_ANGSTROM
 _SOFTER = 1.4
 _SOFTEST = {"N-S": 1.7, "C-Cl": 1.55}
 """Force fields hold single bonds, and those beyond neon, more loosely than Badger's rule. Amplitudes in OpenFF 2.2.1 at 300 and 500 K, over
-its: C-C 1.3 to 1.4, C-N 1.2, C-O 1.3 to 1.4, N-O 1.4, C-S 1.4, C-Br 1.3, S=O 1.3, C-Cl 1.5, N-S 1.65 to 1.75; C:C 1.2, C-H 1.1, C#C 0.9."""
+its: C-C 1.3 to 1.4, C-N 1.2, C-O 1.3 to 1.4, N-O 1.4, C-S 1.4, C-Br 1.3, S=O 1.3, C-Cl 1.5, N-S 1.65 to 1.75; C:C 1.2, C-H 1.1, C#C 0.9.
+The range of C-C is wide enough for its motion."""
 
 _LONGEST_ARYNE = 1.275 * NM_PER_ANGSTROM
 """Of C#C in a ring of six or less; the GFN2-xTB minima of benzyne, 2,3-naphthalyne and cyclohexyne have 1.269, 1.257 and 1.221 A."""
@@ -97,10 +98,15 @@ def bond_window(bond: Chem.Bond, temperature: float = HOTTEST) -> tuple[float, f
         nm.
     """
     low, high = _relaxed_range(bond)
-    levels, heat = (_thermal_amplitude(bond, (low + high) / 2, t) for t in (LEVEL_TEMPERATURE, LEVEL_TEMPERATURE + temperature))
+    half_range = (high - low) / 2
+    return low - _allowance(bond, low, half_range, temperature), high + _allowance(bond, high, half_range, temperature)
+
+
+def _allowance(bond: Chem.Bond, length: float, half_range: float, temperature: float) -> float:
+    """What other levels and heat add at an end of a range, nm; more at the upper end, since longer bonds are softer."""
+    levels, heat = (_thermal_amplitude(bond, length, t) for t in (LEVEL_TEMPERATURE, LEVEL_TEMPERATURE + temperature))
     # another level moves all molecules of a kind, those at the ends of the range too
-    more = max(AMPLITUDES * levels, thermal_allowance(_softness(bond) * heat, (high - low) / 2))
-    return low - more, high + more
+    return max(AMPLITUDES * levels, thermal_allowance(_softness(bond) * heat, half_range))
 
 
 def thermal_allowance(amplitude: float, half_range: float) -> float:
@@ -152,7 +158,7 @@ def _thermal_amplitude(bond: Chem.Bond, length: float, temperature: float) -> fl
 def _softness(bond: Chem.Bond) -> float:
     """How many times as wide as Badger's rule has it the motion of a bond is in force fields."""
     numbers = sorted((bond.GetBeginAtom().GetAtomicNum(), bond.GetEndAtom().GetAtomicNum()))
-    loose = numbers[1] > 10 or (numbers[0] > 1 and bond.GetBondType() == Chem.BondType.SINGLE)
+    loose = numbers[1] > 10 or (numbers[0] > 1 and numbers[1] > 6 and bond.GetBondType() == Chem.BondType.SINGLE)
     return _SOFTEST.get(bond_kind(bond).rstrip("*"), _SOFTER if loose else 1.0)
 
 

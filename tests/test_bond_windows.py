@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from openmm_confgf.bond_windows import AMPLITUDES, AMPLITUDES_AT_END, EMBEDDED, HOTTEST, bond_kind, bond_window, thermal_allowance
+from openmm_confgf.bond_windows import (
+    AMPLITUDES,
+    AMPLITUDES_AT_END,
+    EMBEDDED,
+    HOTTEST,
+    _thermal_amplitude,
+    bond_kind,
+    bond_window,
+    thermal_allowance,
+)
 from openmm_confgf.checks import check_conformations
 from openmm_confgf.ensemble import Status
 from openmm_confgf.molecule import MolecularGraph
@@ -54,15 +63,15 @@ def test_heat_widens_both_ends(smiles, i, j, length, _):
 
 
 def test_amplitude_is_that_of_the_bond():
-    """HF, 965 N/m (Huber & Herzberg 1979): sqrt(RT/k) at 530 K is 0.0275 A; Badger's rule is good to a fifth of it."""
-    (low, high), (cold, hot) = window("F", 0, 1, 0.0), window("F", 0, 1, HOTTEST)
-    amplitude = 10 * np.sqrt(8.314e-3 * 530 / (965 * 602.2))
-    more = AMPLITUDES * amplitude * np.sqrt(30 / 530)
-    ends = low + more, high - more
-    half = (ends[1] - ends[0]) / 2
-    wanted = 10 * thermal_allowance(amplitude / 10, half / 10)
-    assert ends[0] - cold == pytest.approx(wanted, rel=0.2)
-    assert hot - ends[1] == pytest.approx(wanted, rel=0.2)
+    """HF has 965 N/m (Huber & Herzberg 1979) at 0.917 A; Badger's rule is good to a fifth of sqrt(RT/k)."""
+    bond = MolecularGraph.from_smiles("F").mol.GetBondWithIdx(0)
+    wanted = np.sqrt(8.314e-3 * 500 / (965 * 602.2))
+    assert _thermal_amplitude(bond, 0.0917, 500.0) == pytest.approx(wanted, rel=0.2)
+
+
+def test_bonds_lengthen_more_than_they_shorten():
+    (low, high), (cold, hot) = window("CSC", 0, 1, 0.0), window("CSC", 0, 1, HOTTEST)
+    assert hot - high > low - cold > 0
 
 
 def test_what_heat_adds_to_a_range():
