@@ -1,4 +1,6 @@
 import itertools
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,24 @@ def shared_cases():
     if not folder.is_dir():
         pytest.skip(f"no cases in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _mounted(tmp_path_factory):
+    """A file system of 64 kB."""
+    folder = tmp_path_factory.mktemp("disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def tiny_disk(_mounted):
+    """An empty file system of 64 kB."""
+    yield _mounted
+    for left in _mounted.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @pytest.fixture(scope="session")

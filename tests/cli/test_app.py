@@ -1,14 +1,25 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from openmm_confgf import __version__
+from openmm_confgf.cli.app import app
+from openmm_confgf.files import write_ensembles
+from openmm_confgf.generators import ETKDGGenerator
+from tests.test_archive import make_arrays
 
-COMMANDS = (
-    *(["generate"], ["score"], ["seed"], ["simulate"], ["reference"], ["train", "confgf"]),
-    *(["benchmark", "conformers"], ["benchmark", "energies"], ["doctor"]),
-)
+
+def registered(application, *before):
+    """The words of each command, those of its groups first."""
+    for command in application.registered_commands:
+        yield [*before, command.name or command.callback.__name__]
+    for group in application.registered_groups:
+        yield from registered(group.typer_instance, *before, group.name)
+
+
+COMMANDS = list(registered(app))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -51,3 +62,27 @@ def test_version(run):
 def test_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "openmm_confgf", "--version"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stdout.strip() == __version__
+
+
+def test_every_command_names_itself_in_json(run, toy_level, tmp_path, monkeypatch):
+    """All that are registered: a new one needs a call here."""
+    monkeypatch.setattr("openmm_confgf.training.recipe.VALIDATION_STEPS", 2)
+    conformers, archive = tmp_path / "in.sdf", tmp_path / "in.npz"
+    write_ensembles([ETKDGGenerator().sample("CCO", 2, seed=2)], conformers)
+    np.savez(archive, **make_arrays(("CCCO", "CCN", "CC=O", "CCOC"), (2,) * 4))
+    quick = ("--replicas", 2, "--ns", 0.0001, "--frame-interval", 0.05, "--equilibration", 0.1, "--no-compile")
+    calls = {
+        "generate": ("CCO", "-n", 1, "--generator", "etkdg", "-o", tmp_path / "out.sdf"),
+        "score": (conformers, "--forcefield", toy_level, "--platform", "Reference"),
+        "seed": (conformers, "--forcefield", toy_level, "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds"),
+        "simulate": ("CCO", "--forcefield", toy_level, *quick, "-o", tmp_path / "md.h5"),
+        "reference": ("CCO", "--level", toy_level, "--starts", 2, "--workers", 1, "-o", tmp_path / "out.npz"),
+        "doctor": (),
+        "train confgf": (archive, "--steps", 1, "--round-steps", 1, "--pair-budget", 400, "--device", "cpu", "-o", tmp_path / "run"),
+        "benchmark conformers": (archive, "--generator", "etkdg", "--max-molecules", 1),
+        "benchmark energies": ("--system", "ala2-vacuum", "--batch", 2, "--eager-only", "--repeats", 1),
+    }
+    assert sorted(calls) == sorted(map(" ".join, COMMANDS))
+    for command, arguments in calls.items():
+        outcome = run(*command.split(), *arguments, "--json")
+        assert outcome.json["command"] == command and outcome.code == 0, (command, outcome.err)

@@ -46,12 +46,3 @@ def _same_molecule(a, b):
         and {tuple(r) for r in a.stereocentres.tolist()} == {tuple(r) for r in b.stereocentres.tolist()}
         and {tuple(r) for r in a.stereobonds.tolist()} == {tuple(r) for r in b.stereobonds.tolist()}
     )
-
-
-@pytest.fixture(scope="session")
-def shared_cases(shared_data):
-    """Folder of small inputs that must come out right."""
-    folder = shared_data.parent / "cases"
-    if not folder.is_dir():
-        pytest.skip(f"no cases in {folder}")
-    return folder
