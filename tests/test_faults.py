@@ -67,6 +67,23 @@ def test_what_is_wrong_is_found(perceive, written):
     assert perceive.look(written("CCO", lambda xyz: 2 * xyz, status="WRONG_GRAPH"), "CCO", None).ok == 0
 
 
+@pytest.mark.parametrize(
+    ("smiles", "length", "right"),
+    [
+        *(("F[Si](F)(F)F", 1.55, True), ("FP(F)F", 1.57, True), ("FS(F)(=O)=O", 1.53, True), ("FSF", 1.59, True)),
+        *(("FS(F)(F)F", 1.455, False), ("FSF", 1.44, False), ("FP(F)F", 1.45, False), ("F[Si](F)(F)F", 1.45, False)),
+    ],
+)
+def test_polar_bonds_are_short_and_not_too_short(perceive, written, smiles, length, right):
+    def set_length(xyz):
+        xyz = xyz.copy()
+        xyz[0] = xyz[1] + length * (xyz[0] - xyz[1]) / np.linalg.norm(xyz[0] - xyz[1])
+        return xyz
+
+    found = [one for one in perceive.look(written(smiles, set_length), smiles, None).differences if "F1" in one]
+    assert (found == []) == right, found
+
+
 def test_atoms_of_a_pdb_are_counted(perceive, written, tmp_path):
     pdb = tmp_path / "in.pdb"
     pdb.write_text(Chem.MolToPDBBlock(Chem.AddHs(Chem.MolFromSmiles("CCCO"))))

@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,8 +29,11 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SECONDS = 10.0
 """CPU time on one core that a call may take."""
 
-HANGS = 90.0
-"""Wall-clock seconds, on a machine that may be busy, after which a call is ended."""
+HANGS = 60.0
+"""CPU time after which a call is ended."""
+
+PATIENCE = 900.0
+"""Wall-clock seconds after which it is ended in any case, or the start of a process: a machine may be busy."""
 
 MEMORY = 8 * 2**30
 """Bytes that a call may ask for."""
@@ -129,21 +133,25 @@ class Runner:
         self._pipe: Connection | None = None
 
     def run(self, call: Call) -> Outcome:
-        while self._process is None:  # a busy machine may take longer than a call to import everything
+        if self._process is None:
             self._pipe, theirs = self._context.Pipe()
             self._process = self._context.Process(target=_work, args=(theirs, str(self._scratch)), daemon=True)
             self._process.start()
             theirs.close()
-            self._receive(None)
+            if (start := self._receive(None)).findings:
+                return start
         assert self._pipe is not None
         self._pipe.send(call)
         return self._receive(call)
 
     def _receive(self, call: Call | None) -> Outcome:
         assert self._pipe is not None and self._process is not None
-        if not self._pipe.poll(HANGS):
-            self.close()
-            return Outcome(None, HANGS, [f"slow: ended after {HANGS:.0f} s"])
+        deadline, before = time.monotonic() + PATIENCE, _cpu_seconds_of(self._process.pid)
+        while not self._pipe.poll(0.5):
+            used = _cpu_seconds_of(self._process.pid) - before
+            if (call and used > HANGS) or time.monotonic() > deadline:
+                self.close()
+                return Outcome(None, used, [f"slow: ended after {used:.0f} s"])
         try:
             outcome: Outcome = self._pipe.recv()
             return outcome
@@ -209,6 +217,15 @@ def _in_process(call: Call) -> Outcome:
     return judge(call, Path.cwd(), code, seconds)
 
 
+def _cpu_seconds_of(pid: int | None) -> float:
+    """Of another process and those of its children that ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it is gone, which its pipe tells
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def _cpu_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
@@ -220,9 +237,9 @@ def run_apart(call: Call, work: Path) -> Outcome:
     with (work / "stdout").open("wb") as out, (work / "stderr").open("wb") as error:
         try:
             command = [sys.executable, "-m", "openmm_confgf", *call.arguments]
-            code: int | None = subprocess.run(command, cwd=work, env=ENVIRONMENT, stdout=out, stderr=error, timeout=HANGS).returncode
+            code: int | None = subprocess.run(command, cwd=work, env=ENVIRONMENT, stdout=out, stderr=error, timeout=PATIENCE).returncode
         except subprocess.TimeoutExpired:
-            return Outcome(None, HANGS, [f"slow: ended after {HANGS:.0f} s"])
+            return Outcome(None, PATIENCE, [f"slow: ended after {PATIENCE:.0f} s"])
         except ValueError:  # a NUL, which no shell can pass on either
             return Outcome(2, 0.0, [])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -32,8 +32,9 @@ PYYKKO = {
 SHORTEST, LONGEST = 0.20, 0.25
 """How much shorter and longer (Angstrom) than the sum of the radii a bond may be; sulfoxides, N-O and O-O bonds are off by up to 0.2."""
 
-POLAR = 0.30
-"""The first of these for O and F on elements below the second row, whose radii leave polarity out: SiF4 1.55 A (sum 1.80)."""
+POLAR = {14: 0.30, 15: 0.25}
+"""The first of these for O and F on Si and P, whose radii leave polarity out: SiF4 1.55 A (sum 1.80), POF3 1.52 A (1.75). Not for S:
+SO2F2 1.53 A (1.67) is the shortest."""
 
 TRIPLE = 0.1
 """The same, either way, of triple bonds, which vary less: C#C is 1.19 to 1.23 A, strained or conjugated or not."""
@@ -140,12 +141,13 @@ def _contacts(mol: Chem.Mol, xyz: np.ndarray) -> Iterator[str]:
         i, j = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
         bonded.add((i, j))
         order, name = bond.GetBondTypeAsDouble(), f"{mol.GetAtomWithIdx(i).GetSymbol()}{i + 1}-{mol.GetAtomWithIdx(j).GetSymbol()}{j + 1}"
-        # resonance makes single and double bonds alike
-        orders = (3,) if order == 3 else (1, 2) if bond.GetIsConjugated() or order not in (1, 2) else (int(order),)
+        # resonance makes single and double bonds alike, those of S(=O)(=O)[O-] too
+        resonant = bond.GetIsConjugated() or order not in (1, 2) or min(mol.GetAtomWithIdx(a).GetFormalCharge() for a in (i, j)) < 0
+        orders = (3,) if order == 3 else (1, 2) if resonant else (int(order),)
         sums = [sum(PYYKKO[numbers[a]].get(n, PYYKKO[numbers[a]][1]) for a in (i, j)) for n in orders]
         shorter, longer = (TRIPLE, TRIPLE) if order == 3 and {numbers[i], numbers[j]} <= {6, 7} else (SHORTEST, LONGEST)
-        if {numbers[i], numbers[j]} & {8, 9} and max(numbers[i], numbers[j]) > 10:
-            shorter = POLAR
+        if {numbers[i], numbers[j]} & {8, 9}:
+            shorter = POLAR.get(max(numbers[i], numbers[j]), shorter)
         if not min(sums) - shorter <= distance[i, j] <= max(sums) + longer:
             yield f"the bond {name} of order {order:g} has {distance[i, j]:.2f} A"
     for i, j in np.argwhere(np.triu(np.ones_like(distance, bool), 1)):
