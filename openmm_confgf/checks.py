@@ -21,6 +21,9 @@ FLATTEST_CENTRE = 0.5 * NM_PER_ANGSTROM**3
 """Smallest volume (nm^3) of a stereocentre that still has a hand: six times that of the tetrahedron of its four neighbours, or of the
 centre and its three. Relaxed centres have 3 to 12 times 1e-3 nm^3."""
 
+UNDECIDED_CENTRE = 0.1 * NM_PER_ANGSTROM**3
+"""Volume (nm^3) of three neighbours about their centre below which they tell no hand, as in propellanes: RDKit reads others then."""
+
 NEAREST_CONTACT = 0.3 * NM_PER_ANGSTROM
 """Nearest approach (nm) of two atoms three or more bonds apart, beyond the sum of their covalent radii: nearer, any bond perception reads a
 bond. It lies under short hydrogen bonds (0.4 A). Atoms two bonds apart are held by their bonds and the angle between."""
@@ -101,10 +104,13 @@ def _contacts_agree(graph: MolecularGraph, frames: Tensor) -> Tensor:
 def _stereo_agrees(graph: MolecularGraph, frames: Tensor) -> Tensor:
     """Whether every specified centre and double bond has the specified hand; a mask (B,)."""
     centres, double_bonds = torch.from_numpy(graph.stereocentres), torch.from_numpy(graph.stereobonds)
-    # the tetrahedron of the four neighbours, not that of three and the centre: in propellanes the centre is outside of it
+    # the neighbours seen from the centre are how RDKit, and a SMILES, reads a hand; the tetrahedron of the neighbours tells flatness. Where
+    # the two differ, the bridgehead of a small bicycle was turned over and will not stay so: GFN2-xTB minima agree in both
     bodies = centres.clone()
     bodies[:, 0] = torch.tensor([_last_neighbour(graph, int(row[0])) for row in centres], dtype=torch.int64)
-    hands = signed_volumes(frames, bodies[:, :4]) * bodies[:, 4] >= FLATTEST_CENTRE
+    seen = signed_volumes(frames, centres[:, :4]) * centres[:, 4]
+    volumes = signed_volumes(frames, bodies[:, :4]) * bodies[:, 4]
+    hands = (volumes >= FLATTEST_CENTRE) & (seen > -UNDECIDED_CENTRE)
     sides = torch.cos(dihedrals(frames, double_bonds[:, :4])) * double_bonds[:, 4] > 0
     return hands.all(-1) & sides.all(-1)
 

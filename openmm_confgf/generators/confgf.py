@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import __version__
-from ..checks import check_conformations
 from ..devices import compile_problem
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, ForceFieldError
@@ -141,7 +140,7 @@ class ConfGFGenerator(NetworkGenerator):
 
     def _without_network(self, graph: MolecularGraph, starts: NDArray[Any]) -> NDArray[np.float64]:
         positions = starts * NM_PER_ANGSTROM
-        given = Ensemble(graph, positions, Provenance("starts", __version__), check_conformations(graph, positions))
+        given = Ensemble(graph, positions, Provenance("starts", __version__))  # wrong ones too: what they relax to is checked
         with contextlib.suppress(ForceFieldError):
             relaxed = relax(given, "mmff")
             positions = np.where(relaxed.ok[:, None, None], relaxed.positions, positions)

@@ -179,7 +179,7 @@ def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tupl
 
 def _relaxed(graph: MolecularGraph, frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """Conformations relaxed in MMFF94s or UFF; as they are where neither has parameters."""
-    given = Ensemble(graph, frames, Provenance("embedding", __version__), check_conformations(graph, frames))
+    given = Ensemble(graph, frames, Provenance("embedding", __version__))
     with contextlib.suppress(ForceFieldError):
         return relax(given, "mmff").positions
     return frames
