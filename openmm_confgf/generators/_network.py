@@ -278,8 +278,9 @@ class NetworkGenerator(Generator):
         for trial.attempt in range(job.attempt, job.last_attempt):
             trial.draw(samples)
             ended = self._run_rows([(trial, samples)], device)[0, : len(samples), : len(job.graph)]
-            if (check_conformations(job.graph, ended * NM_PER_ANGSTROM, self.roughness) == Status.OK).any():
-                return True
+            for frames in (ended, self._without_network(job.graph, ended)):
+                if (check_conformations(job.graph, frames * NM_PER_ANGSTROM, self.roughness) == Status.OK).any():
+                    return True
         return False
 
     def _run_rows(self, rows: list[_Row], device: torch.device) -> NDArray[np.float64]:
@@ -313,13 +314,14 @@ class NetworkGenerator(Generator):
         return again
 
     def _leave_unmoved(self, job: _Job) -> None:
-        """Samples that are not OK become what their starts give without the network, where that is OK."""
-        bad = job.bad
-        unmoved = self._without_network(job.graph, job.given.frames[-1][bad])
-        right = check_conformations(job.graph, unmoved * NM_PER_ANGSTROM, self.roughness) == Status.OK
-        job.finished[bad[right]], job.status[bad[right]] = unmoved[right], Status.OK
-        for k in bad[right]:
-            job.ways[k] = f"{job.given.ways[k]}, without the network"
+        """Samples that are not OK become what their starts, or they themselves, give without the network, where that is OK."""
+        for frames, way in ((job.given.frames[-1], None), (job.finished, "noise, relaxed")):
+            bad = job.bad
+            unmoved = self._without_network(job.graph, frames[bad])
+            right = check_conformations(job.graph, unmoved * NM_PER_ANGSTROM, self.roughness) == Status.OK
+            job.finished[bad[right]], job.status[bad[right]] = unmoved[right], Status.OK
+            for k in bad[right]:
+                job.ways[k] = way or f"{job.given.ways[k]}, without the network"
 
     def _outcome(self, job: _Job) -> Ensemble | ConfGFError:
         if job.refusal is not None:

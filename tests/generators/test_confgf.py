@@ -7,6 +7,7 @@ import pytest
 import torch
 from rdkit import Chem
 
+from openmm_confgf.bond_windows import HOTTEST
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.ensemble import Ensemble, Provenance, Status
 from openmm_confgf.errors import ConfGFError, GenerationError, ImpossibleStereoError, PlatformError, UnsupportedMoleculeError
@@ -137,9 +138,11 @@ def test_impossible_molecule_costs_itself_only(untrained_field):
 def test_what_rdkit_cannot_embed_comes_from_noise_with_its_stereo(preset):
     """1-Chloro-3-fluorobicyclobutane: all of RDKit's ways give its bridgeheads another hand."""
     graph, generator = MolecularGraph.from_smiles("F[C@]12C[C@@]1(Cl)C2"), create_generator(preset)
+    # the field makes the bond between the bridgeheads 0.04 A shorter than a conformer's may be
+    generator.roughness = generator.fallback.roughness = HOTTEST
     results = collected(generator, [graph, MOLECULES[1]], [6, 3], seed=4)
     ensemble = results[0]
-    assert ensemble.ok.sum() >= 5 and ensemble.provenance.settings["ways"] == {"noise": 6}
+    assert ensemble.ok.sum() >= 5 and set(ensemble.provenance.settings["ways"]) <= {"noise", "noise, relaxed"}
     assert ensemble.provenance.generator == "confgf" and results[1].provenance.settings["ways"] == {"etkdg": 3}
     np.testing.assert_allclose(generator.sample(graph, 2, seed=4).positions, ensemble.positions[:2], atol=1e-4)
     for frame in ensemble.positions[ensemble.ok]:  # an independent reading of the stereo
@@ -148,25 +151,25 @@ def test_what_rdkit_cannot_embed_comes_from_noise_with_its_stereo(preset):
         assert Chem.MolToSmiles(Chem.RemoveHs(seen)) == graph.smiles
 
 
-def test_only_the_samples_that_stay_bad_are_drawn_from_noise(shipped):
-    """The field pulls some of this aziridine's samples flat; from noise it does not."""
-    graph = MolecularGraph.from_smiles("C[C@@H]1N2C[C@H](CO)[C@]12C")
-    ensemble, fewer = (shipped.sample(graph, n, seed=0) for n in (10, 4))
-    ways = ensemble.provenance.settings["ways"]
-    assert ensemble.ok.all() and "noise" in ways and len(ways) > 1 and sum(ways.values()) == 10
+def test_a_fused_aziridine_that_rdkit_gives_up_comes_out(shipped):
+    ensemble, fewer = (shipped.sample("C[C@@H]1N2C[C@H](CO)[C@]12C", n, seed=0) for n in (10, 4))
+    assert ensemble.ok.all() and sum(ensemble.provenance.settings["ways"].values()) == 10
     np.testing.assert_allclose(ensemble.positions[:4], fewer.positions, atol=1e-4)
 
 
-def test_what_the_network_spoils_stays_as_it_started():
-    """The field turns the bridgehead of this bicycle over, from ETKDG and from noise."""
-    graph, generator = MolecularGraph.from_smiles("F[C@@]12C[C@H]1OC2"), create_generator("confgf")
-    ensemble = generator.sample(graph, 4, seed=0)
-    assert ensemble.ok.all()
-    assert any("without the network" in way for way in ensemble.provenance.settings["ways"])
+@pytest.mark.parametrize(("smiles", "length"), [("C1CCCC#CCC1", 1.199), ("NCCC(=O)N1Cc2ccccc2C#Cc2ccccc21", 1.21)])
+def test_the_alkynes_of_rings_have_their_length(smiles, length, shipped):
+    """The field makes them 0.1 A too short, and what it spoils is left as its relaxed start; lengths of GFN2-xTB."""
+    ensemble = shipped.sample(smiles, 4, seed=0)
+    assert ensemble.ok.sum() >= 3 and any("without the network" in way for way in ensemble.provenance.settings["ways"])
+    (triple,) = [bond for bond in ensemble.graph.mol.GetBonds() if bond.GetBondTypeAsDouble() == 3]
+    ends = ensemble.positions[ensemble.ok][:, [triple.GetBeginAtomIdx(), triple.GetEndAtomIdx()]]
+    np.testing.assert_allclose(10 * np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1), length, atol=0.03)
 
 
 def test_bad_samples_keep_their_row_where_noise_gives_none(untrained_field, monkeypatch):
     generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
+    generator.roughness = generator.fallback.roughness = HOTTEST  # nothing settles in it
     assert any(len(ensemble.provenance.settings["ways"]) == 2 for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
     monkeypatch.setattr(generator, "fallback", None)
     assert all(set(ensemble.provenance.settings["ways"]) == {"etkdg"} for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
@@ -189,7 +192,7 @@ def test_number_of_samples_must_be_positive(untrained_field, n):
 
 
 def test_unknown_device_and_missing_cuda_are_named(untrained_field):
-    with pytest.raises(PlatformError, match="auto, cpu or cuda"):
+    with pytest.raises(PlatformError, match="auto, cpu, cuda"):
         ConfGFGenerator(untrained_field).sample("CCO", 1, device="tpu")
     if not torch.cuda.is_available():
         with pytest.raises(PlatformError, match="--device cpu"):
@@ -254,7 +257,9 @@ def test_larger_molecules_settle_longer_and_after_the_smaller_ones(untrained_fie
     assert generator.calls(TEN_HEAVY_ATOMS) == generator.calls(MOLECULES[0]) + 4 == 18
     found = collected(generator, [TEN_HEAVY_ATOMS, *MOLECULES], 6)
     assert [found[index].provenance.settings["calls"] for index in range(5)] == [18, 14, 14, 14, 14]
-    assert batches == 3 * [{False}] + 3 * [{True}]
+    assert all(len(batch) == 1 for batch in batches)
+    small, large = batches.count({False}), batches.count({True})
+    assert small >= 3 and large >= 3 and batches == small * [{False}] + large * [{True}]
 
 
 def test_relaxed_starts_are_the_minima_of_the_plain_ones(shipped):
@@ -301,7 +306,7 @@ def test_from_noise_alone_the_specified_stereo_comes_out_right():
 def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_field, monkeypatch):
     """An untrained network leaves most samples in pieces; with a little noise some come out whole at each attempt."""
     generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
-    generator.fallback = None
+    generator.fallback, generator.roughness = None, HOTTEST  # nothing settles in it
     monkeypatch.setattr(ConfGFGenerator, "attempts", 1)
     once = collected(generator, MOLECULES, 8, seed=5)
     monkeypatch.setattr(ConfGFGenerator, "attempts", 3)
