@@ -22,8 +22,8 @@ AMPLITUDES = 4.5
 """A bond, or an angle, of middling size is allowed this many standard deviations of its thermal motion: one in 100,000 is farther out."""
 
 AMPLITUDES_AT_END = 3.3
-"""What is at an end of its range in relaxed molecules, as one in hundreds of molecules is, is allowed as many beyond it: one frame in 2,000 is
-farther out, so that 99.9 % of a molecule's are not. With 3, it would be one in 740."""
+"""What is at an end of its range in relaxed molecules, as one in hundreds of molecules is, is allowed as many beyond it: one frame in
+2,000 is farther out, so that 99.9 % of a molecule's are not. With 3, it would be one in 740."""
 
 RADII_RANGE = {"-": (0.75, 1.35), ">": (0.75, 1.35), ":": (0.75, 1.15), "=": (0.72, 1.15), "#": (0.68, 1.0)}
 """Lengths of bonds without data, over the sum of their covalent radii (Cordero et al. 2008): what the bonds with data have, and 5 %."""
