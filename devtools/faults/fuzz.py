@@ -78,7 +78,7 @@ def main() -> int:
             )
             outcomes = []
             for case in make_cases(seeds, arguments.inputs, arguments.seed):
-                if arguments.only and case.kind != arguments.only and case.name != arguments.only:
+                if int(case.name[:4]) < arguments.first or (arguments.only and case.kind != arguments.only and case.name != arguments.only):
                     continue
                 call = Call(case.name, case.kind, case.arguments, case.output, case.asked, tuple(case.files))
                 work = scratch / case.name
@@ -102,6 +102,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first input, where an earlier run ended")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder with cases, data and tools")
     parser.add_argument("--output", type=Path, default=Path("fuzz_findings"), help="where inputs go that something is wrong with")
