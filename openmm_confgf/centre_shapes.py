@@ -45,7 +45,8 @@ TRANS = 140.0
 """Neighbours on opposite sides of a centre are wider apart; seen: 158 in a chelate. Those of a trigonal prism (136) are not."""
 
 LEAST_PLANAR = 12.0
-"""What the three angles at a planar centre may lack of 360. Seen: 11 where the centre is in at most one ring; more have no limit."""
+"""What the three angles at a planar centre may lack of 360, before heat is added. Centres in at most one ring lack up to 18 in single
+molecules of the archives, which are refused for it; those in more rings have no limit."""
 
 MOST_TWISTED = 65.0
 """Seen: 54, and 51 in tetra-tert-butylethylene, where no end is in two rings."""
