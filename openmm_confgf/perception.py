@@ -57,6 +57,8 @@ ADD_HYDROGENS = (
 )
 """The cure for missing hydrogens."""
 
+BARE = f"The molecule has no hydrogens, and without them it is none that can be; {ADD_HYDROGENS}."
+
 _CURE = (
     "check that all hydrogens are present, tell bond orders and charges (Bond.order and formalCharge of a Topology; repeated CONECT "
     "records and columns 79-80 of a PDB file), or read the molecule from an SDF file"
@@ -80,8 +82,7 @@ def with_perceived_orders(mol: Chem.RWMol, charges: Sequence[int | None], known:
     MoleculeError
         If there is no plausible molecule, or more than one.
     """
-    symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
-    if "H" not in symbols and "C" in symbols and all(charge is None for charge in charges):
+    if is_bare(mol) and all(charge is None for charge in charges):
         raise MoleculeError(f"The molecule has no hydrogens, and its bond orders cannot be told without them; {ADD_HYDROGENS}.")
     given = [charge is not None for charge in charges]
     fixed: Orders = {pair: order for pair, order in known.items() if order is not None}
@@ -102,10 +103,16 @@ def with_perceived_orders(mol: Chem.RWMol, charges: Sequence[int | None], known:
             reasons.extend(problem for problem in problems if problem is not None)
             if plausible:
                 break
-    if "H" not in symbols and "C" in symbols:
-        raise MoleculeError(f"The molecule has no hydrogens, and without them it is none that can be; {ADD_HYDROGENS}.")
+    if is_bare(mol):
+        raise MoleculeError(BARE)
     why = f" ({reasons[0]})" if reasons else ""
     raise MoleculeError(f"The atoms and bonds do not tell the bond orders{why}; {_CURE}.")
+
+
+def is_bare(mol: Chem.Mol) -> bool:
+    """Whether a molecule with carbon has no hydrogens: few such are complete."""
+    numbers = {atom.GetAtomicNum() for atom in mol.GetAtoms()}
+    return 6 in numbers and 1 not in numbers
 
 
 def apply_orders(mol: Chem.RWMol, orders: Mapping[tuple[int, int], int], charges: Sequence[int]) -> None:

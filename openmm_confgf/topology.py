@@ -11,7 +11,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
 from .errors import MoleculeError
-from .perception import apply_orders, closed_shell_charge, odd_charge, with_perceived_orders
+from .perception import BARE, apply_orders, closed_shell_charge, implausible, is_bare, odd_charge, with_perceived_orders
 from .residues import AMINO_ACIDS, CENTRES_NOT_S, DOUBLE_BONDS, may_be_anion
 from .units import NM_PER_ANGSTROM, positions_in_nm
 
@@ -231,6 +231,8 @@ def _with_orders(mol: Chem.RWMol, orders: Mapping[tuple[int, int], int], charges
             )
         Chem.SanitizeMol(mol)
     given = [charge is not None or known for charge, known in zip(charges, standard, strict=True)]
+    if mol.GetNumConformers() and is_bare(mol) and implausible(mol, given):
+        raise MoleculeError(BARE)
     if mol.GetNumConformers() and not all(given) and (problem := odd_charge(mol, given)):
         raise MoleculeError(f"The bonds make no molecule that the positions show ({problem}); give all hydrogens and formal charges.")
     return mol

@@ -88,6 +88,14 @@ def test_atoms_of_a_pdb_are_counted(perceive, written, tmp_path):
     pdb = tmp_path / "in.pdb"
     pdb.write_text(Chem.MolToPDBBlock(Chem.AddHs(Chem.MolFromSmiles("CCCO"))))
     assert "the PDB has C3H8O1, the output C2H6O1" in perceive.look(written("CCO"), None, pdb).differences
+    ethanol = Chem.MolToPDBBlock(Chem.AddHs(Chem.MolFromSmiles("CCO"))).splitlines(keepends=True)
+    atoms = [line for line in ethanol if line.startswith("HETATM")]
+    other = [line[:16] + "B" + line[17:] for line in atoms]
+    first = [line[:16] + "A" + line[17:] for line in atoms]
+    same_name = [line[:12] + " X  B" + line[17:] for line in atoms]
+    for lines in (ethanol + ethanol, first + other, same_name):
+        pdb.write_text("".join(lines))
+        assert perceive.look(written("CCO"), None, pdb).differences == []
 
 
 def test_thirty_inputs(shared_data, tmp_path):

@@ -229,19 +229,17 @@ def _smiles(mol: Chem.Mol) -> str:
 def _against_pdb(mol: Chem.Mol, source: Path) -> Iterator[str]:
     """Elements counted in the records of the first model, less alternate locations."""
     counted: Counter[str] = Counter()
-    taken = set()
+    locations: dict[tuple[bytes, bytes], bytes] = {}
     for line in re.split(rb"\r\n|\r|\n", source.read_bytes()):
-        if line.startswith(b"ENDMDL"):
+        if line.startswith(b"END") and counted:
             break
         if line.startswith((b"ATOM", b"HETATM")):
-            place, location = (line[12:16], line[17:27], line[30:54]), line[16:17]
-            element = line[76:78].strip().decode(errors="replace").capitalize()
+            element, location = line[76:78].strip().decode(errors="replace").capitalize(), line[16:17].strip()
             if not element:
                 return
-            if location.strip() and (line[12:16], line[17:27]) in taken:
+            # the same letter again is another atom that has the same name
+            if location and locations.setdefault((line[12:16], line[17:27]), location) != location:
                 continue
-            if location.strip():
-                taken.add(place[:2])
             counted["H" if element == "D" else element] += 1
     own = Counter(atom.GetSymbol() for atom in mol.GetAtoms())
     if counted != own:

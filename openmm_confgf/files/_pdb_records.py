@@ -197,10 +197,15 @@ def _connections(path: Path, lines: Iterable[str], atoms: list[AtomRecord]) -> d
     for index, atom in enumerate(atoms):
         by_serial[atom.serial].append(index)
     listed: collections.Counter[tuple[int, int]] = collections.Counter()
+    block: collections.Counter[tuple[int, int]] = collections.Counter()
     for line in lines:
         if line.startswith("CONECT"):
             first, *others = [_one(path, by_serial, serial) for serial in _serials(line)] or [None]
-            listed.update((first, other) for other in others if first is not None and other is not None and other != first)
+            block.update((first, other) for other in others if first is not None and other is not None and other != first)
+        elif line.startswith(("ATOM", "HETATM")) and block:
+            # the next model may list the same bonds again
+            listed, block = listed | block, collections.Counter()
+    listed |= block
     counts: dict[tuple[int, int], int] = {}
     for (i, j), count in listed.items():
         pair = (min(i, j), max(i, j))

@@ -179,6 +179,27 @@ def test_methanol_in_every_form(read):
         np.testing.assert_allclose(10 * frames[0], list(METHANOL.values()), atol=1e-9)
 
 
+def test_bonds_that_every_model_lists_again_are_not_double(read):
+    """Benzene without its hydrogens would be a ring of cumulated double bonds."""
+    ring = 1.39 * np.array([(np.cos(a), np.sin(a), 0) for a in np.arange(6) * np.pi / 3])
+    atoms = "".join(record(k, f"C{k}", position) for k, position in enumerate(ring, start=1))
+    bonds = "CONECT    1    2    6\n" + "".join(f"CONECT{k:5}{k + 1:5}\n" for k in range(2, 6))
+    for text in (2 * (atoms + bonds + "END\n"), 2 * (atoms + "END\n") + 2 * bonds, atoms + bonds):
+        with pytest.raises(MoleculeError, match=r"The molecule has no hydrogens, and .*; add them"):
+            read(text)
+    graph, frames = read(2 * (methanol() + BONDS + "END\n"))
+    assert graph.smiles == "CO" and len(frames) == 2
+
+
+@pytest.mark.parametrize(
+    "smiles", ["O=C=O", "FC(F)=C(F)F", "N#CC#N", "Fc1c(F)c(F)c(F)c(F)c1F", "ClC(Cl)(Cl)Cl", "S=C=S", "O=C(Cl)Cl", "N#CC(C#N)=C(C#N)C#N"]
+)
+def test_molecules_that_have_no_hydrogens_are_read(read, smiles):
+    graph = MolecularGraph.from_smiles(smiles)
+    again, _ = read(written(graph, embed_etkdg(graph, 1, 0).positions))
+    assert again.same_as(graph)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [
