@@ -21,6 +21,9 @@ Arguments = ParamSpec("Arguments")
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """Ctrl-C, what schedulers and `timeout` send, and what a terminal that closes sends."""
 
+_AGAIN = 0.02
+"""Seconds after which a signal that fell into an import is passed on once more."""
+
 
 class Stopped(KeyboardInterrupt):
     """A signal other than Ctrl-C asked to stop; whoever cleans up after Ctrl-C does so after this as well.
@@ -69,19 +72,29 @@ def signals_for_python_only() -> Iterator[None]:
     RDKit takes Ctrl-C for itself while it embeds or matches substructures, returns what it has so far, and Python never hears of it:
     Ctrl-C would not stop a batch, and cost conformers or symmetries on the way. So the signals are blocked in all threads (those that are
     started inside inherit this) but one, which waits for them and passes them on. A call into a library is finished before they are
-    noticed. A signal that is ignored, as SIGHUP under `nohup`, stays so.
+    noticed, and so is an import: modules that are half initialised answer an exception with others of their own. A signal that is ignored,
+    as SIGHUP under `nohup`, stays so.
     """
     # Windows has no signal masks; there Ctrl-C stays as it is
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in _NAMES)}
-    numbers = {number for number, handler in handlers.items() if number == signal.SIGINT or handler is not signal.SIG_IGN}
-    for number in numbers - {signal.SIGINT}:
-        signal.signal(number, _stop)
+    heard = {number for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+    numbers = heard | {signal.SIGINT}
+    wanted: set[int] = set()
+    under_way = _imports(sys._getframe())
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if number in wanted and _imports(frame) <= under_way:
+            wanted.clear()
+            raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+
+    for number in heard:
+        signal.signal(number, stop)
     finished = threading.Event()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    watcher = threading.Thread(target=_pass_on, args=(numbers, finished), daemon=True)
+    watcher = threading.Thread(target=_pass_on, args=(numbers, wanted, finished), daemon=True)
     watcher.start()
     try:
         yield
@@ -90,18 +103,27 @@ def signals_for_python_only() -> Iterator[None]:
         if watcher.ident is not None:
             signal.pthread_kill(watcher.ident, signal.SIGINT)
         watcher.join()
-        for number in numbers - {signal.SIGINT}:
+        for number in heard:
             signal.signal(number, handlers[number])
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+def _imports(frame: FrameType | None) -> int:
+    """How many imports are under way where a frame runs."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename == "<frozen importlib._bootstrap>" and frame.f_code.co_name == "_find_and_load"
+        frame = frame.f_back
+    return count
 
 
-def _pass_on(numbers: set[signal.Signals], finished: threading.Event) -> None:
+def _pass_on(numbers: set[signal.Signals], wanted: set[int], finished: threading.Event) -> None:
     while True:
         number = signal.Signals(signal.sigwait(numbers))
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            wanted.add(number)
+        while number in wanted and not finished.is_set():
+            _thread.interrupt_main(number)
+            finished.wait(_AGAIN)
         if finished.is_set():
             return
-        _thread.interrupt_main(number)

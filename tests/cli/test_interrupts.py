@@ -28,6 +28,28 @@ except KeyboardInterrupt as interrupt:
     print("interrupted after", embedded, "with", exit_code_after(interrupt))
 """
 
+IN_THE_MIDDLE_OF_AN_IMPORT = """
+import os, pathlib, signal, sys
+from openmm_confgf.cli.interrupts import exit_code_after, signals_for_python_only
+pathlib.Path("fragile.py").write_text('''
+import os, signal, sys, time
+os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+stop = time.monotonic() + 0.5
+while time.monotonic() < stop:
+    pass
+whole = True
+''')
+sys.path.insert(0, "")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with signals_for_python_only():
+        import fragile
+        while True:
+            pass
+except KeyboardInterrupt as interrupt:
+    print(sys.modules["fragile"].whole, exit_code_after(interrupt))
+"""
+
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -37,6 +59,14 @@ def test_rdkit_does_not_swallow_what_asks_to_stop(name, code):
     done = subprocess.run([sys.executable, "-c", WHILE_RDKIT_EMBEDS, name], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(rf"interrupted after (0|50) with {code}\n", done.stdout)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_import_is_finished_first(name, code, tmp_path):
+    """numpy, half initialised, answers with a RecursionError, which would be the command's last word."""
+    command = [sys.executable, "-c", IN_THE_MIDDLE_OF_AN_IMPORT, name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"True {code}\n", "")
 
 
 def test_a_command_that_keeps_nothing_says_that_it_was_stopped(capsys):
