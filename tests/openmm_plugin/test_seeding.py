@@ -19,6 +19,7 @@ from openmm_confgf.errors import ConfGFError, FileFormatError, GenerationError, 
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators.etkdg import ETKDGGenerator
 from openmm_confgf.openmm_plugin import seed_simulations
+from openmm_confgf.openmm_plugin.seed_folder import SeedFolder
 from openmm_confgf.openmm_plugin.seeding import _run
 from openmm_confgf.rmsd import rmsd_matrix
 
@@ -246,6 +247,69 @@ def test_a_full_disk_keeps_the_seeds_before_and_nothing_else(ensemble, openff, t
     told = manifest_of(tmp_path / "seeds")
     names = [file["name"] for seed in told["seeds"] for file in seed["files"].values()]
     assert len(told["seeds"]) == listed and told["complete"] is False and files == sorted([*names, "manifest.json"])
+
+
+def files_of_seed(rank, text):
+    return {kind: (f"seed-{rank:02d}{end}", f"{kind} {text}") for kind, end in (("state", "-state.xml"), ("pdb", ".pdb"))}
+
+
+def earlier_seeds(path, ranks=3):
+    folder = SeedFolder(path, {"call": 1}, {"about": "it"})
+    for rank in range(ranks):
+        folder.add({"rank": rank}, files_of_seed(rank, "earlier"))
+    folder.complete()
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def check_listed(path):
+    manifest = manifest_of(path)
+    names = [file["name"] for seed in manifest["seeds"] for file in seed["files"].values()]
+    assert sorted([*names, "manifest.json"]) == sorted(file.name for file in path.iterdir())
+    for seed in manifest["seeds"]:
+        for file in seed["files"].values():
+            assert hashlib.sha256((path / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+    return manifest
+
+
+def test_the_same_seeds_are_not_written_again(tmp_path, monkeypatch):
+    before = earlier_seeds(tmp_path)
+    monkeypatch.setattr("openmm_confgf.writing.os.fsync", lambda descriptor: pytest.fail("written"))
+    assert earlier_seeds(tmp_path) == before
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_earlier_seeds_outlast_a_full_disk_until_they_are_replaced(tmp_path, monkeypatch, at):
+    """The disk is full at the first, second ... file of a repeated call whose seeds come out otherwise."""
+    before = earlier_seeds(tmp_path)
+    written, sync = [0], os.fsync
+
+    def full(descriptor):
+        if written[0] >= at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written[0] += 1
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("openmm_confgf.writing.os.fsync", full)
+        patch.setattr("openmm_confgf.writing._sync_folder", lambda folder: None)
+        folder = SeedFolder(tmp_path, {"call": 1}, {"about": "it"})
+        with pytest.raises(FileFormatError, match="No space left"):
+            for rank in range(3):
+                folder.add({"rank": rank}, files_of_seed(rank, "later"))
+    manifest = check_listed(tmp_path)
+    if at == 0:
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    # of four writes a seed, none may cost more than the seed that is under way
+    assert len(manifest["seeds"]) in (2, 3) and sum(b"later" in file.read_bytes() for file in tmp_path.glob("seed-*")) == at // 4 * 2
+
+
+def test_fewer_seeds_replace_more_and_what_is_damaged_is_made_again(tmp_path):
+    earlier_seeds(tmp_path)
+    (tmp_path / "seed-01.pdb").write_text("damaged")
+    (tmp_path / "seed-07.pdb").write_text("listed nowhere")
+    earlier_seeds(tmp_path, ranks=2)
+    manifest = check_listed(tmp_path)
+    assert manifest["complete"] and [seed["rank"] for seed in manifest["seeds"]] == [0, 1]
 
 
 KILLED = """
