@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _RELATIVE = re.compile(r"\s\|(?:[^|$]*,)?r(?::[\d,]+)?(?:,[^|$]*)?\|")
 """The mark of relative stereo in a CXSMILES, which RDKit reads over."""
 
+_P_BLOCK_BELOW = (*range(13, 18), *range(31, 36), *range(49, 54))
+"""Elements that may have more than an octet, but not where they have one neighbour."""
+
 _CIS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOCIS)
 _TRANS = (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
 
@@ -309,7 +312,7 @@ def _check_one_structure(mol: Chem.Mol, name: str) -> None:
 
 
 def _check_complete(mol: Chem.Mol, name: str) -> None:
-    """Refuse what no generator here can build: nothing, fragments, radicals, dummy atoms, missing hydrogens."""
+    """Refuse what no generator here can build: nothing, fragments, radicals, dummy atoms, missing hydrogens, broken octets."""
     if mol.GetNumAtoms() == 0:
         raise MoleculeError(f"{name!r} has no atoms.")
     fragments = len(Chem.GetMolFrags(mol))
@@ -318,6 +321,7 @@ def _check_complete(mol: Chem.Mol, name: str) -> None:
             f"{name!r} has {fragments} fragments; give one molecule at a time (--largest-fragment, or rdMolStandardize."
             "LargestFragmentChooser, drops salts)."
         )
+    table = Chem.GetPeriodicTable()
     for atom in mol.GetAtoms():
         label = f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r}"
         if atom.GetAtomicNum() == 0:
@@ -327,6 +331,11 @@ def _check_complete(mol: Chem.Mol, name: str) -> None:
         if atom.GetTotalNumHs():
             missing = atom.GetTotalNumHs()
             raise MoleculeError(f"{label} lacks {missing} explicit hydrogen(s); add them with Chem.AddHs(mol, addCoords=True).")
+        electrons = table.GetNOuterElecs(atom.GetAtomicNum()) - atom.GetFormalCharge() + atom.GetTotalValence()
+        octet = 5 <= atom.GetAtomicNum() <= 10 or (atom.GetDegree() == 1 and atom.GetAtomicNum() in _P_BLOCK_BELOW)
+        if octet and electrons > 8:
+            charge, bonds = atom.GetFormalCharge(), atom.GetTotalValence()
+            raise MoleculeError(f"{label} would have {electrons} outer electrons with charge {charge:+d} and {bonds} bond(s); correct it.")
 
 
 def _parse_problem(smiles: str) -> str:

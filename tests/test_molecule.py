@@ -124,6 +124,8 @@ def test_charges():
         ("CCO.[Na+].[Cl-]", "3 fragments; give one molecule"),
         ("C[CH2]", "is a radical; add the missing hydrogen"),
         ("C*", "dummy atom; replace it"),
+        ("NS(F)(F)[F-2]", r"atom 4 \(F\) .* 10 outer electrons with charge -2 and 1 bond"),
+        ("CS[Cl-2]", "10 outer electrons"),
         ("C:C", r"bond of atoms 0 \(C\) and 1 \(C\) of 'C:C' is aromatic there; make it single"),
         ("[2H]C(:[2H])O", r"bond of atoms 1 \(C\) and 2 \(H\) .* is aromatic"),
         ("C$C", "is quadruple"),
