@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
 from rdkit import Chem
 
 from .molecule import MolecularGraph
+from .stereo import centre_and_neighbours, tetrahedral_hands
+from .units import NM_PER_ANGSTROM
 
 MOST_BRIDGE_ATOMS = 7
 """Atoms of the three bridges of a bicycle in which no bridgehead can point inwards. Norbornane has 5, bicyclo[3.3.1]nonane 7; the smallest
@@ -21,7 +25,7 @@ def small_bicycles(mol: Chem.Mol) -> list[Bicycle]:
     """The bicycles of at most `MOST_BRIDGE_ATOMS` bridge atoms, each bridge of at least one, one for each way that the bridges can take."""
     inside = {b.GetIdx() for b in mol.GetBonds() if b.IsInRing()}
     around = [[b.GetOtherAtomIdx(a.GetIdx()) for b in a.GetBonds() if b.GetIdx() in inside] for a in mol.GetAtoms()]
-    heads = [i for i, neighbours in enumerate(around) if len(neighbours) > 2]
+    heads = [i for i, neighbours in enumerate(around) if len(neighbours) == 3]
     found: dict[Bicycle, None] = {}
     for first, second in itertools.combinations(heads, 2):
         bridges = list(_paths(around, first, second))
@@ -32,8 +36,8 @@ def small_bicycles(mol: Chem.Mol) -> list[Bicycle]:
     return list(found)
 
 
-def can_exist(graph: MolecularGraph) -> bool:
-    """Whether both bridgeheads of each small bicycle point outwards, as far as they are specified.
+def turned_inside(graph: MolecularGraph) -> tuple[int, int] | None:
+    """The bridgeheads of a small bicycle of which one points inwards, as they are specified; None for a molecule that can be.
 
     Seen from outside, the same three bridges turn in opposite senses at the two bridgeheads.
     """
@@ -42,8 +46,20 @@ def can_exist(graph: MolecularGraph) -> bool:
         if first in centres and second in centres:
             hands = [_hand(graph.mol, centres[head].tolist(), [ends[k] for ends in bridges]) for k, head in enumerate((first, second))]
             if hands[0] == hands[1]:
-                return False
-    return True
+                return first, second
+    return None
+
+
+def all_outwards(graph: MolecularGraph, frames: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the bridgeheads of each small bicycle point outwards in conformations (B, N, 3) in nm, specified or not; a mask (B,)."""
+    rows = []
+    for *heads, bridges in small_bicycles(graph.mol):
+        pair = [graph.mol.GetAtomWithIdx(head) for head in heads]
+        if all(head.GetDegree() == 4 for head in pair):
+            for head, ends in zip(pair, zip(*bridges, strict=True), strict=True):
+                rows.append([head.GetIdx(), *ends, *(set(centre_and_neighbours(head)) - {head.GetIdx(), *ends})])
+    hands = tetrahedral_hands(frames / NM_PER_ANGSTROM, np.array(rows, np.int64).reshape(-1, 5))
+    return np.asarray((hands[:, ::2] * hands[:, 1::2] <= 0).all(-1))
 
 
 def _paths(around: list[list[int]], first: int, last: int) -> Iterator[tuple[int, ...]]:

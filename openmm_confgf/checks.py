@@ -10,19 +10,14 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
+from .bicycles import all_outwards
 from .bond_windows import HOTTEST, bond_window
 from .centre_shapes import CentreShapes
 from .ensemble import Status
-from .geometry import dihedrals, distances, signed_volumes
+from .geometry import dihedrals, distances
 from .molecule import MolecularGraph
+from .stereo import centre_and_neighbours, tetrahedral_hands
 from .units import NM_PER_ANGSTROM
-
-FLATTEST_CENTRE = 0.5 * NM_PER_ANGSTROM**3
-"""Smallest volume (nm^3) of a stereocentre that still has a hand: six times that of the tetrahedron of its four neighbours, or of the
-centre and its three. Relaxed centres have 3 to 12 times 1e-3 nm^3."""
-
-UNDECIDED_CENTRE = 0.1 * NM_PER_ANGSTROM**3
-"""Volume (nm^3) of three neighbours about their centre below which they tell no hand, as in propellanes: RDKit reads others then."""
 
 NEAREST_CONTACT = 0.3 * NM_PER_ANGSTROM
 """Nearest approach (nm) of two atoms three or more bonds apart, beyond the sum of their covalent radii: nearer, any bond perception reads a
@@ -37,7 +32,8 @@ def check_conformations(graph: MolecularGraph, positions: Any, temperature: floa
 
     The first that holds of: NON_FINITE (a coordinate is NaN or infinite), WRONG_GRAPH (a bond is outside its `bond_window`),
     WRONG_STEREO (a specified tetrahedral centre or double bond has the other hand, or is too flat to have one), CLASH
-    (`NEAREST_CONTACT`), DISTORTED (an angle, or the shape of a centre or a double bond, is none of its valence: `CentreShapes`), else OK.
+    (`NEAREST_CONTACT`), DISTORTED (an angle, or the shape of a centre or a double bond, is none of its valence: `CentreShapes`; or a
+    bridgehead of a small bicycle points inwards), else OK.
 
     Parameters
     ----------
@@ -81,7 +77,7 @@ def _check_block(
         (~_bonds_agree(graph, windows, tensor).numpy(), Status.WRONG_GRAPH),
         (~_stereo_agrees(graph, tensor).numpy(), Status.WRONG_STEREO),
         (~_contacts_agree(graph, tensor).numpy(), Status.CLASH),
-        (~shapes.agree(tensor).numpy(), Status.DISTORTED),
+        (~(shapes.agree(tensor).numpy() & all_outwards(graph, tensor.numpy())), Status.DISTORTED),
     ]
     return np.select([mask for mask, _ in broken], [np.int8(s) for _, s in broken], np.int8(Status.OK))
 
@@ -103,19 +99,28 @@ def _contacts_agree(graph: MolecularGraph, frames: Tensor) -> Tensor:
 
 def _stereo_agrees(graph: MolecularGraph, frames: Tensor) -> Tensor:
     """Whether every specified centre and double bond has the specified hand; a mask (B,)."""
-    centres, double_bonds = torch.from_numpy(graph.stereocentres), torch.from_numpy(graph.stereobonds)
-    # the neighbours seen from the centre are how RDKit, and a SMILES, reads a hand; the tetrahedron of the neighbours tells flatness. Where
-    # the two differ, the bridgehead of a small bicycle was turned over and will not stay so: GFN2-xTB minima agree in both
-    bodies = centres.clone()
-    bodies[:, 0] = torch.tensor([_last_neighbour(graph, int(row[0])) for row in centres], dtype=torch.int64)
-    seen = signed_volumes(frames, centres[:, :4]) * centres[:, 4]
-    volumes = signed_volumes(frames, bodies[:, :4]) * bodies[:, 4]
-    hands = (volumes >= FLATTEST_CENTRE) & (seen > -UNDECIDED_CENTRE)
-    sides = torch.cos(dihedrals(frames, double_bonds[:, :4])) * double_bonds[:, 4] > 0
-    return hands.all(-1) & sides.all(-1)
+    hands, sides = stereo_against_specified(graph, frames.numpy())
+    return torch.from_numpy((hands > 0).all(-1) & sides.all(-1))
 
 
-def _last_neighbour(graph: MolecularGraph, centre: int) -> int:
-    """The fourth neighbour, or the centre itself where it has three."""
-    bonds = graph.mol.GetAtomWithIdx(centre).GetBonds()
-    return int(bonds[3].GetOtherAtomIdx(centre)) if len(bonds) > 3 else centre
+def stereo_against_specified(graph: MolecularGraph, frames: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """The stereo of conformations beside that of their molecule.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    frames : ndarray, (B, N, 3)
+        Finite, in nm.
+
+    Returns
+    -------
+    hands : ndarray of int8, (B, number of stereocentres)
+        1 for the specified hand, -1 for the other, 0 for a centre without one (`tetrahedral_hands`).
+    sides : ndarray of bool, (B, number of stereobonds)
+        Whether the double bond is cis or trans as specified.
+    """
+    centres, double_bonds = graph.stereocentres, graph.stereobonds
+    corners = np.array([centre_and_neighbours(graph.mol.GetAtomWithIdx(int(centre))) for centre in centres[:, 0]], np.int64).reshape(-1, 5)
+    hands = tetrahedral_hands(frames / NM_PER_ANGSTROM, corners) * centres[:, 4].astype(np.int8)
+    angles = dihedrals(torch.from_numpy(frames), torch.from_numpy(double_bonds[:, :4])).numpy()
+    return hands, np.cos(angles) * double_bonds[:, 4] > 0

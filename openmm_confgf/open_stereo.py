@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
-from .bicycles import can_exist, small_bicycles
+from .bicycles import small_bicycles, turned_inside
 from .molecule import MolecularGraph
 
 MOST_PATTERNS = 1024
@@ -93,7 +93,7 @@ def possible_isomers(graph: MolecularGraph, found: OpenStereo) -> list[Molecular
     isomers: dict[str, MolecularGraph] = {}
     for hands in itertools.islice(itertools.product((True, False), repeat=found.number), MOST_PATTERNS):
         isomer = specified(graph, found, hands)
-        if isomer.smiles not in isomers and can_exist(isomer):
+        if isomer.smiles not in isomers and not turned_inside(isomer):
             isomers[isomer.smiles] = isomer
     return list(isomers.values())
 

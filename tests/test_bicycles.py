@@ -1,6 +1,11 @@
+import numpy as np
 import pytest
+from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.bicycles import can_exist, small_bicycles
+from openmm_confgf.archive import load_archive
+from openmm_confgf.bicycles import all_outwards, small_bicycles, turned_inside
+from openmm_confgf.checks import check_conformations
+from openmm_confgf.ensemble import Status
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.stereoisomers import stereoisomers
@@ -23,22 +28,44 @@ def test_small_bicycles(smiles, count):
 
 
 @pytest.mark.parametrize(
-    ("smiles", "exists"),
+    ("smiles", "heads"),
     [
-        ("CC1(C)[C@@H]2CC[C@@]1(C)C(=O)C2", True),  # camphor
-        ("CC1(C)[C@@H]2CC[C@]1(C)C(=O)C2", False),
-        ("CC1(C)C2CC[C@]1(C)C(=O)C2", True),  # one bridgehead open
-        ("CC(=O)O[C@@H]1C[C@H]2CC[C@@H](C1)N2C", True),
-        ("O[C@@H]1C[C@@H]2C[C@@H]1C=C2", False),
-        ("C1CC[C@@H]2CCCC[C@H]2C1", True),  # trans-decalin
-        ("C1CC[C@@H]2CCCC[C@@H]2C1", True),
+        ("CC1(C)[C@@H]2CC[C@@]1(C)C(=O)C2", None),  # camphor
+        ("CC1(C)[C@@H]2CC[C@]1(C)C(=O)C2", (3, 6)),
+        ("CC1(C)C2CC[C@]1(C)C(=O)C2", None),  # one bridgehead open
+        ("CC(=O)O[C@@H]1C[C@H]2CC[C@@H](C1)N2C", None),
+        ("O[C@@H]1C[C@@H]2C[C@@H]1C=C2", (3, 5)),
+        ("C1CC[C@@H]2CCCC[C@H]2C1", None),  # trans-decalin
+        ("C1CC[C@@H]2CCCC[C@@H]2C1", None),
+        ("C1C[C@H]2C[C@H]3C[C@]2(C1)C3", None),  # minima of QM9 with a ring fused to a bridgehead
+        ("C1O[C@H]2C[C@@]3(C2)OC[C@H]13", None),
     ],
 )
-def test_what_can_exist(smiles, exists):
-    assert can_exist(MolecularGraph.from_smiles(smiles)) is exists
+def test_bridgeheads_that_are_turned_inside(smiles, heads):
+    assert turned_inside(MolecularGraph.from_smiles(smiles)) == heads
+
+
+def test_conformations_that_are_turned_inside_are_distorted():
+    """RDKit makes them where the stereo is open: 1,3,5,7-tetramethylbicyclo[3.3.1]nonane without a word on its bridgeheads."""
+    graph = MolecularGraph.from_smiles("CC1CC2CC(C1)CC(C)C2")
+    mol = graph.to_rdkit()
+    rdDistGeom.EmbedMultipleConfs(mol, 60, randomSeed=1)
+    frames = np.array([conformer.GetPositions() for conformer in mol.GetConformers()]) / 10
+    status = check_conformations(graph, frames)
+    outwards = all_outwards(graph, frames)
+    assert 0 < outwards.sum() < len(frames)
+    assert (status[outwards] == Status.OK).all() and (status[~outwards] == Status.DISTORTED).all()
+    np.testing.assert_array_equal(all_outwards(graph, -frames), outwards)
+
+
+def test_bicycles_of_the_archives_point_outwards(shared_data):
+    molecules = [m for name in ("qm9_xtb_train.npz", "druglike_xtb_train.npz") for m in load_archive(shared_data / name)]
+    bicycles = [m for m in molecules if small_bicycles(m.graph.mol)]
+    assert len(bicycles) > 200
+    assert all(all_outwards(m.graph, m.positions).all() and turned_inside(m.graph) is None for m in bicycles)
 
 
 @pytest.mark.parametrize("smiles", ["CC1(C)C2CCC1(C)C(=O)C2", "OC1CC2CCC1C2", "CC(=O)OC1CC2CCC(C1)N2C", "OC1C2CCC1(C)C=C2"])
 def test_what_rdkit_embeds_of_norbornanes_can_exist(smiles):
     ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 10, 0)
-    assert all(can_exist(MolecularGraph.from_smiles(found)) for found in stereoisomers(ensemble.graph, ensemble.positions))
+    assert all(turned_inside(MolecularGraph.from_smiles(found)) is None for found in stereoisomers(ensemble.graph, ensemble.positions))

@@ -1,10 +1,15 @@
+import itertools
+
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from openmm_confgf.errors import MoleculeError
+from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.relaxation import relax
+from openmm_confgf.stereo import tetrahedral_hands
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,53 @@ def test_pyramids_get_their_hand_from_coordinates(smiles):
     assert seen.smiles == graph.smiles
     mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() * [1, 1, -1])
     assert MolecularGraph.from_rdkit(mol).stereocentres[:, 4].tolist() == (-seen.stereocentres[:, 4]).tolist()
+
+
+TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], float)
+INSIDE, BEYOND_A_FACE, BEYOND_AN_EDGE = [0.0, 0.0, 0.0], [-0.4, -0.4, -0.4], [0.0, 0.0, 1.3]
+
+
+@pytest.mark.parametrize(("centre", "hands"), [(INSIDE, 1), (BEYOND_A_FACE, 1), (BEYOND_AN_EDGE, 0)])
+def test_a_hand_does_not_depend_on_the_order_of_the_neighbours(centre, hands):
+    """Whichever order: even permutations keep it, odd ones and a mirror reverse it."""
+    positions = np.array([centre, *TETRAHEDRON])
+    for order in itertools.permutations(range(1, 5)):
+        parity = round(np.linalg.det(np.eye(4)[np.array(order) - 1]))
+        centres = np.array([[0, *order]])
+        sign = parity * tetrahedral_hands(positions, np.array([[0, 1, 2, 3, 4]]))[0]
+        assert tetrahedral_hands(positions, centres)[0] == sign and abs(sign) == hands
+        assert tetrahedral_hands(-positions, centres)[0] == -sign
+    assert tetrahedral_hands(positions, np.array([[0, 1, 2, 3, 4]]), 17.0)[0] == 0  # six times the volume is 16
+
+
+def with_bonds_in_another_order(mol, seed):
+    shuffled = Chem.RWMol(mol)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), bond.GetBondType()) for bond in mol.GetBonds()]
+    for first, second, _ in bonds:
+        shuffled.RemoveBond(first, second)
+    for index in np.random.default_rng(seed).permutation(len(bonds)):
+        shuffled.AddBond(*bonds[index])
+    Chem.SanitizeMol(shuffled)
+    return shuffled.GetMol()
+
+
+@pytest.mark.parametrize("smiles", ["O=C1C[C@]23CCC[C@]12C3", "C1=C[C@]23N[C@@]2(C1)[C@H]1C[C@H]13", "C[C@H]1OC[C@]23CC[C@]12C3"])
+def test_inverted_carbons_are_read_alike_in_any_order(smiles):
+    """RDKit reads the hand from the first three neighbours, and another molecule in another order."""
+    graph = MolecularGraph.from_smiles(smiles)
+    relaxed = relax(embed_etkdg(graph, 1, 0), "mmff")
+    assert relaxed.ok.all()
+    mol = relaxed.to_rdkit()
+    for atom in mol.GetAtoms():
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    by_rdkit = set()
+    for seed in range(20):
+        shuffled = with_bonds_in_another_order(mol, seed)
+        seen = MolecularGraph.from_rdkit(shuffled)
+        assert seen.smiles == graph.smiles
+        Chem.AssignStereochemistryFrom3D(shuffled)
+        by_rdkit.add(Chem.MolToSmiles(Chem.RemoveHs(shuffled)))
+    assert len(by_rdkit) > 1
 
 
 @pytest.mark.parametrize("smiles", ["CP(C)C", "CCP(C)CC", "COP(=O)([O-])OCC", "CCOP([O-])(=O)OP(=O)([O-])OC", "CCS(=O)(=O)[O-]"])

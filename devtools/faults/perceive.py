@@ -198,11 +198,25 @@ def _against(claimed: Chem.Mol, wanted: list[Chem.Mol]) -> Iterator[str]:
         return
     measured = Chem.Mol(claimed)
     Chem.AssignStereochemistryFrom3D(measured, replaceExistingTags=True)
+    _read_inverted_centres(measured)
     # RDKit measures some nitrogens of bridgeheads and not others
     if not any(atom.GetAtomicNum() == 7 and atom.GetChiralTag() for atom in measured.GetAtoms()):
         same = [_without_nitrogens_hands(one) for one in same]
     if not any(measured.HasSubstructMatch(one, useChirality=True) for one in same):
         yield f"the stereo of the coordinates is {_smiles(measured)}, asked for {_smiles(same[0])}"
+
+
+def _read_inverted_centres(mol: Chem.Mol) -> None:
+    """RDKit reads the first three neighbours alone, which see a propellane's carbon from the other side: let the four triples vote."""
+    positions = mol.GetConformer().GetPositions()
+    tags = {-1: Chem.ChiralType.CHI_TETRAHEDRAL_CW, 1: Chem.ChiralType.CHI_TETRAHEDRAL_CCW}
+    for atom in mol.GetAtoms():
+        neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
+        if atom.GetChiralTag() in tags.values() and len(neighbours) == 4:
+            bonds = positions[neighbours] - positions[atom.GetIdx()]
+            votes = sum((-1) ** left * np.sign(np.linalg.det(np.delete(bonds, 3 - left, axis=0))) for left in range(4))
+            if votes:
+                atom.SetChiralTag(tags[int(np.sign(votes))])
 
 
 def _without_nitrogens_hands(mol: Chem.Mol) -> Chem.Mol:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from openmm import app, unit
 
 from .. import __version__
-from ..checks import check_conformations
+from ..checks import check_conformations, stereo_against_specified
 from ..ensemble import Ensemble, Provenance
 from ..errors import MoleculeError
-from ..geometry import dihedrals, signed_volumes
 from ..molecule import MolecularGraph
 from ..topology import rdkit_from_topology, topology_from_rdkit
 from ..units import NM_PER_ANGSTROM
@@ -60,13 +58,12 @@ def _name(records: PDBRecords) -> str:
 
 def _with_common_stereo(graph: MolecularGraph, frames: NDArray[np.float64]) -> MolecularGraph:
     """Leave open the stereo that differs between the models, which the molecule did not specify when they were made."""
-    positions, centres, double_bonds = (torch.from_numpy(a) for a in (frames, graph.stereocentres, graph.stereobonds))
-    same_hand = (signed_volumes(positions, centres[:, :4]) * centres[:, 4] > 0).all(0)
-    same_side = (torch.cos(dihedrals(positions, double_bonds[:, :4])) * double_bonds[:, 4] > 0).all(0)
+    hands, sides = stereo_against_specified(graph, frames)
+    same_hand, same_side = (hands > 0).all(0), sides.all(0)
     if same_hand.all() and same_side.all():
         return graph
-    kept_bonds = {frozenset(pair) for pair in double_bonds[same_side, 1:3].tolist()}
-    return with_stereo_only_at(graph, centres[same_hand, 0].tolist(), kept_bonds)
+    kept_bonds = {frozenset(pair) for pair in graph.stereobonds[same_side, 1:3].tolist()}
+    return with_stereo_only_at(graph, graph.stereocentres[same_hand, 0].tolist(), kept_bonds)
 
 
 def read_pdb_ensemble(path: Path) -> Ensemble:

@@ -10,17 +10,16 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from .. import __version__
+from ..bicycles import turned_inside
 from ..bond_windows import EMBEDDED
-from ..checks import check_conformations
+from ..checks import check_conformations, stereo_against_specified
 from ..ensemble import Ensemble, Provenance, Status
 from ..errors import ForceFieldError, GenerationError, ImpossibleStereoError
-from ..geometry import signed_volumes
 from ..molecule import MolecularGraph
 from ..relaxation import relax
 from ..units import NM_PER_ANGSTROM
@@ -141,7 +140,8 @@ def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
         If no way works.
     """
     begun, ways, frames_by_etkdg = time.thread_time(), list(WAYS), False
-    forbidden: tuple[int, int] | None = None
+    if forbidden := turned_inside(graph):
+        raise _impossible(graph, forbidden, "in so small a bicycle one of the atoms {} would have to point inwards")
     for conformer in range(_TRIAL_ROUNDS):
         for way in WAYS:
             if way not in ways or ((conformer or way.by_chance) and time.thread_time() - begun > _TRIAL_SECONDS):
@@ -162,12 +162,8 @@ def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
 
 def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tuple[int, int] | None) -> GenerationError:
     if forbidden:
-        first, second = (f"{graph.mol.GetAtomWithIdx(atom).GetSymbol()}{atom + 1}" for atom in forbidden)
-        return ImpossibleStereoError(
-            f"{graph.name!r} cannot have the stereo that is specified: of {_OPEN_EMBEDDINGS} embeddings that leave it open, none gives the "
-            f"atoms {first} and {second} (counted from 1) their hands together, and what forces them on it does not last; "
-            "correct one of the two."
-        )
+        found = f"of {_OPEN_EMBEDDINGS} embeddings that leave it open, none gives the atoms {{}} their hands together"
+        return _impossible(graph, forbidden, f"{found}, and what forces them on it does not last")
     names = ", ".join(way.name for way in tried)
     if len(graph.stereocentres) and len(_open_frames(graph, seed, 0)):
         return GenerationError(
@@ -175,6 +171,13 @@ def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tupl
             "or take --generator confgf-noise, which needs no embedding."
         )
     return GenerationError(f"RDKit cannot embed {graph.name!r} (tried: {names}); take --generator confgf-noise, which needs no embedding.")
+
+
+def _impossible(graph: MolecularGraph, centres: tuple[int, int], why: str) -> ImpossibleStereoError:
+    atoms = " and ".join(f"{graph.mol.GetAtomWithIdx(atom).GetSymbol()}{atom + 1}" for atom in centres)
+    return ImpossibleStereoError(
+        f"{graph.name!r} cannot have the stereo that is specified: {why.format(f'{atoms} (counted from 1)')}; correct one of the two."
+    )
 
 
 def _relaxed(graph: MolecularGraph, frames: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,21 +199,18 @@ def _open_frames(graph: MolecularGraph, seed: int, first: int) -> NDArray[np.flo
 def _forbidden_pair(graph: MolecularGraph, seed: int) -> tuple[int, int] | None:
     """Two centres whose specified hands never come together (nor both reversed, which is the mirror image) where the stereo is left open.
 
-    The hand is that of the four neighbours, which the ring system decides; None where there is no such pair or nothing can be embedded.
+    None where there is no such pair or nothing can be embedded.
     """
-    corners = graph.stereocentres.copy()
-    for row in corners:
-        bonds = graph.mol.GetAtomWithIdx(int(row[0])).GetBonds()
-        row[0] = bonds[3].GetOtherAtomIdx(int(row[0])) if len(bonds) > 3 else row[0]
-    together, embeddings = np.eye(len(corners), dtype=bool), 0
+    centres = graph.stereocentres[:, 0]
+    together, embeddings = np.eye(len(centres), dtype=bool), 0
     for first in range(0, _OPEN_EMBEDDINGS, _OPEN_AT_ONCE):
         if together.all():
             return None
         frames = _open_frames(graph, seed, first)
-        right = signed_volumes(torch.from_numpy(frames), torch.from_numpy(corners[:, :4])).numpy() * corners[:, 4] > 0
-        together |= (right[:, :, None] == right[:, None, :]).any(0)
+        hands, _ = stereo_against_specified(graph, frames)
+        together |= (hands[:, :, None] * hands[:, None, :] >= 0).any(0)  # a hand that is not clear speaks for neither
         embeddings += len(frames)
     if together.all() or embeddings < _OPEN_EMBEDDINGS // 2:
         return None
     one, other = np.argwhere(~together)[0]
-    return int(graph.stereocentres[one, 0]), int(graph.stereocentres[other, 0])
+    return int(centres[one]), int(centres[other])

@@ -189,6 +189,8 @@ def test_a_device_that_is_none_is_one_line(run, tmp_path):
         outcome.code == 2
         and outcome.err == "error: --device 'tpu' is unknown; give auto, cpu, cuda, or cuda:1 for the second CUDA device.\n"
     )
+
+
 def test_what_is_done_to_molecules_on_reading_is_said_once(run, tmp_path):
     flat = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + "$$$$\n"
     (tmp_path / "flat.sdf").write_text(f"first{flat}second{flat}")
