@@ -70,8 +70,8 @@ EXTRAS = {
 
 
 def version() -> str:
-    """The version written in openmm_confgf/__init__.py."""
-    text = (Path(__file__).parent / "openmm_confgf" / "__init__.py").read_text()
+    """The version written in openmm_confgf/version.py."""
+    text = (Path(__file__).parent / "openmm_confgf" / "version.py").read_text()
     return next(line.split('"')[1] for line in text.splitlines() if line.startswith("__version__"))
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from openmm_confgf import MolecularGraph, generate, score, seed_simulations, write_ensembles
-from openmm_confgf.evaluation.plots import plot_ensemble
+from openmm_confgf.plots.ensemble import plot_ensemble
 
 IBUPROFEN = "CC(C)Cc1ccc(cc1)[C@H](C)C(=O)O"
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
 
 _EXPORTS = {
-    "MolecularGraph": "molecule",
+    "MolecularGraph": "molecules.graph",
     "Ensemble": "ensemble",
     "Provenance": "ensemble",
-    "Status": "ensemble",
+    "Status": "status",
     "ConfGFError": "errors",
-    "check_conformations": "checks",
-    "rmsd_matrix": "rmsd",
+    "check_conformations": "molecules.checks",
+    "rmsd_matrix": "molecules.rmsd",
     "read_molecules": "files",
     "read_ensembles": "files",
     "write_ensembles": "files",
-    "load_archive": "archive",
+    "load_archive": "files.archive",
     "ConfGFGenerator": "generators",
     "ETKDGGenerator": "generators",
     "create_generator": "generators",
@@ -30,13 +30,13 @@ _EXPORTS = {
     "PackedEnergy": "energies",
     "ContextEnergy": "energies",
     "create_system": "energies",
-    "relax": "relaxation",
-    "score": "scoring",
-    "MDSettings": "generators.md",
+    "relax": "energies.relaxation",
+    "score": "energies.scoring",
+    "MDSettings": "dynamics.settings",
     "simulate": "simulation",
     "Seed": "openmm_plugin",
     "seed_simulations": "openmm_plugin",
-    "benchmark_conformers": "evaluation",
+    "benchmark_conformers": "benchmarks",
     "RunConfig": "training.config",
     "train": "training.recipe",
     "kT": "units",
@@ -45,21 +45,22 @@ _EXPORTS = {
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
-    from .archive import load_archive
-    from .checks import check_conformations
+    from .benchmarks import benchmark_conformers
+    from .dynamics.settings import MDSettings
     from .energies import BatchedEnergy, ContextEnergy, PackedEnergy, create_system
-    from .ensemble import Ensemble, Provenance, Status
+    from .energies.relaxation import relax
+    from .energies.scoring import score
+    from .ensemble import Ensemble, Provenance
     from .errors import ConfGFError
-    from .evaluation import benchmark_conformers
     from .files import read_ensembles, read_molecules, write_ensembles
+    from .files.archive import load_archive
     from .generators import ConfGFGenerator, ETKDGGenerator, create_generator, generate
-    from .generators.md import MDSettings
-    from .molecule import MolecularGraph
+    from .molecules.checks import check_conformations
+    from .molecules.graph import MolecularGraph
+    from .molecules.rmsd import rmsd_matrix
     from .openmm_plugin import Seed, seed_simulations
-    from .relaxation import relax
-    from .rmsd import rmsd_matrix
-    from .scoring import score
     from .simulation import simulate
+    from .status import Status
     from .training.config import RunConfig
     from .training.recipe import train
     from .units import kT

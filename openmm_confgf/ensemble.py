@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import enum
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import MoleculeError
-from .molecule import MolecularGraph
+from .molecules.graph import MolecularGraph
+from .status import Status
 from .units import NM_PER_ANGSTROM, positions_in_nm
 
 if TYPE_CHECKING:
@@ -22,26 +22,6 @@ if TYPE_CHECKING:
 
 TITLE = "_Name"
 """The key of a record's title among its properties: RDKit's."""
-
-
-class Status(enum.IntEnum):
-    """Whether one conformation can be used, and if not, why."""
-
-    OK = 0
-    NON_FINITE = 1
-    """A coordinate, or the energy, is NaN or infinite."""
-    WRONG_GRAPH = 2
-    """A bond is broken or collapsed: not this molecule any more."""
-    WRONG_STEREO = 3
-    """A specified stereocentre or double bond has the other hand."""
-    CLASH = 4
-    """Two atoms that are not bonded touch."""
-    NOT_CONVERGED = 5
-    """A minimisation stopped at its iteration limit."""
-    FAILED = 6
-    """The evaluation itself raised an error for this conformation."""
-    DISTORTED = 7
-    """An angle, or the shape of a centre or a double bond, is not what its valence asks for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +157,7 @@ class Ensemble:
         Where the molecule leaves stereo open and they are of several diastereomers, which do not compare, each of these is ranked by
         itself, one after the other as they first appear; mirror images are one.
         """
-        from .stereoisomers import diastereomers
+        from .molecules.stereoisomers import diastereomers
 
         usable = np.flatnonzero(self.ok)
         if self.energy is None:
@@ -190,7 +170,7 @@ class Ensemble:
         Each ensemble's graph specifies its stereoisomer, and has it in its name. A molecule that leaves no stereo open gives one ensemble.
         In a meso compound atoms that are alike are exchanged where the hands ask for it.
         """
-        from .stereoisomers import split_by_stereoisomer
+        from .molecules.stereoisomers import split_by_stereoisomer
 
         usable = np.flatnonzero(self.ok)
         found = split_by_stereoisomer(self.graph, self.positions[usable])
@@ -198,7 +178,7 @@ class Ensemble:
 
     def compounds(self) -> list[Ensemble]:
         """What can be compared as one: itself, or its stereoisomers where its usable samples are of several diastereomers."""
-        from .stereoisomers import diastereomers
+        from .molecules.stereoisomers import diastereomers
 
         several = len(set(diastereomers(self.graph, self.positions[self.ok]).tolist())) > 1
         return list(self.by_stereoisomer().values()) if several else [self]
@@ -209,8 +189,8 @@ class Ensemble:
         Rank first to keep the lowest in energy of each group. The RMSD is the symmetry-aware best alignment over heavy atoms. Samples of
         different stereoisomers, where the molecule leaves that open, are never duplicates.
         """
-        from .rmsd import greedy_distinct
-        from .stereoisomers import split_by_stereoisomer
+        from .molecules.rmsd import greedy_distinct
+        from .molecules.stereoisomers import split_by_stereoisomer
 
         usable = np.flatnonzero(self.ok)
         found = split_by_stereoisomer(self.graph, self.positions[usable])
@@ -224,7 +204,7 @@ class Ensemble:
 
     def summary(self) -> str:
         """One line for people: the molecule, the counts, the stereo that is left open, the energy range."""
-        from .stereoisomers import stereo_text
+        from .molecules.stereoisomers import stereo_text
 
         parts = [f"{self.graph.name}: {len(self)} conformations"]
         parts += [f"{n} {name}" for name, n in self.counts().items()]
@@ -254,8 +234,8 @@ class Ensemble:
         MoleculeError
             If the molecule is incomplete, or has no conformers.
         """
-        from . import __version__
-        from .checks import check_conformations
+        from .molecules.checks import check_conformations
+        from .version import __version__
 
         graph = MolecularGraph.from_rdkit(mol, name)
         if not mol.GetNumConformers():

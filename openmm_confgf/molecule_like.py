@@ -10,7 +10,7 @@ from rdkit import Chem, rdBase
 
 from .ensemble import Ensemble
 from .errors import MoleculeError, WrongTypeError, type_text
-from .molecule import MolecularGraph
+from .molecules.graph import MolecularGraph
 
 MoleculeLike = MolecularGraph | str | Chem.Mol | Any
 """What `as_graph` takes; the classes of OpenFF and OpenMM have no types for a checker to see."""

@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .devices import Device, device_name
-from .energies import BatchedEnergy, ForceFieldLike, system_source
+from .dynamics.langevin import ReplicaState
+from .dynamics.molecular_dynamics import MolecularDynamics
+from .dynamics.settings import MDSettings
+from .energies import BatchedEnergy, ForceFieldLike
+from .energies.systems.source import system_source
 from .ensemble import Ensemble
 from .errors import ConfGFError, FileFormatError, GenerationError
 from .files import check_writable, read_run, write_run
-from .generators.langevin import ReplicaState
-from .generators.md import MDSettings, MolecularDynamics, md_ensemble, minimised, minimised_starts
-from .molecule import MolecularGraph
+from .generators.md import md_ensemble, minimised, minimised_starts
 from .molecule_like import MoleculeLike, as_graph
+from .molecules.graph import MolecularGraph
 from .units import in_md_units
 
 SAVE_EVERY = 120.0
@@ -92,16 +95,16 @@ def simulate(
     graph = molecule.graph if isinstance(molecule, Ensemble) else as_graph(molecule)
     source = system_source(forcefield)
     system = source.build(graph)
-    told = settings.told() | source.told(system)
-    before = _read(path, graph, told, seed) if path.exists() else None
+    used = settings.as_settings() | source.settings(system)
+    before = _read(path, graph, used, seed) if path.exists() else None
     dynamics = MolecularDynamics(system, settings, seed, device)
     energy = BatchedEnergy(system, device=device)
     if before is not None:
-        run = _Run(graph, path, told, seed, (dynamics.restore(**before.state), 1), [before.positions], [before.energies])
+        run = _Run(graph, path, used, seed, (dynamics.restore(**before.state), 1), [before.positions], [before.energies])
     elif isinstance(molecule, Ensemble):
-        run = _Run(graph, path, told, seed, (dynamics.start(minimised(molecule, system)), 0))
+        run = _Run(graph, path, used, seed, (dynamics.start(minimised(molecule, system)), 0))
     else:
-        run = _Run(graph, path, told, seed, (dynamics.start(minimised_starts(graph, system, settings.replicas, seed)), 0))
+        run = _Run(graph, path, used, seed, (dynamics.start(minimised_starts(graph, system, settings.replicas, seed)), 0))
     begun, pause, saved = run.frames, save_every, time.monotonic()
     try:
         for done in range(begun, wanted):
@@ -131,7 +134,7 @@ class _Run:
 
     graph: MolecularGraph
     path: Path
-    told: dict[str, Any]
+    used: dict[str, Any]
     seed: int
     progress: tuple[ReplicaState, int]
     _positions: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
@@ -145,7 +148,7 @@ class _Run:
     @property
     def frames(self) -> int:
         """Of each replica."""
-        return sum(map(len, self._positions[: self.progress[1]])) // int(self.told["replicas"])
+        return sum(map(len, self._positions[: self.progress[1]])) // int(self.used["replicas"])
 
     def add(self, state: ReplicaState, positions: NDArray[np.float64], energies: NDArray[np.float64]) -> None:
         """One more round.
@@ -164,7 +167,7 @@ class _Run:
     def ensemble(self) -> Ensemble:
         """All frames, with their energies."""
         positions, energies = np.concatenate(self._positions[: self.progress[1]]), np.concatenate(self._energies[: self.progress[1]])
-        return md_ensemble(self.graph, positions, energies, self.seed, self.told, self.state)
+        return md_ensemble(self.graph, positions, energies, self.seed, self.used, self.state)
 
     def save(self) -> None:
         """Write everything."""
@@ -183,7 +186,7 @@ class _Earlier:
     state: dict[str, Any]
 
 
-def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) -> _Earlier:
+def _read(path: Path, graph: MolecularGraph, used: dict[str, Any], seed: int) -> _Earlier:
     """The frames and the state of an earlier run, once it is known to be one of the same."""
     ensemble, state = read_run(path)
     if set(state) != {"energies", *(field.name for field in dataclasses.fields(ReplicaState))}:
@@ -191,8 +194,8 @@ def _read(path: Path, graph: MolecularGraph, told: dict[str, Any], seed: int) ->
     if not ensemble.graph.same_as(graph):
         raise FileFormatError(f"{path} holds a simulation of {ensemble.graph.name!r} or of another atom order; name another output file.")
     # where charges come from decides nothing that the System's checksum does not, and earlier versions did not tell it
-    before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed, "charges": told["charges"]}
-    if other := sorted(name for name, value in (told | {"seed": seed}).items() if before.get(name) != value):
+    before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed, "charges": used["charges"]}
+    if other := sorted(name for name, value in (used | {"seed": seed}).items() if before.get(name) != value):
         given = ", ".join(f"{name} {before.get(name)}" for name in other)
         raise FileFormatError(f"{path} holds a run with {given}; give the same settings to go on with it, or name another output file.")
     return _Earlier(ensemble.positions, state.pop("energies"), state)

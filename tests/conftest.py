@@ -45,7 +45,7 @@ def tiny_disk(_mounted):
 @pytest.fixture(scope="session")
 def alanine():
     """L-alanine, neutral: one stereocentre, 13 atoms."""
-    from openmm_confgf.molecule import MolecularGraph
+    from openmm_confgf.molecules.graph import MolecularGraph
 
     return MolecularGraph.from_smiles("C[C@H](N)C(=O)O", name="alanine")
 
@@ -67,7 +67,7 @@ def alanine_ensemble(alanine):
 @pytest.fixture(scope="session")
 def toy_level(tmp_path_factory):
     """A force field of springs and angles for methanol and ethanol, as OpenMM's XML: ready at once, where a real one loads for seconds."""
-    from openmm_confgf.molecule import MolecularGraph
+    from openmm_confgf.molecules.graph import MolecularGraph
 
     lengths = {"CC": 0.15, "CO": 0.14, "CH": 0.11, "HO": 0.096}
     residues = []

@@ -12,22 +12,23 @@ PACKAGE = ROOT / "openmm_confgf"
 
 # a module may import from its own layer and from those before it
 LAYERS = (
-    {"units", "errors"},
-    {"checksums", "devices", "workers", "writing"},
-    {"geometry", "bond_windows"},
-    {"residues", "perception", "stereo", "molecule", "topology"},
-    {"ensemble", "rmsd", "shapes", "centre_shapes", "checks", "files", "archive", "molecule_like"}
-    | {"bicycles", "open_stereo", "stereoisomers"},
+    {"version", "errors", "units"},
+    {"checksums", "devices", "executors", "writing", "status"},
+    {"molecules"},
+    {"ensemble"},
+    {"molecule_like", "files", "thermodynamics"},
     {"energies", "models"},
-    {"relaxation"},
-    {"generators", "scoring"},
-    {"evaluation", "training", "references", "simulation", "library"},
-    {"openmm_plugin", "diagnostics"},
+    {"dynamics"},
+    {"generators"},
+    {"evaluation", "training", "references", "simulation"},
+    {"openmm_plugin", "library"},
+    {"benchmarks", "plots"},
+    {"installation"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 STRANGERS = {frozenset({"energies", "models"}), frozenset({"evaluation", "training"})}
-MAY_IMPORT_OPENMM = {"units", "topology", "molecule_like", "files", "energies", "openmm_plugin", "diagnostics"}
+MAY_IMPORT_OPENMM = {"units", "molecules", "molecule_like", "files", "energies", "dynamics", "openmm_plugin", "installation"}
 
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py" and p != PACKAGE / "__main__.py")
 
@@ -79,6 +80,37 @@ def test_energies_and_networks_never_meet(path):
             assert frozenset({room, other}) not in STRANGERS, f"{room} imports {other}"
 
 
+def module_of(path):
+    return ".".join(["openmm_confgf", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def files_imported():
+    """Which files of the package each file imports, wherever in it."""
+    modules = {module_of(path) for path in SOURCES}
+    return {module_of(path): {name for name in imported(path) if name in modules} - {module_of(path)} for path in SOURCES}
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    graph = files_imported()
+    # a package's list of names is no way round: whoever imports a module runs it
+    lists = {module_of(path) for path in SOURCES if path.name == "__init__.py"}
+    below = {module: set(others) - lists for module, others in graph.items()}
+    while below:
+        free = {module for module, others in below.items() if not others & below.keys()}
+        assert free, f"circles among {sorted(below)}"
+        below = {module: others for module, others in below.items() if module not in free}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nobody_imports_the_root(path):
+    tree = ast.parse(path.read_text())
+    depth = len(path.relative_to(PACKAGE).parts)
+    roots = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == depth and n.module is None]
+    named = {alias.name for node in roots for alias in node.names}
+    rooms = {room for layer in LAYERS for room in layer}
+    assert named <= rooms, f"{sorted(named - rooms)} come from the package's root"
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p) not in MAY_IMPORT_OPENMM], ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_few_modules_know_openmm(path):
     known = {name for name in imported(path, type_checking=False) if name.split(".")[0] in ("openmm", "openmmforcefields")}
@@ -90,14 +122,14 @@ def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     path = tmp_path / "models" / "m.py"
     path.write_text(
-        "from typing import TYPE_CHECKING\nfrom ..energies.context import x\nfrom .. import scoring\nfrom . import net\n"
+        "from typing import TYPE_CHECKING\nfrom ..energies.context import x\nfrom .. import ensemble\nfrom . import net\n"
         "if TYPE_CHECKING:\n    import openmm.app\ndef f():\n    import openmm_confgf.cli\n"
     )
     names = set(imported(path))
-    inside = {f"openmm_confgf.{name}" for name in ("energies.context", "scoring", "models.net", "cli")}
+    inside = {f"openmm_confgf.{name}" for name in ("energies.context", "ensemble", "models.net", "cli")}
     assert inside | {"openmm.app"} <= names
     assert "openmm.app" not in set(imported(path, type_checking=False))
-    assert rooms_imported(path) == {"energies", "scoring", "cli"}
+    assert rooms_imported(path) == {"energies", "ensemble", "cli"}
 
 
 def test_architecture_document_names_every_module():

@@ -5,12 +5,12 @@ import pytest
 from openmm import Context, Platform, VerletIntegrator
 from rdkit import Chem
 
-from openmm_confgf.energies.forcefields import SystemBuilder
+from openmm_confgf.energies.systems.forcefields import SystemBuilder
 from openmm_confgf.errors import MoleculeError
 from openmm_confgf.files.ensembles import read_ensembles, write_ensembles
 from openmm_confgf.files.pdb import read_pdb
 from openmm_confgf.generators.etkdg import ETKDGGenerator
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 def potential_energy(system, positions):

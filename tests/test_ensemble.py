@@ -6,9 +6,10 @@ from openmm import unit
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.ensemble import Ensemble, Provenance, Status
+from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import MoleculeError
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 
 def test_bad_rows_keep_their_place_and_cost_infinity(alanine_ensemble):

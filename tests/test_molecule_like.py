@@ -9,8 +9,8 @@ from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import ConfGFError, MoleculeError, WrongTypeError
 from openmm_confgf.generators import ETKDGGenerator, generate
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
 from openmm_confgf.molecule_like import as_graph, check_ensemble
+from openmm_confgf.molecules.graph import MolecularGraph
 
 ALANINE = "C[C@H](N)C(=O)O"
 

@@ -5,12 +5,13 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_confgf.dynamics.settings import MDSettings
 from openmm_confgf.energies import SystemBuilder
 from openmm_confgf.errors import ConfGFError, FileFormatError, ForceFieldError, MoleculeError, WrongTypeError
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.generators.md import MDGenerator, MDSettings
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.generators.md import MDGenerator
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.simulation import simulate
 
 QUICK = MDSettings(replicas=3, equilibration=0.1, frame_interval=0.05, ladder=(300, 360), exchange_interval=0.02, compiled=False)
@@ -185,12 +186,12 @@ def test_molecules_and_systems_as_users_hold_them(whole, builder, ethanol, tmp_p
     np.testing.assert_array_equal(again.positions, own.positions)
 
 
-def test_a_file_of_before_charges_were_told_goes_on(whole, builder, ethanol, tmp_path, monkeypatch):
+def test_a_file_of_before_charges_were_named_goes_on(whole, builder, ethanol, tmp_path, monkeypatch):
     from openmm_confgf.energies import SystemSource
 
-    path, told = tmp_path / "old.h5", SystemSource.told
+    path, settings = tmp_path / "old.h5", SystemSource.settings
     with monkeypatch.context() as patched:
-        patched.setattr(SystemSource, "told", lambda self, system: told(self, system) | {"charges": None})
+        patched.setattr(SystemSource, "settings", lambda self, system: settings(self, system) | {"charges": None})
         simulate(ethanol, path, builder, length=0.25, settings=QUICK, seed=4)
     np.testing.assert_array_equal(simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4).positions, whole[0].positions)
 

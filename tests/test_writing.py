@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import openmm_confgf
-from openmm_confgf.archive import ReferenceMolecule, save_archive
 from openmm_confgf.errors import FileFormatError
-from openmm_confgf.evaluation.plots import save_figure
 from openmm_confgf.files import write_ensembles, write_run
+from openmm_confgf.files.archive import ReferenceMolecule, save_archive
+from openmm_confgf.plots.ensemble import save_figure
 from openmm_confgf.writing import clear_leftovers, whole_file, write_whole
 
 PACKAGE = Path(openmm_confgf.__file__).parent

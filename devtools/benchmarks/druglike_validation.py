@@ -11,17 +11,17 @@ import argparse
 
 import numpy as np
 
-from openmm_confgf.archive import ReferenceMolecule, load_archive, save_archive
-from openmm_confgf.checks import check_conformations
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.energies import minimize_gfn2, resolve_optimizer
-from openmm_confgf.ensemble import Status
+from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.errors import ConfGFError, GenerationError
+from openmm_confgf.files.archive import ReferenceMolecule, load_archive, save_archive
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.molecules.rmsd import distinct_minima
 from openmm_confgf.references.protocol import DISPLACEMENT
-from openmm_confgf.relaxation import relax
-from openmm_confgf.rmsd import distinct_minima
+from openmm_confgf.status import Status
 from openmm_confgf.training.data import validates
 
 STARTS, KEPT, SEED = 24, 10, 991

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from openmm_confgf.archive import load_archive
+from openmm_confgf.files.archive import load_archive
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 CONFORMERS = 20
 MOLECULES = 12

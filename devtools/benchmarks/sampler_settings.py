@@ -16,36 +16,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmm_confgf.archive import ReferenceMolecule, load_archive
+from openmm_confgf.benchmarks.conformers import evaluate_molecule
 from openmm_confgf.checksums import molecule_hash
-from openmm_confgf.evaluation.conformers import evaluate_molecule
+from openmm_confgf.files.archive import ReferenceMolecule, load_archive
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
 from openmm_confgf.generators.samplers import annealed_langevin
 from openmm_confgf.models.features import GraphBatch
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.training.data import validates
 
 SETTINGS = {
     "default: 0.3, settle 2 6 4, or 6 6 4 above nine heavy atoms": {},
-    "0.3, settle 2 6 4": {"settle_sigmas": 2 * (0.2,) + 6 * (0.1,) + 4 * (0.05,)},
-    "0.3, settle 6 6 4": {"settle_sigmas": 6 * (0.2,) + 6 * (0.1,) + 4 * (0.05,)},
-    "0.3, settle 1 5 3": {"settle_sigmas": (0.2,) + 5 * (0.1,) + 3 * (0.05,)},
-    "0.3, settle 4 4 4": {"settle_sigmas": 4 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
-    "0.3, settle 8 4 4": {"settle_sigmas": 8 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
-    "0.3, settle 20 4 4": {"settle_sigmas": 20 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 2 6 4": {"mode_seeking_sigmas": 2 * (0.2,) + 6 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 6 6 4": {"mode_seeking_sigmas": 6 * (0.2,) + 6 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 1 5 3": {"mode_seeking_sigmas": (0.2,) + 5 * (0.1,) + 3 * (0.05,)},
+    "0.3, settle 4 4 4": {"mode_seeking_sigmas": 4 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 8 4 4": {"mode_seeking_sigmas": 8 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
+    "0.3, settle 20 4 4": {"mode_seeking_sigmas": 20 * (0.2,) + 4 * (0.1,) + 4 * (0.05,)},
     "1 candidate": {"candidates": 1},
     "2 candidates": {"candidates": 2},
     "8 candidates": {"candidates": 8},
-    "flow only, 0.3 to 0.01": {"flow_calls": 25, "settle_sigmas": (0.01,)},
+    "flow only, 0.3 to 0.01": {"flow_calls": 25, "mode_seeking_sigmas": (0.01,)},
     "0.6": {"sigma_max": 0.6, "flow_calls": 3},
-    "0.3, settle 0 8 6": {"settle_sigmas": 8 * (0.1,) + 6 * (0.05,)},
-    "0.3, settle 8 16 8": {"settle_sigmas": 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
+    "0.3, settle 0 8 6": {"mode_seeking_sigmas": 8 * (0.1,) + 6 * (0.05,)},
+    "0.3, settle 8 16 8": {"mode_seeking_sigmas": 8 * (0.2,) + 16 * (0.1,) + 8 * (0.05,)},
     "starts relaxed in MMFF94s: 0.3, settle 2 6 4": {"start": "etkdg+mmff"},
     "starts relaxed in MMFF94s: 0.1, settle 0 6 4": {
         "start": "etkdg+mmff",
         "sigma_max": 0.1,
         "flow_calls": 1,
-        "settle_sigmas": 6 * (0.1,) + 4 * (0.05,),
+        "mode_seeking_sigmas": 6 * (0.1,) + 4 * (0.05,),
     },
     "from noise": {"start": "noise"},
     "from noise, 80 calls of the flow": {"start": "noise", "flow_calls": 80},

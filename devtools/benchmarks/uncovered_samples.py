@@ -10,12 +10,12 @@ import argparse
 
 import numpy as np
 
-from openmm_confgf.archive import load_archive
-from openmm_confgf.checks import check_conformations
 from openmm_confgf.energies import GFN2Energy, minimize_gfn2
-from openmm_confgf.ensemble import Status
+from openmm_confgf.files.archive import load_archive
 from openmm_confgf.generators import create_generator
-from openmm_confgf.rmsd import rmsd_matrix
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.rmsd import rmsd_matrix
+from openmm_confgf.status import Status
 from openmm_confgf.units import KJ_PER_KCAL, NM_PER_ANGSTROM
 
 WINDOW = 6 * KJ_PER_KCAL

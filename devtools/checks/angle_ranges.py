@@ -1,4 +1,4 @@
-"""Print the extremes that the constants of `openmm_confgf.centre_shapes` must let through, as seen in relaxed molecules.
+"""Print the extremes that the constants of `openmm_confgf.molecules.centre_shapes` must let through, as seen in relaxed molecules.
 
     python devtools/checks/angle_ranges.py ARCHIVE.npz [ARCHIVE.npz ...]
 
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from rdkit import Chem
 
-from openmm_confgf import centre_shapes as shapes
-from openmm_confgf.archive import ReferenceMolecule, load_archive
-from openmm_confgf.geometry import angles, dihedrals
+from openmm_confgf.files.archive import ReferenceMolecule, load_archive
+from openmm_confgf.molecules import centre_shapes as shapes
+from openmm_confgf.molecules.geometry import angles, dihedrals
 
 OUTLIERS = 1 / 5000
 
@@ -46,7 +46,7 @@ def seen(molecule: ReferenceMolecule) -> Iterator[tuple[Case, float]]:
     asked = shapes.CentreShapes.of(graph, 0.0)
     bends = np.degrees(angles(frames, torch.from_numpy(asked.triples)).numpy())
     for triple, bend in zip(asked.triples.tolist(), bends.T, strict=True):
-        if graph.hops[triple[0], triple[2]] == 1:
+        if graph.topological_distances[triple[0], triple[2]] == 1:
             continue
         ring = min((len(r) for r in rings if r.issuperset(triple)), default=0)
         smallest = min((len(r) for r in rings if triple[1] in r), default=0)

@@ -1,4 +1,4 @@
-"""Print the table of `openmm_confgf.bond_windows`: the range of lengths of each kind of bond in relaxed molecules.
+"""Print the table of `openmm_confgf.molecules.bond_windows`: the range of lengths of each kind of bond in relaxed molecules.
 
     python devtools/checks/bond_ranges.py ARCHIVE.npz [ARCHIVE.npz ...]
 
@@ -13,8 +13,8 @@ import sys
 
 import numpy as np
 
-from openmm_confgf.archive import ReferenceMolecule, load_archive
-from openmm_confgf.bond_windows import bond_kind
+from openmm_confgf.files.archive import ReferenceMolecule, load_archive
+from openmm_confgf.molecules.bond_windows import bond_kind
 from openmm_confgf.units import NM_PER_ANGSTROM
 
 PER_ROOT, OUTLIERS = 0.1, 1 / 5000

@@ -15,10 +15,10 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.archive import ReferenceMolecule, save_archive
-from openmm_confgf.energies.gfn2_minimize import minimize_gfn2
+from openmm_confgf.energies.xtb.minimize import minimize_gfn2
 from openmm_confgf.errors import ConfGFError
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.files.archive import ReferenceMolecule, save_archive
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.units import NM_PER_ANGSTROM
 
 WINDOW, LONGEST_BOND, NEAREST = 60.0, 1.3, 1.15
@@ -43,7 +43,7 @@ def is_whole(graph: MolecularGraph, frame: np.ndarray) -> bool:
     """Whether the bonds are there and nothing else touches, by covalent radii alone."""
     radii = np.array([Chem.GetPeriodicTable().GetRcovalent(int(z)) for z in graph.numbers]) * NM_PER_ANGSTROM
     ratio = np.linalg.norm(frame[:, None] - frame[None], axis=-1) / (radii[:, None] + radii)
-    return bool((ratio[graph.hops == 1] < LONGEST_BOND).all() and (ratio[graph.hops > 2] > NEAREST).all())
+    return bool((ratio[graph.topological_distances == 1] < LONGEST_BOND).all() and (ratio[graph.topological_distances > 2] > NEAREST).all())
 
 
 def minima(smiles: str) -> ReferenceMolecule | None:

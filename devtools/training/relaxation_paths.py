@@ -20,13 +20,13 @@ from rdkit import RDLogger
 from rdkit.Chem import rdForceFieldHelpers
 from scipy.spatial.transform import Rotation
 
-from openmm_confgf.checks import check_conformations
 from openmm_confgf.checksums import molecule_hash
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.features import featurise
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 from openmm_confgf.training.data import TrainingMolecule, fingerprints, save_training_set
 from openmm_confgf.units import NM_PER_ANGSTROM
 

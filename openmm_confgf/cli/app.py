@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
 from ..errors import ConfGFError
+from ..version import __version__
 from .benchmark import conformers
 from .benchmark_energies import energies
 from .doctor import doctor

@@ -54,8 +54,8 @@ def conformers(
       openmm-confgf benchmark conformers qm9_xtb_test.npz --generator etkdg+mmff --generator conforge --energy gfn2
       openmm-confgf benchmark conformers druglike.npz --delta 1.25 --delta 0.5 --recall-only --split-charge --json
     """
+    from ..benchmarks import benchmark_conformers
     from ..errors import ConfGFError
-    from ..evaluation import benchmark_conformers
     from ..generators import NETWORKS, create_generator
 
     with results_only_on_stdout() as show:

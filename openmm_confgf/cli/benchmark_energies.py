@@ -44,10 +44,10 @@ def energies(
       openmm-confgf benchmark energies --system ala2-obc2
       openmm-confgf benchmark energies --threads 1 --threads 2 --plot figures --json
     """
-    from ..evaluation.energy_plots import plot_batch_sizes, plot_sizes
-    from ..evaluation.energy_speed import benchmark_energies
-    from ..evaluation.energy_systems import ENERGY_SYSTEMS
+    from ..benchmarks.energy_speed import benchmark_energies
+    from ..benchmarks.energy_systems import ENERGY_SYSTEMS
     from ..files import check_folder
+    from ..plots.energies import plot_batch_sizes, plot_sizes
 
     with results_only_on_stdout() as show:
         if plot is not None:

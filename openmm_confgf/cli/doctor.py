@@ -10,7 +10,7 @@ from .options import AsJson
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
-    from ..diagnostics import PlatformReport
+    from ..installation import PlatformReport
 
 
 def doctor(json: AsJson = False) -> None:
@@ -24,7 +24,7 @@ def doctor(json: AsJson = False) -> None:
       openmm-confgf doctor
       openmm-confgf doctor --json
     """
-    from ..diagnostics import diagnose
+    from ..installation import diagnose
 
     with results_only_on_stdout() as show:
         found = diagnose()

@@ -82,9 +82,9 @@ def generate(
     output (library.sdf.partial) until all are: Ctrl-C (exit code 130) and SIGTERM (143) write those that are finished, and after these,
     a crash or a full disk the same command with --resume goes on. --platform and --property are for --relax in a force field of OpenMM.
     """
-    from .. import __version__
     from ..files import check_writable, read_molecules
     from ..library import Generation, Store, kept_or_made
+    from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -132,7 +132,7 @@ def _reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
 def each_stereoisomer(entries: Sequence[MoleculeEntry]) -> list[MoleculeEntry]:
     """The molecules, with all stereoisomers in place of those that leave stereo open; one that has too many is an error."""
     from ..files import MoleculeEntry
-    from ..stereoisomers import enumerate_stereoisomers
+    from ..molecules.stereoisomers import enumerate_stereoisomers
 
     found = []
     for entry in entries:
@@ -147,7 +147,7 @@ def each_stereoisomer(entries: Sequence[MoleculeEntry]) -> list[MoleculeEntry]:
 
 def describe(ensemble: Ensemble) -> dict[str, Any]:
     """What the JSON of every command says of an ensemble; the stereoisomers are those of its usable conformations."""
-    from ..stereoisomers import stereo_text, stereoisomers
+    from ..molecules.stereoisomers import stereo_text, stereoisomers
 
     usable = ensemble.positions[ensemble.ok]
     return {

@@ -14,7 +14,7 @@ from .options import AsJson, LargestFragment, MoleculesFile, Seed
 from .output import as_json, as_table, note, results_only_on_stdout
 
 if TYPE_CHECKING:
-    from ..archive import ReferenceMolecule
+    from ..files.archive import ReferenceMolecule
 
 
 def reference(
@@ -53,11 +53,11 @@ def reference(
     same command goes on from there. A molecule that cannot be done, or whose process dies or takes too long, costs that molecule (exit
     code 1).
     """
-    from .. import __version__
-    from ..archive import save_archive
     from ..errors import FileFormatError
     from ..files import check_folder, read_molecules
+    from ..files.archive import save_archive
     from ..references import ReferenceMaker, ReferenceProtocol, reference_ensembles
+    from ..version import __version__
     from ..writing import clear_leftovers
 
     with results_only_on_stdout() as show:

@@ -48,10 +48,10 @@ def score(
     (minima.sdf.partial) until all are: Ctrl-C (exit code 130) and SIGTERM (143) write those that are finished, and after these, a crash or
     a full disk the same command with --resume goes on.
     """
-    from .. import __version__
     from ..errors import ConfGFError
     from ..files import check_writable, iter_ensembles
     from ..library import Scoring, Store, kept_or_made
+    from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()

@@ -62,13 +62,13 @@ def seed(
       openmm-confgf seed ibuprofen.sdf --constraints HBonds --hydrogen-mass 3 -o seeds
       openmm-confgf seed peptide.pdb --forcefield amber14-all.xml,implicit/obc2.xml --run-ps 5 -o seeds
     """
-    from .. import __version__
     from ..energies import SystemBuilder
-    from ..energies.constrained import check_constraints
+    from ..energies.systems.constrained import check_constraints
     from ..errors import GenerationError
     from ..files import read_each_ensemble
     from ..openmm_plugin.seed_folder import check_no_others, check_seed_folder
     from ..openmm_plugin.seeding import seed_call, seed_simulations
+    from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()

@@ -15,7 +15,7 @@ from .output import as_json, as_table, note, progress_bar, results_only_on_stdou
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
-    from ..molecule import MolecularGraph
+    from ..molecules.graph import MolecularGraph
 
 
 def simulate(
@@ -60,9 +60,9 @@ def simulate(
     Ctrl-C keeps the frames so far (exit code 130); the same command goes on from there, and from the end with a larger --ns. MDTraj loads
     the file. Look at R-hat: above 1.01 the replicas do not agree yet, and averages over them are not to be trusted.
     """
-    from .. import __version__
-    from ..generators.md import MDSettings
+    from ..dynamics.settings import MDSettings
     from ..simulation import simulate as run
+    from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()

@@ -82,9 +82,9 @@ def confgf(
     """
     from ..checksums import sha256_of
     from ..errors import ConfGFError
-    from ..evaluation.curves import plot_training
     from ..files import check_folder
     from ..models.weights import load_weights, read_card
+    from ..plots.training import plot_training
     from ..training.config import FINE_TUNING, FROM_SCRATCH
     from ..training.recipe import PRESETS, train
 

@@ -1,15 +1,15 @@
 """What a conformation costs: force fields, OpenMM Contexts, GFN2-xTB, minimisation. Knows OpenMM, knows no network."""
 
-from .batched import BatchedEnergy, energy
+from .batched.batched import BatchedEnergy, energy
+from .batched.packed import PackedEnergy
+from .batched.read_system import SUPPORTED, check_supported
 from .context import ContextEnergy, resolve_platform
-from .forcefields import SystemBuilder, create_system
-from .gfn2 import GFN2Energy
-from .gfn2_minimize import minimize_gfn2, optimizer_version, resolve_optimizer
+from .interface import EnergyResult
 from .minimize import Minimized, minimize
-from .packed import PackedEnergy
-from .result import EnergyResult
-from .system_source import ForceFieldLike, SystemSource, system_source
-from .tensors import SUPPORTED, check_supported
+from .systems.forcefields import SystemBuilder, create_system
+from .systems.source import ForceFieldLike, SystemSource, system_source
+from .xtb.gfn2 import GFN2Energy
+from .xtb.minimize import minimize_gfn2, optimizer_version, resolve_optimizer
 
 __all__ = [
     "SUPPORTED",

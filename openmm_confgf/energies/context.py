@@ -11,11 +11,11 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from ..ensemble import Status
 from ..errors import PlatformError
-from .context_workers import ContextProcesses, evaluate_in_processes, start_contexts
-from .degenerate import Defined, without_idle
-from .result import EnergyResult, can_be_evaluated, frames_of
+from ..status import Status
+from .batched.degenerate import Defined, without_idle
+from .context_pool import ContextProcesses, evaluate_in_processes, start_contexts
+from .interface import EnergyResult, can_be_evaluated, frames_of
 
 PLATFORMS_BY_PREFERENCE = ("CUDA", "OpenCL", "HIP", "CPU", "Reference")
 
@@ -211,15 +211,15 @@ class ContextEnergy:
                 context.setPositions(frames[i])
                 state = context.getState(energy=True, forces=forces)
                 value = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-                push = state.getForces(asNumpy=True).value_in_unit(_FORCE_UNIT) if forces else np.zeros(3)
+                found = state.getForces(asNumpy=True).value_in_unit(_FORCE_UNIT) if forces else np.zeros(3)
             except openmm.OpenMMException:
                 status[i] = Status.FAILED
                 self.recover()
                 continue
-            if np.isfinite(value) and np.isfinite(push).all():
+            if np.isfinite(value) and np.isfinite(found).all():
                 energy[i], status[i] = value, Status.OK
                 if gradients is not None:
-                    gradients[i] = push
+                    gradients[i] = found
         return EnergyResult(energy, gradients, status)
 
 

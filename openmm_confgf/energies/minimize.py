@@ -9,10 +9,10 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from ..ensemble import Status
+from ..status import Status
 from ..units import in_md_units
 from .context import ContextEnergy
-from .result import can_be_evaluated, frames_of
+from .interface import can_be_evaluated, frames_of
 
 
 class Minimized(NamedTuple):

@@ -1,4 +1,4 @@
-"""Whether specified stereochemistry came out right: RDKit's opinion, independent of the checks that generators use."""
+"""Whether specified stereochemistry came out right: as it is read from coordinates, without a look at what was asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ..ensemble import Ensemble
-from ..molecule import MolecularGraph
+from ..molecules.graph import MolecularGraph
+from ..molecules.stereo import assign_stereo_from_3d
 
 
 def specified_stereo(graph: MolecularGraph) -> int:
@@ -17,7 +18,7 @@ def specified_stereo(graph: MolecularGraph) -> int:
 
 
 def stereo_is_right(ensemble: Ensemble) -> NDArray[np.bool_]:
-    """Which usable samples are the specified stereoisomer, as RDKit perceives them from their coordinates.
+    """Which usable samples are the specified stereoisomer, as `assign_stereo_from_3d` reads them from their coordinates.
 
     Only what the graph specifies is compared; everything else is free. A sample is right if every specified centre and double bond is,
     atom by atom, or if its canonical SMILES is: the mirror image of cis-1,4-dimethylcyclohexane has both tags inverted and is the same
@@ -33,7 +34,8 @@ def stereo_is_right(ensemble: Ensemble) -> NDArray[np.bool_]:
     right = []
     for conformer in list(mol.GetConformers()):
         seen = Chem.Mol(mol, confId=conformer.GetId())
-        Chem.AssignStereochemistryFrom3D(seen, replaceExistingTags=True)
+        Chem.RemoveStereochemistry(seen)
+        assign_stereo_from_3d(seen)
         for atom in seen.GetAtoms():
             if atom.GetIdx() not in wanted:
                 atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)

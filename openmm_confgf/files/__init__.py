@@ -1,6 +1,5 @@
 """Molecules and ensembles from and to files: SMILES, SDF, MOL, PDB, HDF5."""
 
-from ._source import suffix_of
 from .ensembles import (
     check_folder,
     check_writable,
@@ -13,6 +12,7 @@ from .ensembles import (
     write_run,
 )
 from .molecules import MoleculeEntry, read_molecules
+from .source import suffix_of
 
 __all__ = [
     "MoleculeEntry",

@@ -15,7 +15,7 @@ from ..ensemble import Ensemble
 from ..errors import ConfGFError, FileFormatError
 from ..writing import clear_leftovers, whole_file, write_whole
 from . import hdf5, pdb, sdf
-from ._source import check_readable, lines_of, uncompressed
+from .source import check_readable, lines_of, uncompressed
 
 _READABLE = (".sdf", ".mol", ".pdb", ".h5")
 _WRITABLE = (".sdf", ".pdb", ".h5")

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolInterchange
 
-from .. import __version__
-from ..checks import check_conformations
 from ..ensemble import Ensemble, Provenance
 from ..errors import FileFormatError, MoleculeError
-from ..molecule import MolecularGraph
-from ._hdf5_guard import opened, sealed
+from ..molecules.checks import check_conformations
+from ..molecules.graph import MolecularGraph
+from ..version import __version__
+from .hdf5_guard import opened, sealed
 
 GROUP = "openmm_confgf"
 STATE = "openmm_confgf_state"

@@ -15,11 +15,11 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 
 from ..errors import ConfGFError, FileFormatError, MoleculeError
-from ..molecule import MolecularGraph
+from ..molecules.graph import MolecularGraph
 from . import hdf5, pdb, sdf
-from ._completing import largest_fragment, largest_fragment_of_smiles, with_hydrogens
-from ._source import check_readable, lines_in, lines_of, stem_of, suffix_of, uncompressed
+from .completing import largest_fragment, largest_fragment_of_smiles, with_hydrogens
 from .smiles_lists import smiles_lines, split_line, table_rows
+from .source import check_readable, lines_in, lines_of, stem_of, suffix_of, uncompressed
 
 SUFFIXES = (".smi", ".csv", ".tsv", ".sdf", ".mol", ".pdb", ".h5")
 STDIN = "-"

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from .. import __version__
-from ..checks import check_conformations, stereo_against_specified
 from ..ensemble import Ensemble, Provenance
 from ..errors import MoleculeError
-from ..molecule import MolecularGraph
-from ..topology import rdkit_from_topology, topology_from_rdkit
+from ..molecules.checks import check_conformations, stereo_against_specified
+from ..molecules.graph import MolecularGraph
+from ..molecules.topology import rdkit_from_topology, topology_from_rdkit
 from ..units import NM_PER_ANGSTROM
-from ._pdb_records import ISOTOPE, PDBRecords, read_records
-from ._pdb_topology import pairs_told_by_names, topology_of_records
-from ._stereo import with_stereo_only_at
+from ..version import __version__
+from .pdb_records import ISOTOPE, PDBRecords, read_records
+from .pdb_topology import pairs_told_by_names, topology_of_records
+from .stereo import with_stereo_only_at
 
 _ESCAPE = re.compile(r"\\(?=[xuU])")
 _ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")

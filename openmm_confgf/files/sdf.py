@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
-from .. import __version__
-from ..checks import check_conformations
-from ..ensemble import TITLE, Ensemble, Provenance, Status
+from ..ensemble import TITLE, Ensemble, Provenance
 from ..errors import ConfGFError, FileFormatError
-from ..molecule import MolecularGraph
+from ..molecules.checks import check_conformations
+from ..molecules.graph import MolecularGraph
+from ..status import Status
 from ..units import NM_PER_ANGSTROM
-from ._own import DECIMALS, DIGEST, PREFIX, molecule_digest, own_properties, record_digest
+from ..version import __version__
+from .own import DECIMALS, DIGEST, PREFIX, molecule_digest, own_properties, record_digest
 from .sdf_records import Preparation, Record, iter_records
 from .sdf_text import format_record
 

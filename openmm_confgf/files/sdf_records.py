@@ -12,9 +12,9 @@ from rdkit import Chem, rdBase
 
 from ..ensemble import TITLE
 from ..errors import ConfGFError, FileFormatError, MoleculeError
-from ..molecule import MolecularGraph
+from ..molecules.graph import MolecularGraph
 from ..units import NM_PER_ANGSTROM
-from ._own import DIGEST, MOLECULE, PREFIX, Own, molecule_digest, read_own, record_digest
+from .own import DIGEST, MOLECULE, PREFIX, Own, molecule_digest, read_own, record_digest
 from .sdf_text import parse_record, split_records
 
 Preparation = Callable[[Chem.Mol], tuple[Chem.Mol, list[str]]]

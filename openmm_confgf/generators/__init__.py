@@ -1,11 +1,11 @@
 """What yields conformations of a molecule. Every generator is a `Generator`."""
 
-from ._base import Generator
+from .base import Generator
 from .confgf import ConfGFGenerator
 from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
 from .etkdg import ETKDGGenerator
-from .presets import NETWORKS, PRESETS, create_generator, generate
+from .registry import NETWORKS, PRESETS, create_generator, generate
 from .relaxed import RelaxedGenerator
 
 __all__ = [

@@ -14,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import __version__
 from ..devices import compile_problem
+from ..energies.relaxation import relax
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, ForceFieldError
 from ..models.features import GraphBatch, conformation_hands
 from ..models.field import PairField
-from ..molecule import MolecularGraph
-from ..relaxation import relax
-from ..shapes import novel_picks, shape_vectors
+from ..molecules.graph import MolecularGraph
+from ..molecules.shapes import novel_picks, shape_vectors
 from ..units import NM_PER_ANGSTROM
-from ._network import NetworkGenerator, Starts
+from ..version import __version__
 from .etkdg import embed
+from .network import NetworkGenerator, Starts
 from .samplers import mode_ascent, probability_flow
 
 _STARTS = {"etkdg": (0.3, 2), "etkdg+mmff": (0.3, 2), "noise": (5.0, 40)}
@@ -63,7 +63,7 @@ class ConfGFGenerator(NetworkGenerator):
         Noise on the start in Angstrom; by default 0.3 on ETKDG and 5 alone.
     flow_calls : int, optional
         Network calls of the flow from `sigma_max` to the first settling level; by default 40 from noise, 2 from elsewhere.
-    settle_sigmas : sequence of float, optional
+    mode_seeking_sigmas : sequence of float, optional
         Noise levels in Angstrom of the settling steps, one network call each; by default 0.2 twice (six times from ETKDG where a molecule
         has more than nine heavy atoms; starts that no force field relaxed count as relaxed here), then 0.1 six times and 0.05 four times.
     candidates : int
@@ -93,7 +93,7 @@ class ConfGFGenerator(NetworkGenerator):
         start: str = "etkdg",
         sigma_max: float | None = None,
         flow_calls: int | None = None,
-        settle_sigmas: Sequence[float] | None = None,
+        mode_seeking_sigmas: Sequence[float] | None = None,
         candidates: int = 4,
         compiled: bool = False,
     ) -> None:
@@ -101,12 +101,12 @@ class ConfGFGenerator(NetworkGenerator):
             raise ConfGFError(f"The start {start!r} is unknown; use one of {', '.join(_STARTS)}.")
         default_sigma, default_calls = _STARTS[start]
         self.start, self.candidates = start, candidates
-        self.settle_sigmas = None if settle_sigmas is None else tuple(settle_sigmas)
+        self.mode_seeking_sigmas = None if mode_seeking_sigmas is None else tuple(mode_seeking_sigmas)
         self.sigma_max = default_sigma if sigma_max is None else sigma_max
         self.flow_calls = default_calls if flow_calls is None else flow_calls
-        if self.flow_calls < 1 or candidates < 1 or self.settle_sigmas == ():
+        if self.flow_calls < 1 or candidates < 1 or self.mode_seeking_sigmas == ():
             raise ConfGFError("Give at least one flow call, one settling step and one candidate.")
-        if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *(self.settle_sigmas or ()))):
+        if not all(0 < sigma < math.inf for sigma in (self.sigma_max, *(self.mode_seeking_sigmas or ()))):
             raise ConfGFError("A noise level is not a finite number above 0; give all of them in Angstrom.")
         super().__init__(weights)
         if start != "noise":
@@ -118,11 +118,11 @@ class ConfGFGenerator(NetworkGenerator):
             self.net.compile_blocks()
 
     def calls(self, graph: MolecularGraph) -> int:
-        return self.flow_calls + len(self._settling(graph.mol.GetNumHeavyAtoms()))
+        return self.flow_calls + len(self._mode_seeking_levels(graph.mol.GetNumHeavyAtoms()))
 
-    def _settling(self, heavy_atoms: int) -> tuple[float, ...]:
-        if self.settle_sigmas is not None:
-            return self.settle_sigmas
+    def _mode_seeking_levels(self, heavy_atoms: int) -> tuple[float, ...]:
+        if self.mode_seeking_sigmas is not None:
+            return self.mode_seeking_sigmas
         return _LONG if self.start == "etkdg" and heavy_atoms > _FEW_HEAVY_ATOMS else _SHORT
 
     def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Starts:
@@ -156,7 +156,7 @@ class ConfGFGenerator(NetworkGenerator):
                 drawn = torch.from_numpy(stream.standard_normal((size, 3), np.float32))
                 sample[:size] = drawn - drawn.mean(0)
         graph, net = self.net.encode(batch), self.net
-        levels = self._settling(int((batch.atoms[0, :, 0] > 1).sum()))
+        levels = self._mode_seeking_levels(int((batch.atoms[0, :, 0] > 1).sum()))
         settling = torch.tensor(levels, device=starts.device)
         flowing = torch.from_numpy(np.geomspace(self.sigma_max, levels[0], self.flow_calls, dtype=np.float32)).to(starts.device)
 
@@ -176,6 +176,6 @@ class ConfGFGenerator(NetworkGenerator):
             "start": self.start,
             "sigma_max": self.sigma_max,
             "flow_calls": self.flow_calls,
-            "settle_sigmas": list(self._settling(graph.mol.GetNumHeavyAtoms())),
+            "mode_seeking_sigmas": list(self._mode_seeking_levels(graph.mol.GetNumHeavyAtoms())),
             "candidates": self.candidates,
         }

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bond_windows import HOTTEST
-from ..geometry import distances, pseudo_forces
 from ..models.confgf import ConfGF, EdgeGraph, NoiseLadder
 from ..models.features import GraphBatch
-from ..molecule import MolecularGraph
-from ._network import NetworkGenerator, Starts
+from ..molecules.bond_windows import HOTTEST
+from ..molecules.geometry import distances, pseudo_forces
+from ..molecules.graph import MolecularGraph
+from .network import NetworkGenerator, Starts
 from .samplers import annealed_langevin, embed_distances
 
 

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
-from .. import __version__
-from ..checks import check_conformations
-from ..ensemble import Ensemble, Provenance, Status
+from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, GenerationError
-from ..molecule import MolecularGraph
-from ..stereoisomers import stereo_settings
+from ..molecules.checks import check_conformations
+from ..molecules.graph import MolecularGraph
+from ..molecules.stereoisomers import stereo_settings
+from ..status import Status
 from ..units import NM_PER_ANGSTROM
-from ._base import Generator, check_request
+from ..version import __version__
+from .base import Generator, check_request
 
 _MOST_RELABELLINGS = 1000
 """Ways to exchange equivalent atoms that are tried on a sample."""

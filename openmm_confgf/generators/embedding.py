@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from .. import __version__
-from ..bicycles import turned_inside
-from ..bond_windows import EMBEDDED
-from ..checks import check_conformations, stereo_against_specified
-from ..ensemble import Ensemble, Provenance, Status
+from ..energies.relaxation import relax
+from ..ensemble import Ensemble, Provenance
 from ..errors import ForceFieldError, GenerationError, ImpossibleStereoError
-from ..molecule import MolecularGraph
-from ..relaxation import relax
+from ..molecules.bicycles import turned_inside
+from ..molecules.bond_windows import EMBEDDED
+from ..molecules.checks import check_conformations, stereo_against_specified
+from ..molecules.graph import MolecularGraph
+from ..status import Status
 from ..units import NM_PER_ANGSTROM
+from ..version import __version__
 
 ATTEMPTS = 20
 """Tries per conformer; most molecules need one or two. RDKit's own 10 N take a second for each conformer that fails."""
@@ -58,7 +59,7 @@ DISTANCE_GEOMETRY: Mapping[str, Any] = MappingProxyType(
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
+class Embedding:
     """A way to embed.
 
     Attributes
@@ -91,15 +92,15 @@ class Way:
         return np.empty((0, len(graph), 3))
 
 
-ETKDG = Way("etkdg")
+ETKDG = Embedding("etkdg")
 
 WAYS = (
     ETKDG,
-    Way("etkdg without stereo tests", _NO_TESTS, tested=False),
-    Way("etkdg from random coordinates", {"useRandomCoords": True}),
-    Way("etkdg without basic knowledge", _NO_KNOWLEDGE),
-    Way("distance geometry", {**DISTANCE_GEOMETRY, **_NO_TESTS}, tested=False),
-    Way("distance geometry by chance", {**DISTANCE_GEOMETRY, **_NO_TESTS, "useRandomCoords": True}, tested=False, by_chance=True),
+    Embedding("etkdg without stereo tests", _NO_TESTS, tested=False),
+    Embedding("etkdg from random coordinates", {"useRandomCoords": True}),
+    Embedding("etkdg without basic knowledge", _NO_KNOWLEDGE),
+    Embedding("distance geometry", {**DISTANCE_GEOMETRY, **_NO_TESTS}, tested=False),
+    Embedding("distance geometry by chance", {**DISTANCE_GEOMETRY, **_NO_TESTS, "useRandomCoords": True}, tested=False, by_chance=True),
 )
 """In the order in which they are tried."""
 
@@ -125,7 +126,7 @@ def embedded(mol: Chem.Mol, count: int, params: Any) -> NDArray[np.float64]:
     return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, mol.GetNumAtoms(), 3) * NM_PER_ANGSTROM
 
 
-def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
+def working_ways(graph: MolecularGraph, seed: int) -> list[Embedding]:
     """The ways to embed a molecule, that which works first in front; the others are for conformers that it cannot make.
 
     ETKDG alone where it makes frames and nothing makes a conformation of the molecule. Where two centres never have their hands together in
@@ -160,7 +161,7 @@ def working_ways(graph: MolecularGraph, seed: int) -> list[Way]:
     raise _refusal(graph, seed, ways, forbidden)
 
 
-def _refusal(graph: MolecularGraph, seed: int, tried: list[Way], forbidden: tuple[int, int] | None) -> GenerationError:
+def _refusal(graph: MolecularGraph, seed: int, tried: list[Embedding], forbidden: tuple[int, int] | None) -> GenerationError:
     if forbidden:
         found = f"of {_OPEN_EMBEDDINGS} embeddings that leave it open, none gives the atoms {{}} their hands together"
         return _impossible(graph, forbidden, f"{found}, and what forces them on it does not last")

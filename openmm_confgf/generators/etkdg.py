@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 from rdkit import rdBase
 
-from .. import __version__
-from ..bond_windows import EMBEDDED
-from ..checks import check_conformations
-from ..ensemble import Ensemble, Provenance, Status
+from ..energies.relaxation import relax
+from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, ForceFieldError, GenerationError
-from ..molecule import MolecularGraph
-from ..relaxation import relax
-from ..stereoisomers import stereo_settings
-from ._base import Generator, check_request
-from .embedding import ETKDG, Way, working_ways
+from ..molecules.bond_windows import EMBEDDED
+from ..molecules.checks import check_conformations
+from ..molecules.graph import MolecularGraph
+from ..molecules.stereoisomers import stereo_settings
+from ..status import Status
+from ..version import __version__
+from .base import Generator, check_request
+from .embedding import ETKDG, Embedding, working_ways
 
 _AT_ONCE = 8
 """Conformations that one call of RDKit makes: it works out the distance bounds once for them, and one that fails costs the others."""
@@ -91,7 +92,7 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
     return embed(graph, n, seed, per_sample)[0]
 
 
-def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tuple[Ensemble, list[Way]]:
+def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tuple[Ensemble, list[Embedding]]:
     """As `embed_etkdg`, and the way in which each sample was made."""
     check_request([graph], n, seed)
     if per_sample < 1:
@@ -106,7 +107,7 @@ def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tupl
     return Ensemble(graph, positions, provenance, status), ways
 
 
-def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], NDArray[np.int8], list[Way]]:
+def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], NDArray[np.int8], list[Embedding]]:
     """Positions in nm (n * per_sample, N, 3), NaN where a conformation failed, their status, and the way of each sample."""
     positions = np.full((n, per_sample, len(graph), 3), np.nan)
     ways = working_ways(graph, seed)

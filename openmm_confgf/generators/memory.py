@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfGFError
-from ..molecule import MolecularGraph
+from ..molecules.graph import MolecularGraph
 
 _COPIES = 8
 """Of the positions in float64 while they are made: the candidates of each start, starts, what the network gives, the ensemble and its

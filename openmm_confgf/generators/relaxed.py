@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..energies import ForceFieldLike, SystemSource, resolve_platform, system_source
+from ..energies import ForceFieldLike, SystemSource, resolve_platform
+from ..energies.relaxation import RDKIT_FORCEFIELDS, relax
+from ..energies.systems.source import system_source
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
-from ..molecule import MolecularGraph
-from ..relaxation import RDKIT_FORCEFIELDS, relax
-from ._base import Generator
+from ..molecules.graph import MolecularGraph
+from .base import Generator
 
 
 class RelaxedGenerator(Generator):

@@ -111,7 +111,7 @@ def embed_distances(distances: Tensor, start: Tensor, edges: Tensor, steps: int 
     -------
     Tensor, (K, A, 3)
     """
-    from ..geometry import distances as distances_of
+    from ..molecules.geometry import distances as distances_of
 
     positions = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([positions], learning_rate)

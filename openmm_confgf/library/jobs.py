@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..checksums import sha256_of
 from ..devices import resolve_device
 from ..energies import SystemBuilder, resolve_platform
+from ..energies.scoring import score
 from ..ensemble import Ensemble
 from ..errors import ConfGFError, GenerationError
+from ..executors import in_processes
 from ..generators import Generator, RelaxedGenerator, create_generator
-from ..molecule import MolecularGraph
-from ..scoring import score
-from ..workers import in_processes
+from ..molecules.graph import MolecularGraph
+from ..version import __version__
 
 Outcome = Ensemble | ConfGFError
 
@@ -62,10 +62,10 @@ class Generation:
 
     def settings(self, source: Generator) -> dict[str, Any]:
         """All that decides the conformers of a molecule, in JSON's types."""
-        told = dataclasses.asdict(self) | {"device": str(resolve_device(self.device)), "weights": source.weights_sha256}
+        settings = dataclasses.asdict(self) | {"device": str(resolve_device(self.device)), "weights": source.weights_sha256}
         if self.relax is not None:
-            told |= _told_of_energies(self.relax, self.platform, self.properties)
-        return {"command": "generate", "version": __version__, **told}
+            settings |= _energy_settings(self.relax, self.platform, self.properties)
+        return {"command": "generate", "version": __version__, **settings}
 
     def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: int = 1) -> Iterator[tuple[int, Outcome]]:
         """The place and the conformers of each molecule, as they finish; those of which none is usable have failed.
@@ -104,8 +104,8 @@ class Scoring:
 
     def settings(self) -> dict[str, Any]:
         """All that decides the energies of an ensemble, in JSON's types."""
-        told = dataclasses.asdict(self) | _told_of_energies(self.forcefield, self.platform, self.properties)
-        return {"command": "score", "version": __version__, **told}
+        settings = dataclasses.asdict(self) | _energy_settings(self.forcefield, self.platform, self.properties)
+        return {"command": "score", "version": __version__, **settings}
 
     def each(self, ensembles: Iterable[Ensemble], workers: int = 1) -> Iterator[tuple[int, Outcome]]:
         """The place and the energies of each ensemble; those of which none is usable have failed.
@@ -140,7 +140,7 @@ def _usable(outcome: Outcome, advice: str = "try another --generator (confgf-noi
     return GenerationError(f"no conformation of {outcome.graph.name!r} is usable ({counts}); {advice}.")
 
 
-def _told_of_energies(forcefield: str, platform: str, properties: dict[str, str]) -> dict[str, Any]:
+def _energy_settings(forcefield: str, platform: str, properties: dict[str, str]) -> dict[str, Any]:
     """The platform that runs, and the checksums of a force field's own files."""
     files = {part: sha256_of(part) for part in forcefield.split(",") if Path(part).is_file()}
     return {"platform": resolve_platform(platform, properties).getName(), "forcefield_files": files}

@@ -16,7 +16,7 @@ from .. import errors
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, FileFormatError, WorkerError
 from ..files.hdf5 import hdf5_bytes, read_hdf5
-from ..molecule import MolecularGraph
+from ..molecules.graph import MolecularGraph
 from ..writing import write_whole
 
 Item = TypeVar("Item", MolecularGraph, Ensemble)

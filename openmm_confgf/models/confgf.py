@@ -25,7 +25,7 @@ class EdgeGraph(TensorRecord):
     edges : Tensor of int64, (E, 2)
         Indices into the flat atoms; each unordered pair once.
     kinds : Tensor of int64, (E,)
-        1 to 4 for single, double, triple and aromatic bonds; 4 + hops for the others.
+        1 to 4 for single, double, triple and aromatic bonds; 4 + the topological distance for the others.
     molecule : Tensor of int64, (E,)
         Which molecule the edge belongs to.
     atom_slots : Tensor of int64, (A,)
@@ -44,10 +44,10 @@ class EdgeGraph(TensorRecord):
         slots = batch.atom_mask.flatten().nonzero().squeeze(1)
         place = torch.zeros(batch.atom_mask.numel(), dtype=torch.int64, device=slots.device)
         place[slots] = torch.arange(len(slots), device=slots.device)
-        hops, order = batch.pairs[..., 0], batch.pairs[..., 1]
-        molecule, pair = (batch.pair_mask & (hops <= MAX_EDGE_HOPS)).nonzero(as_tuple=True)
+        topological_distances, order = batch.pairs[..., 0], batch.pairs[..., 1]
+        molecule, pair = (batch.pair_mask & (topological_distances <= MAX_EDGE_HOPS)).nonzero(as_tuple=True)
         edges = place[molecule.unsqueeze(1) * batch.atom_mask.shape[1] + batch.pair_index[pair]]
-        kinds = torch.where(hops == 1, order, 4 + hops)[molecule, pair]
+        kinds = torch.where(topological_distances == 1, order, 4 + topological_distances)[molecule, pair]
         return cls(batch.atoms[..., 0].flatten()[slots], edges, kinds, molecule, slots)
 
     def flat(self, padded: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import signed_volumes
+from ..molecules.geometry import signed_volumes
 
 if TYPE_CHECKING:
-    from ..molecule import MolecularGraph
+    from ..molecules.graph import MolecularGraph
 
 FLAT_VOLUME = 0.5
 """Cubic Angstrom under which a tetrahedron has no hand; relaxed sp3 centres have 3 to 12."""
@@ -24,7 +24,7 @@ MAX_RING = 8
 ATOM_VOCABULARY = (100, 7, 8, 8, 2, MAX_RING + 2)
 """Number of values of each atom column: element, formal charge + 3, degree, hybridisation, aromatic, smallest ring."""
 PAIR_VOCABULARY = (MAX_HOPS + 1, 5, MAX_RING + 2, 2, 3)
-"""Number of values of each pair column: hops, bond order, smallest shared ring, conjugated bond, cis (1) or trans (2)."""
+"""Number of values of each pair column: topological distance, bond order, smallest shared ring, conjugated bond, cis (1) or trans (2)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,9 @@ def featurise(graph: MolecularGraph) -> GraphFeatures:
     for a, b, c, d, wanted in graph.stereobonds:
         _mark_sides(side, graph, a, b, c, d, wanted)
     i, j = pair_index(n).T
-    pairs = np.stack([np.minimum(graph.hops[i, j], MAX_HOPS), order[i, j], smallest[i, j], conjugated[i, j], side[i, j]], axis=1)
+    pairs = np.stack(
+        [np.minimum(graph.topological_distances[i, j], MAX_HOPS), order[i, j], smallest[i, j], conjugated[i, j], side[i, j]], axis=1
+    )
     with rdBase.BlockLogs():
         matrix = rdDistGeom.GetMoleculeBoundsMatrix(Chem.Mol(mol))
     tetrahedra, hands = _tetrahedra(graph)
@@ -105,8 +107,8 @@ def featurise(graph: MolecularGraph) -> GraphFeatures:
 
 def _mark_sides(side: NDArray[np.int16], graph: MolecularGraph, a: int, b: int, c: int, d: int, wanted: int) -> None:
     """Mark every pair across the double bond b=c as cis or trans, from the one relation (a, d) that is specified."""
-    for p in np.flatnonzero(graph.hops[b] == 1):
-        for q in np.flatnonzero(graph.hops[c] == 1):
+    for p in np.flatnonzero(graph.topological_distances[b] == 1):
+        for q in np.flatnonzero(graph.topological_distances[c] == 1):
             if p != c and q != b:
                 same = wanted * (1 if p == a else -1) * (1 if q == d else -1)
                 side[p, q] = side[q, p] = 1 if same > 0 else 2

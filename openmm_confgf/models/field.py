@@ -1,7 +1,8 @@
 """PairField: a denoiser made of pairwise pseudo-forces, with learned reference distances and a term that tells left from right.
 
-The published ConfGF field (models/confgf.py) sees three hops of bonds and independently noised distances. This one sees every pair,
-noise on positions, and is unrolled: each block moves the atoms by the chain rule of its pair scores and looks at the new distances.
+The published ConfGF field (models/confgf.py) sees pairs up to three bonds apart and independently noised distances. This one
+sees all pairs, noise on positions, and is unrolled: each block moves the atoms by the chain rule of its pair scores and looks
+at the new distances.
 """
 
 from __future__ import annotations

@@ -14,18 +14,20 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from .. import __version__
-from ..checks import check_conformations
-from ..energies import ContextEnergy, ForceFieldLike, Minimized, minimize, system_source
-from ..energies.constrained import Constraints, check_constraints, constrained
+from ..energies import ContextEnergy, ForceFieldLike, Minimized, minimize
 from ..energies.context import platform_properties, resolve_platform
-from ..ensemble import Ensemble, Status
+from ..energies.systems.constrained import Constraints, check_constraints, constrained
+from ..energies.systems.source import system_source
+from ..ensemble import Ensemble
 from ..errors import GenerationError
-from ..molecule import MolecularGraph
 from ..molecule_like import check_ensemble
-from ..rmsd import diverse_low_energy
-from ..stereoisomers import check_one_diastereomer, stereoisomers
+from ..molecules.checks import check_conformations
+from ..molecules.graph import MolecularGraph
+from ..molecules.rmsd import diverse_low_energy
+from ..molecules.stereoisomers import check_one_diastereomer, stereoisomers
+from ..status import Status
 from ..units import GAS_CONSTANT, in_md_units
+from ..version import __version__
 from .seed_folder import SeedFolder, check_seed_folder
 
 TIMESTEP = 0.001
@@ -165,8 +167,8 @@ def seed_simulations(
     source = system_source(forcefield)
     system = source.build(graph)
     moving = constrained(system, graph, call["constraints"], call["hydrogen_mass"])
-    told = source.told(moving)
-    writer = SeedFolder(folder, call | told, _about(graph, call))
+    system_settings = source.settings(moving)
+    writer = SeedFolder(folder, call | system_settings, _about(graph, call))
     with ContextEnergy(system, platform, properties) as evaluation:
         result = evaluation.evaluate(ensemble.positions[usable])
         usable = usable[result.ok]
@@ -304,8 +306,8 @@ def _files(rank: int, state: openmm.State, graph: MolecularGraph, system: openmm
 def _entry(rank: int, seed: Seed, stereoisomer: str) -> dict[str, Any]:
     """What the manifest says of a seed; energies in kJ/mol."""
     numbers = {name: getattr(seed, name) for name in ("minimized_energy", "final_energy", "mean_temperature")}
-    told = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
-    return {"rank": rank, "conformation": seed.index, "stereoisomer": stereoisomer, "status": seed.status.name, **told}
+    finite = {name: value if np.isfinite(value) else None for name, value in numbers.items()}
+    return {"rank": rank, "conformation": seed.index, "stereoisomer": stereoisomer, "status": seed.status.name, **finite}
 
 
 def _about(graph: MolecularGraph, call: Mapping[str, Any]) -> dict[str, Any]:

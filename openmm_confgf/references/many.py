@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive import ReferenceMolecule, load_archive, save_archive
 from ..errors import ConfGFError, FileFormatError
-from ..molecule import MolecularGraph
-from ..workers import in_processes
+from ..executors import in_processes
+from ..files.archive import ReferenceMolecule, load_archive, save_archive
+from ..molecules.graph import MolecularGraph
 from .protocol import ReferenceMaker, ReferenceProtocol
 
 _Arrays = tuple[NDArray[np.float64], NDArray[np.float64]]

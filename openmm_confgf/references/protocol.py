@@ -20,18 +20,19 @@ import rdkit
 from numpy.typing import NDArray
 from rdkit import rdBase
 
-from .. import __version__
-from ..archive import ReferenceMolecule
-from ..checks import check_conformations
 from ..energies import ContextEnergy, Minimized, SystemBuilder, minimize, minimize_gfn2, optimizer_version, resolve_optimizer
-from ..ensemble import Ensemble, Provenance, Status
+from ..energies.relaxation import relax
+from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, ForceFieldError, GenerationError
+from ..files.archive import ReferenceMolecule
 from ..generators.embedding import DISTANCE_GEOMETRY, embedded, parameters
 from ..generators.etkdg import embed_etkdg
-from ..molecule import MolecularGraph
-from ..relaxation import relax
-from ..rmsd import distinct_minima
+from ..molecules.checks import check_conformations
+from ..molecules.graph import MolecularGraph
+from ..molecules.rmsd import distinct_minima
+from ..status import Status
 from ..units import KJ_PER_KCAL, NM_PER_ANGSTROM
+from ..version import __version__
 
 DUPLICATE_RMSD = 0.125 * NM_PER_ANGSTROM
 """Minima nearer than this (nm, all atoms, symmetry-aware) are duplicates, if also"""

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..geometry import distances
 from ..models.confgf import EdgeGraph, NoiseLadder
 from ..models.features import GraphBatch, TensorRecord, collate, conformation_hands
+from ..molecules.geometry import distances
 
 if TYPE_CHECKING:
     from .data import TrainingMolecule

@@ -19,7 +19,7 @@ from ..models.features import GraphFeatures, featurise
 from ..writing import whole_file
 
 if TYPE_CHECKING:
-    from ..archive import ReferenceMolecule
+    from ..files.archive import ReferenceMolecule
 
 SMALLEST = 3
 """Atoms of the smallest molecule that has anything to learn."""
@@ -118,7 +118,7 @@ def read_training_file(path: str | Path, excluded: Collection[str] = ()) -> Trai
     Parameters
     ----------
     path : str or Path
-        A training set (`save_training_set`) or an archive (`openmm_confgf.archive`), which are taken as they are; or a file of conformers
+        A training set (`save_training_set`) or an archive (`files.archive`), which are taken as they are; or a file of conformers
         (.sdf, .mol, .pdb, .h5), of which those that are not a conformation of their molecule are dropped.
     excluded : collection of str
         Fingerprints of molecules that are left out.
@@ -182,14 +182,14 @@ def split_validation(
 
 def _references(path: Path) -> tuple[list[ReferenceMolecule], collections.Counter[str], str]:
     """Reference molecules of an archive or a file of conformers, how many were dropped and why, and the first problem."""
-    from ..archive import ReferenceMolecule, load_archive
+    from ..files.archive import ReferenceMolecule, load_archive
 
     dropped: collections.Counter[str] = collections.Counter()
     if path.suffix.lower() == ".npz":
         return load_archive(path), dropped, ""
-    from ..checks import check_conformations
-    from ..ensemble import Status
     from ..files import read_each_ensemble
+    from ..molecules.checks import check_conformations
+    from ..status import Status
 
     references, problem = [], ""
     for outcome in read_each_ensemble(path):

@@ -8,7 +8,7 @@ from openmm_confgf import __version__
 from openmm_confgf.cli.app import app
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
-from tests.test_archive import make_arrays
+from tests.files.test_archive import make_arrays
 
 
 def registered(application, *before):

@@ -4,7 +4,7 @@ import pytest
 import openmm_confgf.generators
 from openmm_confgf.errors import GenerationError
 from openmm_confgf.generators import ETKDGGenerator
-from tests.test_archive import make_arrays
+from tests.files.test_archive import make_arrays
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from rdkit import Chem
 
 from openmm_confgf.files import read_ensembles
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 def generated(run, source, output, *options):

@@ -1,5 +1,5 @@
-import openmm_confgf.diagnostics
-from openmm_confgf.diagnostics import Diagnosis, PlatformReport, WeightsReport
+import openmm_confgf.installation
+from openmm_confgf.installation import Diagnosis, PlatformReport, WeightsReport
 
 
 def test_json_and_exit_code_of_this_installation(run):
@@ -17,7 +17,7 @@ def test_table_for_people_and_problems_on_stderr(run, monkeypatch):
         PlatformReport("OpenCL", "single", float("nan"), float("nan"), float("nan"), False, "no device"),
     ]
     broken = Diagnosis({"openmm": "8.6"}, platforms, [], False, [WeightsReport("confgf", "ab" * 32, "altered")])
-    monkeypatch.setattr(openmm_confgf.diagnostics, "diagnose", lambda: broken)
+    monkeypatch.setattr(openmm_confgf.installation, "diagnose", lambda: broken)
     outcome = run("doctor")
     assert outcome.code == 1
     assert "27.500000" in outcome.out and "no device" in outcome.out and "CUDA: torch no, OpenMM no" in outcome.out

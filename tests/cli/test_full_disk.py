@@ -7,7 +7,7 @@ import pytest
 
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
-from tests.test_archive import make_arrays
+from tests.files.test_archive import make_arrays
 
 
 @pytest.fixture(scope="module")

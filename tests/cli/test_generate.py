@@ -5,10 +5,10 @@ import pytest
 from rdkit import Chem
 
 import openmm_confgf.library.jobs
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import GenerationError, UnsupportedMoleculeError
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
+from openmm_confgf.status import Status
 
 
 def test_a_smiles_becomes_an_sdf_with_the_right_stereo(run, tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import openmm_confgf.references
-from openmm_confgf.archive import load_archive
 from openmm_confgf.errors import GenerationError
+from openmm_confgf.files.archive import load_archive
 from openmm_confgf.references import reference_ensembles
 
 

@@ -3,12 +3,12 @@ import pytest
 
 from openmm_confgf.cli.score import energy_summary
 from openmm_confgf.energies import ContextEnergy, SystemBuilder
-from openmm_confgf.ensemble import Status
+from openmm_confgf.energies.scoring import score
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
-from openmm_confgf.molecule import MolecularGraph
-from openmm_confgf.scoring import score
-from openmm_confgf.stereoisomers import stereoisomers
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.molecules.stereoisomers import stereoisomers
+from openmm_confgf.status import Status
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.models.weights import available_weights
 from openmm_confgf.training import recipe
-from tests.test_archive import make_arrays
+from tests.files.test_archive import make_arrays
 
 SMILES = ("CCCO", "CCN", "C[C@H](O)CF", "CC=O", "C1CC1O", "CCOC")
 

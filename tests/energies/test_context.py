@@ -4,8 +4,8 @@ import pytest
 from openmm import app, unit
 
 from openmm_confgf.energies import ContextEnergy, resolve_platform
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import PlatformError
+from openmm_confgf.status import Status
 
 
 @pytest.fixture(scope="module")

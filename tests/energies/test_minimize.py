@@ -4,7 +4,7 @@ import pytest
 from openmm import unit
 
 from openmm_confgf.energies import ContextEnergy, minimize
-from openmm_confgf.ensemble import Status
+from openmm_confgf.status import Status
 
 LENGTH, STIFFNESS = 0.15, 2e5
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.ensemble import Ensemble, Provenance, Status
+from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.evaluation.stereo import specified_stereo, stereo_is_right
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 
 def embedded(smiles, n=4):

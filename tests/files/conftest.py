@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from openmm_confgf.ensemble import Status
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 # every kind of stereo, specified and open, charges, aromatic rings
 SMILES = [

@@ -3,9 +3,9 @@ import os
 import numpy as np
 import pytest
 
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import check_writable, read_ensembles, read_molecules, write_ensembles
+from openmm_confgf.status import Status
 
 
 def test_an_ensemble_without_usable_samples_survives_in_hdf5_only(alanine_ensemble, tmp_path):

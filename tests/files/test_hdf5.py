@@ -5,9 +5,9 @@ import mdtraj
 import numpy as np
 import pytest
 
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import read_ensembles, write_ensembles
+from openmm_confgf.status import Status
 
 
 def test_hdf5_gives_everything_back(ensembles, tmp_path, same_molecule):
@@ -141,7 +141,7 @@ def test_files_without_a_checksum_are_read_and_their_damage_is_found_in_time(ala
     with h5py.File(path, "a") as file:
         file["notes"] = "mine"
     whole, circles = path.read_bytes(), tmp_path / "circles.h5"
-    monkeypatch.setattr("openmm_confgf.files._hdf5_guard._SECONDS", 2)
+    monkeypatch.setattr("openmm_confgf.files.hdf5_guard._SECONDS", 2)
     refused = 0
     for start in range(0, len(whole), 4096):
         circles.write_bytes(_zeroed(whole, start))

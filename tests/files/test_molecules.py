@@ -9,7 +9,7 @@ from rdkit.Chem import rdDepictor
 from openmm_confgf.errors import ConfGFError, FileFormatError, MoleculeError
 from openmm_confgf.files import MoleculeEntry, read_ensembles, read_molecules
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 def test_smi_file(tmp_path):

@@ -10,7 +10,7 @@ from rdkit.Chem import rdDepictor
 from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import MoleculeError
 from openmm_confgf.files import read_ensembles, read_molecules, write_ensembles
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 # stereo, radicals, isotopes, charges, dative bonds, fragments, extensions
 TRICKY = [

@@ -6,13 +6,13 @@ from openmm import app
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.energies.forcefields import SystemBuilder
+from openmm_confgf.energies.systems.forcefields import SystemBuilder
 from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import FileFormatError, MoleculeError
 from openmm_confgf.files.ensembles import read_ensembles, write_ensembles
 from openmm_confgf.files.pdb import read_pdb, write_pdb
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 METHANOL = {"C": (0.0, 0.0, 0.0), "O": (1.41, 0.0, 0.0), "H1": (-0.36, 1.03, 0.0), "H2": (-0.36, -0.51, 0.89)}
 METHANOL |= {"H3": (-0.36, -0.51, -0.89), "HO": (1.72, 0.9, 0.0)}

@@ -7,7 +7,7 @@ from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import read_each_ensemble, read_ensembles, read_molecules, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 def test_sdf_gives_the_usable_samples_back(ensembles, tmp_path, same_molecule):

@@ -9,12 +9,13 @@ import pytest
 from rdkit import Chem
 
 from openmm_confgf.energies import SystemBuilder
-from openmm_confgf.ensemble import Ensemble, Provenance, Status
+from openmm_confgf.energies.scoring import score
+from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import ConfGFError, FileFormatError
 from openmm_confgf.files import iter_ensembles, read_each_ensemble, read_ensembles, read_molecules, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
-from openmm_confgf.scoring import score
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 
 @pytest.fixture(scope="module")

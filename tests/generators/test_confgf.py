@@ -7,14 +7,15 @@ import pytest
 import torch
 from rdkit import Chem
 
-from openmm_confgf.bond_windows import HOTTEST
 from openmm_confgf.checksums import molecule_hash
-from openmm_confgf.ensemble import Ensemble, Provenance, Status
+from openmm_confgf.energies.relaxation import relax
+from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import ConfGFError, GenerationError, ImpossibleStereoError, PlatformError, UnsupportedMoleculeError
 from openmm_confgf.generators import ConfGFGenerator, create_generator, generate
-from openmm_confgf.generators._network import sample_stream
-from openmm_confgf.molecule import MolecularGraph
-from openmm_confgf.relaxation import relax
+from openmm_confgf.generators.network import sample_stream
+from openmm_confgf.molecules.bond_windows import HOTTEST
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "C[C@H](N)C(=O)O", "C/C=C/C", "OC1CC1")]
 TEN_HEAVY_ATOMS = MolecularGraph.from_smiles("C#CC(=O)NC(=O)CC(=O)C#C")
@@ -45,14 +46,14 @@ def three_cores(monkeypatch):
     """Three threads of torch, and batches so small that each molecule takes several."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    monkeypatch.setattr("openmm_confgf.generators._network.PAIRS_PER_BATCH", {"cpu": 500})
+    monkeypatch.setattr("openmm_confgf.generators.network.PAIRS_PER_BATCH", {"cpu": 500})
     yield
     torch.set_num_threads(before)
 
 
 def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field, three_cores):
     generator, molecules = (
-        ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,)),
+        ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, mode_seeking_sigmas=(0.02,)),
         [TEN_HEAVY_ATOMS, *MOLECULES],
     )
     found = [collected(generator, molecules, 9, seed=2)]
@@ -168,7 +169,7 @@ def test_the_alkynes_of_rings_have_their_length(smiles, length, shipped):
 
 
 def test_bad_samples_keep_their_row_where_noise_gives_none(untrained_field, monkeypatch):
-    generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
+    generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, mode_seeking_sigmas=(0.02,))
     generator.roughness = generator.fallback.roughness = HOTTEST  # nothing settles in it
     assert any(len(ensemble.provenance.settings["ways"]) == 2 for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
     monkeypatch.setattr(generator, "fallback", None)
@@ -225,7 +226,7 @@ def test_conformers_of_a_stereochemical_molecule_are_sound_and_say_where_they_co
         assert Chem.MolToSmiles(Chem.RemoveHs(single)) == ensemble.graph.smiles
     provenance = ensemble.provenance
     assert provenance.generator == "confgf" and provenance.seed == 7 and provenance.weights_sha256 == shipped.card.sha256
-    assert provenance.settings["calls"] == provenance.settings["flow_calls"] + len(provenance.settings["settle_sigmas"])
+    assert provenance.settings["calls"] == provenance.settings["flow_calls"] + len(provenance.settings["mode_seeking_sigmas"])
     np.testing.assert_allclose(ensemble.positions[ensemble.ok].mean(axis=1), 0, atol=1e-9)
 
 
@@ -305,7 +306,7 @@ def test_from_noise_alone_the_specified_stereo_comes_out_right():
 
 def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_field, monkeypatch):
     """An untrained network leaves most samples in pieces; with a little noise some come out whole at each attempt."""
-    generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, settle_sigmas=(0.02,))
+    generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, mode_seeking_sigmas=(0.02,))
     generator.fallback, generator.roughness = None, HOTTEST  # nothing settles in it
     monkeypatch.setattr(ConfGFGenerator, "attempts", 1)
     once = collected(generator, MOLECULES, 8, seed=5)
@@ -324,9 +325,9 @@ def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_fiel
     [
         ({"start": "crystal"}, "etkdg, etkdg.mmff, noise"),
         ({"candidates": 0}, "at least one"),
-        ({"settle_sigmas": ()}, "at least one"),
+        ({"mode_seeking_sigmas": ()}, "at least one"),
         ({"sigma_max": 0.0}, "above 0"),
-        ({"settle_sigmas": (0.1, float("nan"))}, "above 0"),
+        ({"mode_seeking_sigmas": (0.1, float("nan"))}, "above 0"),
     ],
 )
 def test_settings_that_cannot_be_are_named(untrained_field, options, named):
@@ -362,7 +363,7 @@ def test_a_missing_compiler_is_named(untrained_field, monkeypatch):
 @pytest.mark.slow
 def test_relaxes_the_start_towards_the_reference_geometry(shipped, shared_data):
     """Bond lengths of held-out molecules come nearer to the reference minima than ETKDG's are."""
-    from openmm_confgf.archive import load_archive
+    from openmm_confgf.files.archive import load_archive
 
     errors = {"confgf": [], "etkdg": []}
     for reference in load_archive(shared_data / "qm9_xtb_test.npz")[:20]:

@@ -3,7 +3,7 @@ import torch
 
 from openmm_confgf.generators import ConfGFDistGenerator, PublishedConfGFGenerator
 from openmm_confgf.models.confgf import NoiseLadder
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 SHORT = NoiseLadder(first=1.0, last=0.1, levels=3, epsilon=2e-4, steps_per_level=4)
 MOLECULES = [MolecularGraph.from_smiles(s) for s in ("CCO", "CC(N)C(=O)O", "C=O")]
@@ -28,7 +28,7 @@ def test_samples_do_not_depend_on_the_other_molecules(untrained_confgf):
 
 def test_sampler_is_the_published_update_written_out_for_one_molecule(untrained_confgf):
     """The batched generator against algorithm 1 with plain loops, the same noise and the network's own scores by the chain rule."""
-    from openmm_confgf.generators._network import sample_stream
+    from openmm_confgf.generators.network import sample_stream
     from openmm_confgf.models.confgf import EdgeGraph
     from openmm_confgf.models.features import collate, featurise
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from openmm_confgf.checks import check_conformations
 from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import ConfGFError, GenerationError
 from openmm_confgf.evaluation.stereo import stereo_is_right
 from openmm_confgf.generators import ConforgeGenerator, create_generator
 from openmm_confgf.generators.conforge import relabelled
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
-from openmm_confgf.rmsd import rmsd_matrix
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.molecules.rmsd import rmsd_matrix
 
 LIGAND = "CC(C)C[C@H](NC(=O)/C=C/c1ccccc1)C(=O)OC"
 

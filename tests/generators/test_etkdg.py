@@ -7,14 +7,15 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 
-from openmm_confgf.archive import load_archive
-from openmm_confgf.checks import check_conformations
-from openmm_confgf.ensemble import Ensemble, Status
+from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, ImpossibleStereoError, MoleculeError
+from openmm_confgf.files.archive import load_archive
 from openmm_confgf.generators import ETKDGGenerator, Generator
-from openmm_confgf.generators.embedding import Way
+from openmm_confgf.generators.embedding import Embedding
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 LIGAND = "CC(C)C[C@H](NC(=O)/C=C/c1ccccc1)C(=O)OC"
 BICYCLE = "CC(=O)[C@H]1[C@H]2CN=CN21"  # strained: RDKit alone cannot embed it with its stereo
@@ -225,13 +226,13 @@ def test_no_force_field_is_an_error():
 
 
 def test_rows_that_fail_stay_as_nan(monkeypatch):
-    frames = Way.frames
+    frames = Embedding.frames
 
     def rarely(way, graph, seed, first, count, attempts=20):
         made = frames(way, graph, seed, first, count, attempts)
         return made[: (first + 1) % 2] if way.name == "etkdg without stereo tests" else made[:0]
 
-    monkeypatch.setattr(Way, "frames", rarely)
+    monkeypatch.setattr(Embedding, "frames", rarely)
     for generator in (ETKDGGenerator(), ETKDGGenerator(mmff=True)):
         ensemble = generator.sample(MolecularGraph.from_smiles(BICYCLE), 5)
         assert ensemble.status.tolist() == [0, Status.NON_FINITE, 0, Status.NON_FINITE, 0]

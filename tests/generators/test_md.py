@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from openmm_confgf.dynamics.molecular_dynamics import MolecularDynamics
+from openmm_confgf.dynamics.settings import MDSettings
 from openmm_confgf.energies import BatchedEnergy, SystemBuilder
 from openmm_confgf.errors import ConfGFError, GenerationError, UnsupportedForceError
-from openmm_confgf.generators.md import MDGenerator, MDSettings, MolecularDynamics, minimised, r_hat
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.generators.md import MDGenerator, minimised
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.thermodynamics.convergence import r_hat
 
 QUICK = MDSettings(replicas=4, equilibration=0.2, frame_interval=0.1, ladder=(300, 360), compiled=False)
 

@@ -4,7 +4,7 @@ import pytest
 
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators import ETKDGGenerator, create_generator, memory
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.errors import ConfGFError, ForceFieldError, PlatformError
 from openmm_confgf.generators import ETKDGGenerator, RelaxedGenerator, create_generator
-from openmm_confgf.molecule import MolecularGraph
-from openmm_confgf.relaxation import relax
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 class Trained(ETKDGGenerator):

@@ -3,7 +3,7 @@ import math
 import torch
 
 from openmm_confgf.generators.samplers import SCORE_LIMIT, annealed_langevin, embed_distances, mode_ascent, probability_flow
-from openmm_confgf.geometry import distances
+from openmm_confgf.molecules.geometry import distances
 
 
 def test_langevin_samples_a_gaussian_with_the_variance_of_its_step_size():

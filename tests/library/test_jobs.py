@@ -7,7 +7,7 @@ from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import ConfGFError, MoleculeError
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.library import Generation, Scoring
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 SMILES = ["C[C@H](N)C(=O)O", "C[Te]C", "CCCO", "C/C=C/CO"]
 

@@ -3,12 +3,12 @@ import os
 import numpy as np
 import pytest
 
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import FileFormatError, GenerationError, MoleculeError, UnsupportedMoleculeError, WorkerError
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.library import Store, kept_or_made
 from openmm_confgf.library.store import key_of
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 SETTINGS = {"command": "test", "seed": 1, "sigmas": (0.2, 0.1)}
 

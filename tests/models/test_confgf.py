@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from openmm_confgf.geometry import distances, pseudo_forces
 from openmm_confgf.models.confgf import ConfGF, EdgeGraph, NoiseLadder, distance_score_loss
 from openmm_confgf.models.features import collate, featurise
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.geometry import distances, pseudo_forces
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,12 @@ def random_positions(graph, seed=0):
 def test_edges_are_the_pairs_up_to_three_bonds_apart():
     graph = edge_graph("CCCCC#N", "C=O")
     kinds = torch.bincount(graph.kinds, minlength=8)
-    assert kinds[1] == 4 + 9 + 2 and kinds[3] == 1 and kinds[2] == 1 and kinds[5] == 0  # C-C and C-H; the nitrile; C=O; hops start at 2
+    # C-C and C-H; the nitrile; C=O; distances of more than one bond follow them
+    assert kinds[1] == 4 + 9 + 2 and kinds[3] == 1 and kinds[2] == 1 and kinds[5] == 0
     first = MolecularGraph.from_smiles("CCCCC#N")
     second = MolecularGraph.from_smiles("C=O")
-    for hops in (2, 3):
-        assert kinds[4 + hops] == sum((g.hops == hops).sum() // 2 for g in (first, second))
+    for bonds in (2, 3):
+        assert kinds[4 + bonds] == sum((g.topological_distances == bonds).sum() // 2 for g in (first, second))
     assert (graph.molecule == 1).sum() == 6  # all pairs of formaldehyde
 
 

@@ -5,7 +5,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from openmm_confgf.models.features import ATOM_VOCABULARY, PAIR_VOCABULARY, collate, conformation_hands, featurise, pair_index
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 
 def test_pairs_of_fewer_atoms_are_a_prefix_of_those_of_more():

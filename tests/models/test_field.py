@@ -3,7 +3,7 @@ import torch
 
 from openmm_confgf.models.features import collate, conformation_hands, featurise
 from openmm_confgf.models.field import FieldConfig, PairField
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 
 SMILES = ["C[C@H](N)C(=O)O", "C/C=C/F", "CO"]
 

@@ -12,16 +12,16 @@ import openmm
 import pytest
 from openmm import app
 
-from openmm_confgf.checks import check_conformations
 from openmm_confgf.energies import SystemBuilder
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import ConfGFError, FileFormatError, GenerationError, MoleculeError, WrongTypeError
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators.etkdg import ETKDGGenerator
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.rmsd import rmsd_matrix
 from openmm_confgf.openmm_plugin import seed_simulations
 from openmm_confgf.openmm_plugin.seed_folder import SeedFolder
 from openmm_confgf.openmm_plugin.seeding import _run
-from openmm_confgf.rmsd import rmsd_matrix
+from openmm_confgf.status import Status
 
 FRESH = """
 import sys

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from openmm_confgf.archive import load_archive
 from openmm_confgf.errors import ConfGFError
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.files.archive import load_archive
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.references import ReferenceMaker, ReferenceProtocol, many, reference_ensembles
 
 

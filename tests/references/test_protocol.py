@@ -4,15 +4,15 @@ import shutil
 import numpy as np
 import pytest
 
-from openmm_confgf.archive import load_archive
-from openmm_confgf.checks import check_conformations
 from openmm_confgf.energies import ContextEnergy, GFN2Energy, create_system, minimize_gfn2
-from openmm_confgf.ensemble import Status
 from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.files.archive import load_archive
+from openmm_confgf.molecules.checks import check_conformations
+from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.molecules.rmsd import distinct_minima, rmsd_matrix
 from openmm_confgf.references import ReferenceMaker, ReferenceProtocol, reference_ensemble
 from openmm_confgf.references.protocol import DISPLACEMENT
-from openmm_confgf.rmsd import distinct_minima, rmsd_matrix
+from openmm_confgf.status import Status
 
 needs_gfn2 = pytest.mark.skipif(shutil.which("xtb") is None, reason="the program xtb is not on the PATH; tblite takes minutes")
 

@@ -7,7 +7,7 @@ import torch
 
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.features import conformation_hands, featurise
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.training.batches import LadderNoise, NoiseConfig, StepDataset
 from openmm_confgf.training.data import TrainingMolecule
 from openmm_confgf.training.denoising import denoising_loss

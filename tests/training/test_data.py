@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from openmm_confgf.archive import load_archive
 from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import write_ensembles
+from openmm_confgf.files.archive import load_archive
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.models.features import GraphFeatures
 from openmm_confgf.training.data import (

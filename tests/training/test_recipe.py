@@ -9,7 +9,7 @@ from openmm_confgf.errors import ConfGFError, FileFormatError, PlatformError, We
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator
 from openmm_confgf.models.weights import load_weights, save_weights
-from openmm_confgf.molecule import MolecularGraph
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.training import recipe, rounds
 from openmm_confgf.training.batches import NoiseConfig
 from openmm_confgf.training.config import RunConfig

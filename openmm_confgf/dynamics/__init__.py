@@ -1,0 +1,1 @@
+"""Many replicas in time: Langevin dynamics, replica exchange, frames of room temperature."""

@@ -1,0 +1,1 @@
+"""An OpenMM System as torch modules: energies of whole batches of conformations."""

@@ -1,0 +1,71 @@
+"""EnergyResult: what an energy says of many conformations; and what it takes for one to be evaluated at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..status import Status
+from ..units import in_md_units, positions_in_nm
+
+FARTHEST = 1e4
+"""Largest coordinate (nm) that is evaluated. Beyond it an explosion threw the atoms apart: single precision cannot resolve a bond there."""
+
+Array = TypeVar("Array", bound=Any)
+
+
+@dataclasses.dataclass(frozen=True)
+class EnergyResult:
+    """Energies of conformations, in their order.
+
+    Attributes
+    ----------
+    energy : ndarray of float64, (B,)
+        Potential energy in kJ/mol; +inf where the status is not OK.
+    forces : ndarray of float64, (B, N, 3), or None
+        Forces in kJ/mol/nm where they were asked for; NaN where the status is not OK.
+    status : ndarray of int8, (B,)
+        A `Status` each: OK, NON_FINITE or FAILED.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64] | None
+    status: NDArray[np.int8]
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Which energies are real, (B,)."""
+        return np.asarray(self.status == Status.OK)
+
+
+def frames_of(positions: Any, n_atoms: int) -> NDArray[np.float64]:
+    """Positions as (B, N, 3) in nm, once N is known to be right.
+
+    Parameters
+    ----------
+    positions : array_like or Quantity, (B, N, 3) or (N, 3)
+        nm; an empty list is no conformation.
+    n_atoms : int
+        N.
+
+    Raises
+    ------
+    ValueError
+        If the number of atoms is another.
+    """
+    given = np.asarray(in_md_units(positions))
+    if given.size == 0 and given.shape[-1:] != (3,):
+        return np.empty((0, n_atoms, 3))
+    array = positions_in_nm(given)
+    array = array[None] if array.ndim == 2 else array
+    if array.shape[1] != n_atoms:
+        raise ValueError(f"The positions have {array.shape[1]} atoms, but the System has {n_atoms} particles.")
+    return np.ascontiguousarray(array)
+
+
+def can_be_evaluated(frames: Array) -> Array:
+    """Which conformations, an array or tensor (B, N, 3), hold only numbers below `FARTHEST`; NaN compares false."""
+    return (abs(frames) < FARTHEST).all(-1).all(-1)

@@ -1,0 +1,1 @@
+"""From a molecule to an OpenMM System."""

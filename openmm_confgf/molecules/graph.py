@@ -1,0 +1,365 @@
+"""MolecularGraph: one complete molecule (all hydrogens, one fragment) and its fixed atom order."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, rdBase
+
+from ..errors import MoleculeError
+from .stereo import HANDS, assign_stereo_from_3d, check_source_stereo, check_stereo, check_wedges_of_smiles, open_resonant_centres
+
+if TYPE_CHECKING:
+    import openmm.app
+
+_RELATIVE = re.compile(r"\s\|(?:[^|$]*,)?r(?::[\d,]+)?(?:,[^|$]*)?\|")
+"""The mark of relative stereo in a CXSMILES, which RDKit reads over."""
+
+_P_BLOCK_BELOW = (*range(13, 18), *range(31, 36), *range(49, 54))
+"""Elements that may have more than an octet, but not where they have one neighbour."""
+
+_CIS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOCIS)
+_TRANS = (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class MolecularGraph:
+    """A molecule as a graph: what stays the same in all of its conformations.
+
+    Build one with a ``from_*`` constructor; they check that the molecule is one fragment, closed-shell
+    and complete in hydrogens. The atom order is the source's own: ``Chem.AddHs(Chem.MolFromSmiles(s))`` for
+    a SMILES, the file's or the object's order otherwise.
+
+    Attributes
+    ----------
+    mol : rdkit.Chem.Mol
+        The molecule with explicit hydrogens, no conformers and no properties. Treat it as read-only.
+    name : str
+        A label for tables and files; the SMILES where the source has no title.
+    """
+
+    mol: Chem.Mol
+    name: str
+
+    @classmethod
+    def from_smiles(cls, smiles: str, name: str | None = None) -> MolecularGraph:
+        """From a SMILES or a CXSMILES (with its extension between bars); hydrogens are added.
+
+        Raises
+        ------
+        MoleculeError
+            If it cannot be parsed (the message points at the place), is not one closed-shell fragment, or specifies stereo other than that
+            of tetrahedral centres and double bonds, or of more than one stereoisomer.
+        """
+        if foreign := [character for character in "".join(smiles.split()[:1]) if not character.isascii()]:
+            # RDKit reads "C" where a SMILES ends with one of these
+            raise MoleculeError(f"SMILES {smiles!r} has the character {foreign[0]!r}, which is part of no SMILES; type it in plain ASCII.")
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(smiles) if smiles.strip() else None
+        if mol is None:
+            raise MoleculeError(f"SMILES {smiles!r} cannot be parsed: {_parse_problem(smiles)}.")
+        if _RELATIVE.search(smiles):
+            raise MoleculeError(f"{name or smiles!r} specifies relative stereo only (r in its CXSMILES); give one stereoisomer, or none.")
+        if (written := _unsanitised(smiles)) is not None:
+            check_source_stereo(written, name or smiles)
+            check_stereo(written, name or smiles)
+        check_wedges_of_smiles(mol, name or smiles)
+        mol.RemoveAllConformers()  # a CXSMILES may have coordinates, in which the hydrogens have no place
+        return cls.from_rdkit(Chem.AddHs(mol), name=name or smiles)
+
+    @classmethod
+    def from_rdkit(cls, mol: Chem.Mol, name: str | None = None) -> MolecularGraph:
+        """From an RDKit molecule with explicit hydrogens; stereo is taken from its tags, else from its 3D conformer.
+
+        Raises
+        ------
+        MoleculeError
+            If it cannot be sanitised, is not one closed-shell fragment with all its hydrogens, or specifies stereo other than that of
+            tetrahedral centres and double bonds.
+        """
+        mol = Chem.Mol(mol)
+        with rdBase.BlockLogs():
+            if Chem.SanitizeMol(mol, catchErrors=True):
+                raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {_chemistry_problems(mol)}.")
+        name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "")
+        _check_one_structure(mol, name or "The molecule")
+        name = name or Chem.MolToSmiles(_without_hydrogens(mol))
+        check_source_stereo(mol, name)
+        if mol.GetNumConformers() and mol.GetConformer().Is3D():
+            assign_stereo_from_3d(mol)
+        mol.RemoveAllConformers()
+        for key in mol.GetPropNames():
+            mol.ClearProp(key)  # what a source says of its own conformation is not true of others
+        _check_complete(mol, name)
+        open_resonant_centres(mol)
+        # perception reads bond directions, which molecules that were not made from a SMILES lack
+        Chem.AssignStereochemistry(mol)
+        Chem.SetDoubleBondNeighborDirections(mol)
+        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+        check_stereo(mol, name)
+        return cls(mol, name)
+
+    @classmethod
+    def from_openff(cls, molecule: Any) -> MolecularGraph:
+        """From an ``openff.toolkit.Molecule``; its atom order is kept."""
+        return cls.from_rdkit(molecule.to_rdkit(), name=molecule.name or None)
+
+    @classmethod
+    def from_topology(cls, topology: openmm.app.Topology, positions: Any = None, name: str | None = None) -> MolecularGraph:
+        """From an OpenMM Topology of standard residues, or of anything when ``positions`` (nm, all atoms) tell the bond orders.
+
+        Raises
+        ------
+        MoleculeError
+            If bonds are missing, or bond orders are unknown and no positions are given.
+        """
+        from .topology import rdkit_from_topology
+
+        return cls.from_rdkit(rdkit_from_topology(topology, positions), name=name)
+
+    def __len__(self) -> int:
+        return int(self.mol.GetNumAtoms())
+
+    def __repr__(self) -> str:
+        return f"MolecularGraph({self.name!r}, {len(self)} atoms)"
+
+    @functools.cached_property
+    def order_key(self) -> tuple[Any, ...]:
+        """Equal for two graphs that are the same molecule in the same atom order: one System fits the conformations of both.
+
+        It holds element, charge, isotope and radical electrons of each atom, the order of each bond (aromatic ones alike, dative ones with
+        their direction), and the hand of each specified centre and double bond, whatever the order in which a source lists the bonds.
+        """
+        atoms = tuple((a.GetAtomicNum(), a.GetFormalCharge(), a.GetIsotope(), a.GetNumRadicalElectrons()) for a in self.mol.GetAtoms())
+        bonds = sorted(_bond_key(bond) for bond in self.mol.GetBonds())
+        centres = sorted(centre_key(self.mol.GetAtomWithIdx(int(row[0])), int(row[4])) for row in self.stereocentres)
+        double_bonds = sorted(_double_bond_key(self.mol, *row) for row in self.stereobonds.tolist())
+        return atoms, tuple(bonds), tuple(centres), tuple(double_bonds)
+
+    def same_as(self, other: MolecularGraph) -> bool:
+        """Whether the other is the same molecule in the same atom order; names do not count."""
+        return self.order_key == other.order_key
+
+    @functools.cached_property
+    def smiles(self) -> str:
+        """Canonical isomeric SMILES without explicit hydrogens: the molecule's identity."""
+        return str(Chem.MolToSmiles(_without_hydrogens(self.mol)))
+
+    @functools.cached_property
+    def constitution(self) -> str:
+        """Canonical SMILES without stereo: what a training set is compared by."""
+        return str(Chem.MolToSmiles(_without_hydrogens(self.mol), isomericSmiles=False))
+
+    @functools.cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """Atomic numbers, (N,)."""
+        return np.array([a.GetAtomicNum() for a in self.mol.GetAtoms()])
+
+    @functools.cached_property
+    def bonds(self) -> NDArray[np.int64]:
+        """Bonded pairs of atom indices, (n_bonds, 2), each with i < j."""
+        pairs = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in self.mol.GetBonds()]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    @functools.cached_property
+    def topological_distances(self) -> NDArray[np.int64]:
+        """Topological distance of every pair in bonds, (N, N)."""
+        return np.rint(Chem.GetDistanceMatrix(self.mol)).astype(np.int64)
+
+    @property
+    def total_charge(self) -> int:
+        """Formal charge in units of e."""
+        return int(Chem.GetFormalCharge(self.mol))
+
+    @property
+    def heavy_atoms(self) -> NDArray[np.int64]:
+        """Indices of the atoms that are not hydrogen."""
+        return np.flatnonzero(self.numbers != 1)
+
+    def frames(self, positions: Any) -> NDArray[np.float64]:
+        """Positions of this molecule as (B, N, 3) in nm.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm.
+
+        Raises
+        ------
+        ValueError
+            If N is not the number of atoms.
+        """
+        from ..units import positions_in_nm
+
+        frames = positions_in_nm(positions)
+        frames = frames[None] if frames.ndim == 2 else frames
+        if frames.shape[1] != len(self):
+            raise ValueError(
+                f"The positions have {frames.shape[1]} atoms where {self.name!r} has {len(self)}; give them in its atom order."
+            )
+        return frames
+
+    @functools.cached_property
+    def stereocentres(self) -> NDArray[np.int64]:
+        """Specified tetrahedral centres, (n, 5): centre, three neighbours, and the wanted sign of their signed volume.
+
+        The signed volume is ``(r_1 - r_c) . [(r_2 - r_c) x (r_3 - r_c)]`` (geometry.signed_volumes). The neighbours are the
+        first three in RDKit's bond order. RDKit's CCW tag: seen from the first neighbour, the others turn counter-clockwise,
+        which is a positive volume of the first three when there are four, and of all three when there are three.
+        """
+        rows = []
+        for atom in self.mol.GetAtoms():
+            tag = atom.GetChiralTag()
+            neighbours = [b.GetOtherAtomIdx(atom.GetIdx()) for b in atom.GetBonds()]
+            if len(neighbours) < 3 or tag not in HANDS:
+                continue
+            rows.append([atom.GetIdx(), *neighbours[:3], HANDS[tag]])
+        return np.array(rows, dtype=np.int64).reshape(-1, 5)
+
+    @functools.cached_property
+    def stereobonds(self) -> NDArray[np.int64]:
+        """Specified double bonds, (n, 5): a-b=c-d and +1 where a and d are wanted on the same side, -1 on opposite sides."""
+        rows = []
+        for bond in self.mol.GetBonds():
+            if bond.GetStereo() in _CIS + _TRANS:
+                first, last = bond.GetStereoAtoms()
+                side = 1 if bond.GetStereo() in _CIS else -1
+                rows.append([first, bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), last, side])
+        return np.array(rows, dtype=np.int64).reshape(-1, 5)
+
+    def to_rdkit(self, positions: NDArray[np.float64] | None = None) -> Chem.Mol:
+        """A copy of the RDKit molecule, with one conformer for each of ``positions`` ((N, 3) or (B, N, 3), nm) when given."""
+        from ..units import NM_PER_ANGSTROM, positions_in_nm
+
+        mol = Chem.Mol(self.mol)
+        mol.SetProp("_Name", self.name)
+        if positions is not None:
+            for frame in positions_in_nm(positions).reshape(-1, len(self), 3):
+                conformer = Chem.Conformer(len(self))
+                conformer.Set3D(True)
+                conformer.SetPositions(frame / NM_PER_ANGSTROM)
+                mol.AddConformer(conformer, assignId=True)
+        return mol
+
+    def to_openff(self) -> Any:
+        """An ``openff.toolkit.Molecule`` in the same atom order."""
+        from openff.toolkit import Molecule
+
+        molecule = Molecule.from_rdkit(self.mol, allow_undefined_stereo=True, hydrogens_are_explicit=True)
+        molecule.name = self.name
+        return molecule
+
+    def to_topology(self) -> openmm.app.Topology:
+        """An OpenMM Topology in the same atom order; residue and atom names are kept where the source had them."""
+        from .topology import topology_from_rdkit
+
+        return topology_from_rdkit(self.mol)
+
+
+def _bond_key(bond: Chem.Bond) -> tuple[int, int, int]:
+    """The two atoms of a bond and its order: the lower index first, but for a dative bond, which has a direction."""
+    first, last = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    if first > last and bond.GetBondType() != Chem.BondType.DATIVE:
+        first, last = last, first
+    return first, last, int(bond.GetBondType())
+
+
+def centre_key(atom: Chem.Atom, hand: int) -> tuple[int, int]:
+    """A centre and its hand with its neighbours in the order of their indices, given the hand in RDKit's order of bonds."""
+    neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
+    swaps = sum(a > b for a, b in itertools.combinations(neighbours, 2))
+    return atom.GetIdx(), -hand if swaps % 2 else hand
+
+
+def _double_bond_key(mol: Chem.Mol, first: int, begin: int, end: int, last: int, side: int) -> tuple[int, int, int]:
+    """A double bond and the side of the neighbours of lowest index, given that of `first` and `last`."""
+    for near, far, neighbour in ((begin, end, first), (end, begin, last)):
+        lowest = min(n for bond in mol.GetAtomWithIdx(near).GetBonds() if (n := bond.GetOtherAtomIdx(near)) != far)
+        side = side if neighbour == lowest else -side
+    return min(begin, end), max(begin, end), side
+
+
+def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    with rdBase.BlockLogs():  # RDKit warns of the hydrogens that it keeps
+        return Chem.RemoveHs(mol)
+
+
+_BONDS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.DATIVE)
+
+
+def _check_one_structure(mol: Chem.Mol, name: str) -> None:
+    """Refuse atoms and bonds that stand for several (those of queries), and bonds that no program here knows.
+
+    MOL files and SMARTS have queries; RDKit takes aromatic bonds outside rings too.
+    """
+    for atom in mol.GetAtoms():
+        if atom.HasQuery() and atom.GetAtomicNum() != 0:
+            raise MoleculeError(f"atom {atom.GetIdx()} of {name!r} is a query (an element with a condition); give the element alone.")
+    for bond in mol.GetBonds():
+        order, ends = bond.GetBondType(), (bond.GetBeginAtom(), bond.GetEndAtom())
+        known = bond.GetIsAromatic() or order in _BONDS
+        terminal_hydrogen = any(atom.GetAtomicNum() == 1 and atom.GetDegree() == 1 for atom in ends)
+        if bond.HasQuery() or not known or (terminal_hydrogen and order != Chem.BondType.SINGLE):
+            atoms = " and ".join(f"{atom.GetIdx()} ({atom.GetSymbol()})" for atom in ends)
+            kind = "one of several orders" if bond.HasQuery() else str(order).lower()
+            raise MoleculeError(f"the bond of atoms {atoms} of {name!r} is {kind} there; make it single, double, triple or dative.")
+
+
+def _check_complete(mol: Chem.Mol, name: str) -> None:
+    """Refuse what no generator here can build: nothing, fragments, radicals, dummy atoms, missing hydrogens, broken octets."""
+    if mol.GetNumAtoms() == 0:
+        raise MoleculeError(f"{name!r} has no atoms.")
+    fragments = len(Chem.GetMolFrags(mol))
+    if fragments > 1:
+        raise MoleculeError(
+            f"{name!r} has {fragments} fragments; give one molecule at a time (--largest-fragment, or rdMolStandardize."
+            "LargestFragmentChooser, drops salts)."
+        )
+    table = Chem.GetPeriodicTable()
+    for atom in mol.GetAtoms():
+        label = f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r}"
+        if atom.GetAtomicNum() == 0:
+            raise MoleculeError(f"{label} is a dummy atom; replace it by an element.")
+        if atom.GetNumRadicalElectrons():
+            raise MoleculeError(f"{label} is a radical; add the missing hydrogen, bond or charge.")
+        if atom.GetTotalNumHs():
+            missing = atom.GetTotalNumHs()
+            raise MoleculeError(f"{label} lacks {missing} explicit hydrogen(s); add them with Chem.AddHs(mol, addCoords=True).")
+        electrons = table.GetNOuterElecs(atom.GetAtomicNum()) - atom.GetFormalCharge() + atom.GetTotalValence()
+        octet = 5 <= atom.GetAtomicNum() <= 10 or (atom.GetDegree() == 1 and atom.GetAtomicNum() in _P_BLOCK_BELOW)
+        if octet and electrons > 8:
+            charge, bonds = atom.GetFormalCharge(), atom.GetTotalValence()
+            raise MoleculeError(f"{label} would have {electrons} outer electrons with charge {charge:+d} and {bonds} bond(s); correct it.")
+
+
+def _parse_problem(smiles: str) -> str:
+    """What RDKit says of an unparsable SMILES, with the place where it can be told."""
+    if not smiles.strip():
+        return "it is empty"
+    if (unsanitised := _unsanitised(smiles)) is not None:
+        return _chemistry_problems(unsanitised)
+    plain, _, extension = smiles.partition(" |")
+    if extension and _unsanitised(plain) is not None:
+        return f"its CXSMILES extension |{extension} cannot be read"
+    # RDKit's parser reports the position only in its log: the longest readable prefix tells it too
+    for end in range(len(smiles) - 1, 0, -1):
+        if _unsanitised(smiles[:end]) is not None:
+            return f"syntax error at or after position {end + 1} ({smiles[:end]}>>{smiles[end:]}<<)"
+    return f"syntax error at position 1 (>>{smiles}<<)"
+
+
+def _chemistry_problems(mol: Chem.Mol) -> str:
+    with rdBase.BlockLogs():
+        problems = Chem.DetectChemistryProblems(mol)
+    return "; ".join(str(p.Message()).strip().rstrip(".") for p in problems) or "RDKit rejects it"
+
+
+def _unsanitised(smiles: str) -> Chem.Mol | None:
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(smiles, sanitize=False)

@@ -1,0 +1,23 @@
+"""Whether chains have forgotten where they started."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def r_hat(chains: NDArray[np.float64]) -> float:
+    """Split R-hat of chains (C, T): 1 where the halves of all chains agree in their mean, above 1.01 where they do not yet.
+
+    ``sqrt([(n - 1) / n W + B / n] / W)`` of the variances within and between half chains of length n (Gelman et al. 2013, section 11.4).
+    NaN for fewer than four frames each.
+    """
+    half = chains.shape[1] // 2
+    if half < 2:
+        return math.nan
+    halves = np.concatenate([chains[:, :half], chains[:, -half:]])
+    within = halves.var(1, ddof=1).mean()
+    between = half * halves.mean(1).var(ddof=1)
+    return float(np.sqrt(((half - 1) / half * within + between / half) / within))
