@@ -211,7 +211,10 @@ def _after(job: Job, work: Path, how: signal.Signals, code: int, pid: int, expec
             findings.append(f"exit {code} after SIGTERM: {said.strip()[-200:]}")
         if hidden := [path.name for path in work.rglob(".*") if path.is_file()]:
             findings.append(f"temporary files: {', '.join(hidden)}")
-        if job.output.endswith(".sdf") and (written := len({name.split("/")[0] for name in found})) < (finished := len(job.kept(work))):
+        # who is stopped before the work begins writes nothing, and what an earlier run finished stays where it is kept
+        begun = "stopped by" not in said
+        written, finished = len({name.split("/")[0] for name in found}), len(job.kept(work))
+        if job.output.endswith(".sdf") and begun and written < finished:
             findings.append(f"its output holds {written} of {finished} finished molecules")
     return findings
 
