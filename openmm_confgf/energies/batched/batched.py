@@ -99,7 +99,23 @@ class BatchedEnergy:
         return self._packed.evaluate([positions], forces)[0]
 
     def energy(self, positions: Tensor) -> Tensor:
-        """Energies (B,) in kJ/mol as a differentiable function of positions (B, N, 3) in nm; see `PackedEnergy.energy`."""
+        """Energies as a differentiable function of positions; what is not finite is treated as in `PackedEnergy.energy`.
+
+        Parameters
+        ----------
+        positions : Tensor, (B, N, 3)
+            nm, on any device, in any floating-point type.
+
+        Returns
+        -------
+        Tensor, (B,)
+            kJ/mol, on the device and in the type of the positions.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the type is not as above.
+        """
         return self._packed.energy([positions])[0]
 
     def decompose(self, positions: Any, by: Literal["force", "group"] = "force") -> dict[str, NDArray[Any]] | dict[int, NDArray[Any]]:

@@ -1,4 +1,7 @@
-"""Correction maps of two torsions (CMAP): bicubic interpolation as OpenMM's CMAPTorsionForce does it."""
+"""Correction maps of two torsions (CMAP): bicubic interpolation as OpenMM's CMAPTorsionForce does it.
+
+The term is of MacKerell, Feig, Brooks 2004 (doi:10.1002/jcc.20065).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def bicubic_patches(grid: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray, (S, S, 4, 4)
-        ``c_ab`` of ``sum c_ab t^a u^b``, t and u in units of the spacing.
+        ``c_ab`` in kJ/mol of ``sum c_ab t^a u^b``, t and u in units of the spacing.
     """
     size = len(grid)
     knots = np.arange(size + 1)
@@ -49,12 +52,12 @@ def bicubic_patches(grid: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cmap_energy(patches: Tensor, start: Tensor, size: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Energy of each pair of torsions.
+    """Energy of each pair of torsions, ``sum c_ab t^a u^b`` in the cell of the map that they lie in.
 
     Parameters
     ----------
     patches : Tensor, (K, 4, 4)
-        `bicubic_patches` of all maps, one after the other, row by row.
+        `bicubic_patches` of all maps in kJ/mol, one after the other, row by row.
     start, size : Tensor of int64, (T, 1)
         Where the map of each pair begins in `patches`, and how many points it has along one angle.
     first, second : Tensor, (T, B)
@@ -63,6 +66,7 @@ def cmap_energy(patches: Tensor, start: Tensor, size: Tensor, first: Tensor, sec
     Returns
     -------
     Tensor, (T, B)
+        kJ/mol.
     """
 
     def place(angle: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,17 @@ class Frames:
         self.known: dict[nn.Module, Tensor] = {}
 
     def atoms(self, index: Tensor) -> Tensor:
-        """Positions of these atoms, (3, T, B)."""
+        """Positions of some atoms, in this order.
+
+        Parameters
+        ----------
+        index : Tensor of int64, (T,)
+
+        Returns
+        -------
+        Tensor, (3, T, B)
+            nm.
+        """
         return self.positions.index_select(1, index)
 
 
@@ -60,10 +70,34 @@ class InternalCoordinate(nn.Module):
         return len(self.column(0))
 
     def column(self, k: int) -> Tensor:
-        """The k-th atom of each row, (T,)."""
+        """The k-th atom of each row.
+
+        Parameters
+        ----------
+        k : int
+            From 0 to 1, 2 or 3.
+
+        Returns
+        -------
+        Tensor of int64, (T,)
+        """
         return self.get_buffer(f"atoms_{k}")
 
     def forward(self, frames: Frames) -> Tensor:
+        """The coordinates of a batch, which are kept in `frames` for the next force that asks for them.
+
+        Distances are ``|r_a - r_b|``; angles are ``atan2(|u x v|, u . v)`` with u and v from the middle atom to the others, exact near
+        0 and pi as well; dihedrals have the IUPAC sign (`molecules.geometry.dihedral_angle`).
+
+        Parameters
+        ----------
+        frames : Frames
+
+        Returns
+        -------
+        Tensor, (T, B)
+            nm or radians; NaN where `RESOLUTION` says that there is no angle.
+        """
         if self not in frames.known:
             frames.known[self] = _FORMULAS[self.width](*(frames.atoms(self.column(k)) for k in range(self.width)))
         return frames.known[self]

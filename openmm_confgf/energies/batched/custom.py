@@ -31,7 +31,26 @@ class _Formula(nn.Module):
 
 
 def read_expression(force: Any, text: str, allowed: Iterable[str]) -> Expression:
-    """A force's expression, which may be a function of its parameters, of its global parameters and of `allowed`."""
+    """A force's expression, parsed, with the tabulated functions of the force.
+
+    Parameters
+    ----------
+    force : openmm.Force
+        One of the custom forces.
+    text : str
+        The expression as OpenMM takes it.
+    allowed : iterable of str
+        What it may be a function of.
+
+    Returns
+    -------
+    Expression
+
+    Raises
+    ------
+    UnsupportedForceError
+        If it is a function of anything else, or cannot be read, or has a tabulated function that cannot be evaluated.
+    """
     tables = {}
     if hasattr(force, "getNumTabulatedFunctions"):
         for k in range(force.getNumTabulatedFunctions()):
@@ -46,17 +65,41 @@ def read_expression(force: Any, text: str, allowed: Iterable[str]) -> Expression
 
 
 def global_values(one: PlacedForce) -> dict[str, float]:
-    """The global parameters that a force knows."""
+    """The values of the global parameters that a force knows, by name.
+
+    Parameters
+    ----------
+    one : PlacedForce
+    """
     return {name: one.parameters[name] for k in range(one.force.getNumGlobalParameters()) if (name := one.force.getGlobalParameterName(k))}
 
 
 def parameter_names(force: Any, kind: str) -> list[str]:
-    """The names of its parameters per bond, angle, torsion or particle."""
+    """The names of a force's parameters per bond, angle, torsion or particle.
+
+    Parameters
+    ----------
+    force : openmm.Force
+    kind : str
+        ``"Bond"``, ``"Angle"``, ``"Torsion"`` or ``"Particle"``.
+    """
     return [getattr(force, f"getPer{kind}ParameterName")(k) for k in range(getattr(force, f"getNumPer{kind}Parameters")())]
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, Tensor]:
-    """Rows of parameters as one column (T, 1) for each name."""
+    """Rows of parameters as columns that broadcast along the batch.
+
+    Parameters
+    ----------
+    names : sequence of str, (P,)
+    rows : sequence of sequences of float, (T, P)
+        In md units.
+
+    Returns
+    -------
+    dict of str to Tensor of float64, (T, 1)
+        The column of each name.
+    """
     table = torch.tensor(np.array(rows, np.float64).reshape(len(rows), len(names)))
     return dict(zip(names, table.T.unsqueeze(-1), strict=True))
 
@@ -81,7 +124,16 @@ custom_torsions = _bonded_reader("Torsion", 4, "theta")
 
 
 class ExternalTerm(Term):
-    """CustomExternalForce: a function of the coordinates of one atom after the other."""
+    """CustomExternalForce: a function of the coordinates of one atom after the other.
+
+    Parameters
+    ----------
+    atoms : sequence of int, (T,)
+    program : Program
+        Of x, y and z in nm; gives kJ/mol.
+    owners, molecules
+        As in `Term`.
+    """
 
     atoms: Tensor
     translation_invariant = False
@@ -92,11 +144,29 @@ class ExternalTerm(Term):
         self.register_buffer("atoms", torch.tensor(atoms))
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         return self.total(self.program(dict(zip("xyz", frames.atoms(self.atoms), strict=True))))
 
 
 def custom_external(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """`ExternalTerm`, unless there is nothing in it."""
+    """An `ExternalTerm`.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        CustomExternalForces that differ in their particles only.
+    molecules : int
+
+    Returns
+    -------
+    ExternalTerm or None
+        None where no force has a particle.
+
+    Raises
+    ------
+    UnsupportedForceError
+        If the expression cannot be evaluated.
+    """
     rows = list(rows_of(placed, "getNumParticles", "getParticleParameters"))
     if not rows:
         return None
@@ -107,7 +177,19 @@ def custom_external(placed: Sequence[PlacedForce], molecules: int) -> Term | Non
 
 
 class CustomNonbondedTerm(Term):
-    """CustomNonbondedForce: a function of the distance of pairs."""
+    """CustomNonbondedForce: a function of the distance of pairs.
+
+    Parameters
+    ----------
+    distances : InternalCoordinate
+        Of the pairs, (T, B) in nm.
+    program : Program
+        Of r in nm; gives kJ/mol.
+    force : openmm.CustomNonbondedForce
+        For its cutoff and switching function.
+    owners, molecules
+        As in `Term`.
+    """
 
     def __init__(self, distances: InternalCoordinate, program: Program, force: openmm.CustomNonbondedForce, owners: Tensor, molecules: int):
         super().__init__(owners, molecules)
@@ -115,12 +197,30 @@ class CustomNonbondedTerm(Term):
         self.cutoff = Cutoff(force)
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         r = self.distances(frames)
         return self.total(self.cutoff.within(r, self.cutoff.switched(r, self.program({"r": r}))))
 
 
 def custom_nonbonded(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """`CustomNonbondedTerm` of the pairs that are neither excluded nor outside of the interaction groups."""
+    """A `CustomNonbondedTerm` of the pairs that are neither excluded nor outside of the interaction groups.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        CustomNonbondedForces that differ in particles, exclusions and groups only.
+    molecules : int
+
+    Returns
+    -------
+    CustomNonbondedTerm or None
+        None where there is no such pair.
+
+    Raises
+    ------
+    UnsupportedForceError
+        If an expression cannot be evaluated.
+    """
     force = placed[0].force
     pairs = [(one, pair) for one in placed for pair in _interacting(one)]
     if not pairs:
@@ -140,13 +240,29 @@ def custom_nonbonded(placed: Sequence[PlacedForce], molecules: int) -> Term | No
 
 
 def particle_columns(placed: Sequence[PlacedForce]) -> dict[str, Tensor]:
-    """Parameters of all atoms, (N, 1) by name."""
+    """Parameters of all atoms.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+
+    Returns
+    -------
+    dict of str to Tensor of float64, (N, 1)
+        The column of each name, in md units.
+    """
     rows = [row for _, row in rows_of(placed, "getNumParticles", "getParticleParameters")]
     return columns(parameter_names(placed[0].force, "Particle"), rows)
 
 
 def exclusions(one: PlacedForce) -> set[tuple[int, int]]:
-    """Pairs that are excluded, in increasing order and in the numbers of their own molecule."""
+    """Pairs that are excluded, in increasing order and in the numbers of their own molecule.
+
+    Parameters
+    ----------
+    one : PlacedForce
+        Of a force that has exclusions.
+    """
     return {tuple(sorted(row)) for _, row in rows_of([one], "getNumExclusions", "getExclusionParticles")}
 
 

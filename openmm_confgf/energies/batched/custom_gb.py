@@ -34,9 +34,15 @@ class CustomGBTerm(Term):
     Parameters
     ----------
     placed : sequence of PlacedForce
+        CustomGBForces that differ in their particles and exclusions only.
     molecules : int
     pairs : PairList
         All pairs.
+
+    Raises
+    ------
+    UnsupportedForceError
+        If an expression cannot be evaluated.
     """
 
     pair_owners: Tensor
@@ -76,6 +82,7 @@ class CustomGBTerm(Term):
         self.translation_invariant = not any(set("xyz") & program.variables for program in programs)
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         r = self.pairs.distances(frames)
         first, second = self.pairs.distances.column(0), self.pairs.distances.column(1)
         atoms, pair = dict(zip("xyz", frames.positions, strict=True)), {"r": r}

@@ -23,9 +23,16 @@ _FRAMES_AT_ONCE = 256
 
 
 def is_idle(force: openmm.Force, row: Sequence[Any]) -> bool:
-    """Whether the interaction of these parameters has no energy, whatever the angle.
+    """Whether an interaction has no energy, whatever the angle: all its force constants are zero.
 
     Force fields have many such torsions: all that turn about a bond of an alkyne or a nitrile, whose atoms lie on a line.
+
+    Parameters
+    ----------
+    force : openmm.Force
+        Only harmonic angles, periodic torsions and Ryckaert-Bellemans torsions are ever idle.
+    row : sequence
+        The parameters of the interaction as the force's ``get...Parameters`` gives them, Quantities or in md units.
     """
     start = next((start for kind, start in _STRENGTHS.items() if isinstance(force, kind)), None)
     return start is not None and not any(in_md_units(value) for value in row[start:])
@@ -34,7 +41,8 @@ def is_idle(force: openmm.Force, row: Sequence[Any]) -> bool:
 class Defined:
     """Tells in which conformations of a System all angles and dihedrals exist that its energy depends on (`coordinates.RESOLUTION`).
 
-    Calling it with (B, N, 3) in nm gives (B,). Periodic forces are not asked: their bonds may be those to an image of an atom.
+    Calling it with an ndarray of float64 (B, N, 3) in nm gives an ndarray of bool (B,). Periodic forces are not asked: their bonds may be
+    those to an image of an atom.
 
     Parameters
     ----------
@@ -59,7 +67,18 @@ class Defined:
 
 
 def without_idle(system: openmm.System) -> openmm.System:
-    """The System, or a copy that lacks the torsions without an energy: their forces in OpenMM are 0 / 0 where atoms lie on a line."""
+    """A System without the torsions that have no energy (`is_idle`): their forces in OpenMM are 0 / 0 where atoms lie on a line.
+
+    Parameters
+    ----------
+    system : openmm.System
+        It is not changed.
+
+    Returns
+    -------
+    openmm.System
+        A copy; the System itself where there is no such torsion, or where it cannot be copied.
+    """
     forces = system.getForces()
     idle = [k for k, force in enumerate(forces) if isinstance(force, _TORSIONS) and any(is_idle(force, row) for row in _torsions(force))]
     if not idle:

@@ -81,7 +81,15 @@ _OPERATORS: dict[type, Callable[..., Value]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One operation on the values of earlier steps; a leaf has a variable's name or a number instead of a function."""
+    """One operation on the values of earlier steps.
+
+    Attributes
+    ----------
+    function : callable, str or float
+        A leaf has a variable's name or a number instead of a function.
+    operands : tuple of int
+        The numbers of the steps whose values it takes.
+    """
 
     function: Callable[..., Value] | str | float
     operands: tuple[int, ...] = ()
@@ -105,7 +113,7 @@ class Expression:
     Raises
     ------
     UnsupportedForceError
-        If it holds a function that is not known.
+        If it cannot be read, or holds a function that is not known.
     """
 
     def __init__(self, text: str, tables: Mapping[str, nn.Module] | None = None) -> None:
@@ -119,7 +127,17 @@ class Expression:
         self.variables = frozenset(step.function for step in self.steps if isinstance(step.function, str))
 
     def bind(self, constants: Mapping[str, Value]) -> Program:
-        """The program that remains once these variables have values."""
+        """The program that remains once some variables have values.
+
+        Parameters
+        ----------
+        constants : mapping of str to Tensor or float
+            Names that are no variables of it are ignored. Tensors, (T, 1) for parameters of interactions, broadcast with the others.
+
+        Returns
+        -------
+        Program
+        """
         return Program(self, constants)
 
     def _add(self, function: Callable[..., Value] | str | float, *operands: int) -> int:
@@ -231,7 +249,17 @@ class Program(nn.Module):
         return None if self._steps else self._numbers.get(self._result, getattr(self, self._kept.get(self._result, ""), None))
 
     def forward(self, variables: Mapping[str, Tensor]) -> Tensor:
-        """The value for values of all `variables`; the dtype is theirs."""
+        """The value of the expression.
+
+        Parameters
+        ----------
+        variables : mapping of str to Tensor, (...)
+            Values of all `variables`, at least one, of shapes that broadcast and of one type, in md units.
+
+        Returns
+        -------
+        Tensor, (...)
+        """
         like = next(iter(variables.values()))
         values: dict[int, Value] = {**self._numbers, **{k: getattr(self, name) for k, name in self._kept.items()}}
         for k, step in self._steps:

@@ -142,9 +142,19 @@ class PackedEnergy:
         return list(_DifferentiableEnergy.apply(self, *positions))
 
     def compute(self, frames: Sequence[Tensor], forces: bool) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-        """For each molecule: which conformations are usable (B_m,), their energies (B_m,), and forces (B_m, N_m, 3) if asked for.
+        """Energies, and forces if asked for, of conformations of each molecule, as tensors.
 
-        Energies and forces are in float64; energies that are not usable are +inf.
+        Parameters
+        ----------
+        frames : sequence of Tensor, (B_m, N_m, 3)
+            nm, on any device, in any floating-point type.
+        forces : bool
+
+        Returns
+        -------
+        list of (Tensor of bool, Tensor of float64, Tensor of float64 or None)
+            For each molecule, on this object's device: which conformations are usable, (B_m,); energies, (B_m,), in kJ/mol, +inf for those
+            that are not usable; forces, (B_m, N_m, 3), in kJ/mol/nm, without a meaning there, or None.
         """
         usable = [can_be_evaluated(x.detach()).to(self.device) for x in frames]
         energies = [torch.full((len(x),), torch.inf, dtype=torch.float64, device=self.device) for x in frames]
@@ -166,9 +176,21 @@ class PackedEnergy:
         ]
 
     def pack(self, frames: Sequence[Tensor], usable: Sequence[Tensor]) -> Tensor:
-        """Positions of all molecules side by side, (3, N, B); a harmless shape stands for what is not usable or missing.
+        """Positions of all molecules side by side; a harmless shape stands for what is not usable or missing.
 
-        On this object's device, in the type of the positions.
+        Where the energy does not depend on it and `dtype` is another type than theirs, each conformation is moved to the origin.
+
+        Parameters
+        ----------
+        frames : sequence of Tensor, (B_m, N_m, 3)
+            nm, on any device.
+        usable : sequence of Tensor of bool, (B_m,)
+            On this object's device.
+
+        Returns
+        -------
+        Tensor, (3, N, B)
+            nm, on this object's device, in the type of the positions. N is the sum of all N_m, and B the largest B_m.
         """
         packed = []
         count = max(map(len, frames))

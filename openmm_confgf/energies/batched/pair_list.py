@@ -29,7 +29,7 @@ class PairList(nn.Module):
     Attributes
     ----------
     distances : InternalCoordinate
-        Of all pairs.
+        Of all pairs, (P, B) in nm.
     atoms : ndarray of int64, (P, 2)
     molecule : ndarray of int64, (P,)
     interacting, exceptions : slice

@@ -36,6 +36,13 @@ class Potential(nn.Module):
         Atoms of each molecule.
     compiled : bool
         Whether `evaluate` runs compiled code.
+
+    Attributes
+    ----------
+    molecules : int
+        M.
+    labels : list of (str, int)
+        The name and the group of each term's force.
     """
 
     def __init__(self, terms: Sequence[NamedTerm], sizes: Sequence[int], compiled: bool = False) -> None:
@@ -57,17 +64,58 @@ class Potential(nn.Module):
         return all(term.translation_invariant for term in self.terms if isinstance(term, Term))
 
     def forward(self, positions: Tensor) -> Tensor:
-        """Energies (M, B) in kJ/mol of positions (3, N, B) in nm; differentiable."""
+        """Energies as a differentiable function of positions.
+
+        Parameters
+        ----------
+        positions : Tensor, (3, N, B)
+            nm; N is the sum of `sizes`.
+
+        Returns
+        -------
+        Tensor, (M, B)
+            kJ/mol.
+        """
         return sum(self.by_term(positions), positions.new_zeros(self.molecules, positions.shape[-1]))
 
     def by_term(self, positions: Tensor) -> list[Tensor]:
-        """The energies (M, B) of each term."""
+        """Energies of each term, in the order of `labels`.
+
+        Parameters
+        ----------
+        positions : Tensor, (3, N, B)
+            nm.
+
+        Returns
+        -------
+        list of Tensor, (M, B)
+            kJ/mol; zeros for molecules that have no such force.
+        """
         index = [self.get_buffer(f"atoms_{k}") for k in range(len(self._parts))]
         frames = [Frames(positions if atoms is None else positions.index_select(1, atoms)) for atoms in index]
         return [term(frames[part]) for term, part in zip(self.terms, self._part_of, strict=True)]
 
     def evaluate(self, positions: Tensor, forces: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (M, B) and, if asked for, forces (3, N, B) of positions (3, N, B), without a graph."""
+        """Energies, and forces if asked for, without a graph.
+
+        Parameters
+        ----------
+        positions : Tensor, (3, N, B)
+            nm, in the type of the module's buffers.
+        forces : bool
+
+        Returns
+        -------
+        energies : Tensor, (M, B)
+            kJ/mol.
+        forces : Tensor, (3, N, B), or None
+            kJ/mol/nm.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If not even the smallest piece fits into the memory.
+        """
         energies, all_forces = [positions.new_zeros(self.molecules, 0)], [positions.new_zeros(3, positions.shape[1], 0)]
         for _, energy, force_values in self.pieces(positions, forces, positions.dtype):
             energies.append(energy)
@@ -76,15 +124,29 @@ class Potential(nn.Module):
         return torch.cat(energies, -1), torch.cat(all_forces, -1) if forces else None
 
     def pieces(self, positions: Tensor, forces: bool, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        """The same piece by piece: which conformations, their energies (M, b) and forces (3, N, b).
+        """As `evaluate`, piece by piece.
 
         Parameters
         ----------
         positions : Tensor, (3, N, B)
-            Of any type and layout: a piece is copied while it is in the cache.
+            nm, of any type and layout: a piece is copied while it is in the cache.
         forces : bool
         dtype : torch.dtype
             That of the module's buffers.
+
+        Yields
+        ------
+        slice
+            Which conformations, b of them.
+        Tensor, (M, b)
+            Their energies in kJ/mol.
+        Tensor, (3, N, b), or None
+            Their forces in kJ/mol/nm.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If not even the smallest piece fits into the memory.
         """
         count, start = positions.shape[-1], 0
         size = self.piece_size(count, positions)
@@ -101,7 +163,18 @@ class Potential(nn.Module):
             start = here.stop
 
     def piece_size(self, count: int, positions: Tensor) -> int:
-        """How many conformations are evaluated at once, out of `count`: a power of two."""
+        """How many conformations are evaluated at once: a power of two.
+
+        As many as keep the widest operation in a CPU's cache, or all arrays of the forces in half of a GPU's free memory; no more than
+        `count` takes, rounded up.
+
+        Parameters
+        ----------
+        count : int
+            How many there are.
+        positions : Tensor, (3, N, B)
+            Tells the device and the type.
+        """
         widest = max([1, *(len(module) for module in self.modules() if isinstance(module, InternalCoordinate))])
         budget = _CPU_ELEMENTS
         if positions.is_cuda:

@@ -59,7 +59,18 @@ _INTERACTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class NamedTerm:
-    """A term, with the name and the group of the force that it was read from, and the molecules whose atoms it counts through."""
+    """A term, and where it comes from.
+
+    Attributes
+    ----------
+    name : str
+        Of the force that it was read from.
+    group : int
+        The force's group.
+    term : Term
+    molecules : tuple of int
+        The molecules whose atoms it counts through.
+    """
 
     name: str
     group: int
@@ -100,6 +111,10 @@ def check_supported(system: openmm.System, for_reweighting: bool = False) -> Non
 def refuse_constraints(system: openmm.System) -> None:
     """Make sure that a System leaves its atoms free: the density of constrained ones is another than that of weights.
 
+    Parameters
+    ----------
+    system : openmm.System
+
     Raises
     ------
     UnsupportedForceError
@@ -113,17 +128,28 @@ def refuse_constraints(system: openmm.System) -> None:
 
 
 def system_hash(system: openmm.System) -> str:
-    """A checksum of everything in a System, OpenMM's version included."""
+    """A checksum of everything in a System, OpenMM's version included: the SHA-256 of its XML, in hexadecimal.
+
+    Parameters
+    ----------
+    system : openmm.System
+    """
     return hashlib.sha256(openmm.XmlSerializer.serialize(system).encode()).hexdigest()
 
 
 def check_parameters(given: Mapping[str, float] | None, known: Mapping[str, float]) -> None:
     """Make sure that all global parameters that are given are known.
 
+    Parameters
+    ----------
+    given : mapping of str to float, or None
+    known : mapping of str to float
+        Those of the System.
+
     Raises
     ------
     ValueError
-        If one is not; the message names those that are.
+        If one is not known; the message names those that are.
     """
     if unknown := set(given or {}) - set(known):
         names = ", ".join(sorted(known)) or "none"

@@ -32,29 +32,84 @@ def _bonded(
 
 
 def harmonic_bonds(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """The `formulas.harmonic` energy of bond lengths."""
+    """The `formulas.harmonic` energy of bond lengths.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        HarmonicBondForces.
+    molecules : int
+
+    Returns
+    -------
+    Term or None
+        None where no force has a bond.
+    """
     return _bonded(placed, molecules, "getNumBonds", "getBondParameters", 2, ("length", "k"), formulas.harmonic)
 
 
 def harmonic_angles(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """The `formulas.harmonic` energy of angles."""
+    """The `formulas.harmonic` energy of angles.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        HarmonicAngleForces.
+    molecules : int
+
+    Returns
+    -------
+    Term or None
+        None where no angle has an energy.
+    """
     return _bonded(placed, molecules, "getNumAngles", "getAngleParameters", 3, ("angle", "k"), formulas.harmonic)
 
 
 def periodic_torsions(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """`formulas.periodic_torsion`."""
+    """The `formulas.periodic_torsion` energy of dihedrals.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        PeriodicTorsionForces.
+    molecules : int
+
+    Returns
+    -------
+    Term or None
+        None where no torsion has an energy.
+    """
     names = ("periodicity", "phase", "k")
     return _bonded(placed, molecules, "getNumTorsions", "getTorsionParameters", 4, names, formulas.periodic_torsion)
 
 
 def rb_torsions(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """`formulas.ryckaert_bellemans`."""
+    """The `formulas.ryckaert_bellemans` energy of dihedrals.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        RBTorsionForces.
+    molecules : int
+
+    Returns
+    -------
+    Term or None
+        None where no torsion has an energy.
+    """
     names = tuple(f"c{n}" for n in range(6))
     return _bonded(placed, molecules, "getNumTorsions", "getTorsionParameters", 4, names, formulas.ryckaert_bellemans)
 
 
 class CMAPTerm(Term):
-    """Correction maps of pairs of torsions."""
+    """Correction maps of pairs of torsions (`cmap`).
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        CMAPTorsionForces.
+    molecules : int
+    """
 
     patches: Tensor
     start: Tensor
@@ -80,11 +135,24 @@ class CMAPTerm(Term):
         self.register_buffer("size", torch.from_numpy(where[:, 1:].copy()))
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         return self.total(cmap_energy(self.patches, self.start, self.size, self.first(frames), self.second(frames)))
 
 
 def cmap_torsions(placed: Sequence[PlacedForce], molecules: int) -> Term | None:
-    """`CMAPTerm`, unless there is nothing in it."""
+    """A `CMAPTerm`.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        CMAPTorsionForces.
+    molecules : int
+
+    Returns
+    -------
+    CMAPTerm or None
+        None where no force has a torsion.
+    """
     return CMAPTerm(placed, molecules) if any(one.force.getNumTorsions() for one in placed) else None
 
 
@@ -95,7 +163,7 @@ class NonbondedTerm(Term):
     ----------
     pairs : PairList
     parameters : dict of ndarray, (P,)
-        ``charge_product``, ``sigma`` and ``epsilon`` of the interacting pairs and of the exceptions.
+        ``charge_product`` in e^2, ``sigma`` in nm and ``epsilon`` in kJ/mol, of the interacting pairs and then of the exceptions.
     settings : openmm.NonbondedForce
         For its cutoff, switching function and dielectric.
     molecules : int
@@ -108,6 +176,7 @@ class NonbondedTerm(Term):
         self.cutoff, self.dielectric = Cutoff(settings), settings.getReactionFieldDielectric()
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         r = self.pairs.distances(frames)[self.rows]
         columns = self.parameter.columns()
         if self.cutoff.distance == math.inf:
@@ -126,7 +195,23 @@ class NonbondedTerm(Term):
 
 
 def nonbonded(placed: Sequence[PlacedForce], molecules: int, pairs: PairList) -> Term:
-    """`NonbondedTerm` of `pairs`, whose exceptions are those of the forces; parameter offsets at the values of their parameters."""
+    """A `NonbondedTerm`; parameter offsets are at the values of their parameters.
+
+    Pairs that are no exceptions have the product of the charges, the mean of sigma and the geometric mean of epsilon (Lorentz-Berthelot
+    rules; OpenMM User Guide, "NonbondedForce").
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        NonbondedForces.
+    molecules : int
+    pairs : PairList
+        Whose exceptions are those of the forces.
+
+    Returns
+    -------
+    NonbondedTerm
+    """
     particles = np.concatenate([_particles(one) for one in placed])
     atoms = pairs.atoms[: pairs.exceptions.stop]
     first, second = particles[atoms[:, 0]], particles[atoms[:, 1]]
@@ -139,7 +224,18 @@ def nonbonded(placed: Sequence[PlacedForce], molecules: int, pairs: PairList) ->
 
 
 def exceptions(placed: Sequence[PlacedForce]) -> dict[tuple[int, int], np.ndarray]:
-    """Charge product, sigma and epsilon of each exception of NonbondedForces, by its atoms in increasing order."""
+    """The exceptions of NonbondedForces, at the values of their parameters.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        NonbondedForces.
+
+    Returns
+    -------
+    dict of (int, int) to ndarray of float64, (3,)
+        Charge product in e^2, sigma in nm and epsilon in kJ/mol, by the two atoms in increasing order, counted through all molecules.
+    """
     found = {}
     for one in placed:
         table = [row[2:] for _, row in rows_of([one], "getNumExceptions", "getExceptionParameters")]
@@ -160,7 +256,16 @@ def _particles(one: PlacedForce) -> np.ndarray:
 
 
 class GBSAOBCTerm(Term):
-    """The implicit solvent of GBSAOBCForce."""
+    """The implicit solvent of GBSAOBCForce (`gb`).
+
+    Parameters
+    ----------
+    placed : sequence of PlacedForce
+        GBSAOBCForces of the same dielectrics, surface tension and cutoff.
+    molecules : int
+    pairs : PairList
+        All pairs.
+    """
 
     pair_owners: Tensor
 
@@ -188,6 +293,7 @@ class GBSAOBCTerm(Term):
         self.cutoff = Cutoff(force)
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         r, pair = self.pairs.distances(frames), self.pair
         first, second = self.pairs.distances.column(0), self.pairs.distances.column(1)
         onto_first = self.cutoff.within(r, gb.descreening(r, pair["radius_i"], pair["scaled_j"]))

@@ -18,7 +18,7 @@ class SplineTable(nn.Module):
     ----------
     values : array_like, (K,)
     low, high : float
-        Where the first and the last point lie.
+        Where the first and the last point lie, in the unit of the argument.
     periodic : bool
     """
 
@@ -31,6 +31,16 @@ class SplineTable(nn.Module):
         self.register_buffer("coefficients", torch.from_numpy(spline.c.T.copy()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The value of the spline.
+
+        Parameters
+        ----------
+        x : Tensor, (...)
+
+        Returns
+        -------
+        Tensor, (...)
+        """
         inside = x if self.periodic else x.clamp(self.low, self.high)
         if self.periodic:
             inside = self.low + torch.remainder(inside - self.low, self.high - self.low)
@@ -57,13 +67,35 @@ class LookupTable(nn.Module):
         self.register_buffer("values", torch.from_numpy(np.ascontiguousarray(values, np.float64)))
 
     def forward(self, *arguments: Tensor) -> Tensor:
+        """The entry of the table; it has no derivative.
+
+        Parameters
+        ----------
+        *arguments : Tensor, (...)
+            One for each axis of the table; they broadcast.
+
+        Returns
+        -------
+        Tensor, (...)
+            NaN where an argument is outside of the table.
+        """
         index = torch.broadcast_tensors(*((argument.detach() + 0.5).floor().nan_to_num(-1.0, -1.0, -1.0) for argument in arguments))
         inside = torch.stack([(k >= 0) & (k < size) for k, size in zip(index, self.values.shape, strict=True)]).all(0)
         return torch.where(inside, self.values[tuple(torch.where(inside, k, 0).long() for k in index)], torch.nan)
 
 
 def read_table(function: openmm.TabulatedFunction, owner: str) -> nn.Module:
-    """The module of one of OpenMM's tabulated functions; `owner` names the force in messages.
+    """The module of one of OpenMM's tabulated functions.
+
+    Parameters
+    ----------
+    function : openmm.TabulatedFunction
+    owner : str
+        The force's name, for messages.
+
+    Returns
+    -------
+    SplineTable or LookupTable
 
     Raises
     ------

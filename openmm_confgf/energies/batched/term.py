@@ -61,13 +61,36 @@ class Term(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, frames: Frames) -> Tensor:
-        """Energies in kJ/mol, (M, B)."""
+        """Energies of all molecules.
+
+        Parameters
+        ----------
+        frames : Frames
+            Positions in nm of the atoms that the term counts through.
+
+        Returns
+        -------
+        Tensor, (M, B)
+            kJ/mol; zeros for a molecule that has no interaction here.
+        """
 
     def total(self, energies: Tensor, owners: Tensor | None = None, few: bool = False) -> Tensor:
-        """Sum over each molecule's interactions, (T, B) to (M, B).
+        """Sum over each molecule's interactions.
 
-        `few`: one after the other, which costs digits where there are thousands. Compiled, a plain sum over what was gathered for it runs
-        along the interactions, and gathers one by one.
+        Parameters
+        ----------
+        energies : Tensor, (T, B)
+            kJ/mol.
+        owners : Tensor of int64, (T,), optional
+            The molecule of each row; by default the term's `owners`.
+        few : bool
+            Whether to add them one after the other, which costs digits where there are thousands. Compiled, a plain sum over what was
+            gathered for it runs along the interactions, and gathers one by one.
+
+        Returns
+        -------
+        Tensor, (M, B)
+            kJ/mol.
         """
         if self.molecules == 1 and not few:
             return energies.sum(0, keepdim=True)
@@ -76,7 +99,13 @@ class Term(nn.Module, abc.ABC):
 
 
 class Parameters(nn.Module):
-    """Named parameters, a float64 column (T, 1) each, so that they broadcast along the batch."""
+    """Named parameters, a float64 column (T, 1) each, so that they broadcast along the batch.
+
+    Parameters
+    ----------
+    values : mapping of str to array_like, (T,) or (T, 1)
+        In md units.
+    """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__()
@@ -88,7 +117,7 @@ class Parameters(nn.Module):
         return self.get_buffer(self._columns[name])
 
     def columns(self) -> tuple[Tensor, ...]:
-        """All of them, in order."""
+        """All of them, in order, (T, 1) each."""
         return tuple(self[name] for name in self._columns)
 
 
@@ -100,8 +129,9 @@ class BondedTerm(Term):
     atoms : sequence of sequences of int, (T, 2), (T, 3) or (T, 4)
         Interactions of the same atoms share the coordinate.
     formula : callable
-        Of the coordinate (T, B) and of the parameters in their order, (T, 1) each.
+        Of the coordinate (T, B) in nm or radians and of the parameters in their order, (T, 1) each; gives energies (T, B) in kJ/mol.
     parameters : mapping of str to sequence of float, (T,)
+        In md units.
     owners, molecules
         As in `Term`.
     """
@@ -125,6 +155,7 @@ class BondedTerm(Term):
         self.parameter = Parameters(parameters)
 
     def forward(self, frames: Frames) -> Tensor:
+        """As in `Term.forward`."""
         values = self.coordinate(frames)
         if len(self.rows) != len(values):
             values = values.index_select(0, self.rows)
@@ -152,16 +183,54 @@ class Cutoff:
         self._switch = float(in_md_units(force.getSwitchingDistance())) if switched else math.inf
 
     def within(self, r: Tensor, values: Tensor) -> Tensor:
-        """The values of pairs at distances `r`, zero where these are beyond the cutoff."""
+        """The values of pairs, zero where these are beyond the cutoff.
+
+        Parameters
+        ----------
+        r : Tensor, (T, B)
+            Distances in nm.
+        values : Tensor, (T, B)
+            Of any unit.
+
+        Returns
+        -------
+        Tensor, (T, B)
+        """
         return values if self.distance == math.inf else torch.where(r <= self.distance, values, 0)
 
     def switched(self, r: Tensor, values: Tensor) -> Tensor:
-        """The values, which fall to zero at the cutoff where the force has a switching function."""
+        """The values of pairs times `formulas.switching`, where the force has a switching function; as they are otherwise.
+
+        Parameters
+        ----------
+        r : Tensor, (T, B)
+            Distances in nm.
+        values : Tensor, (T, B)
+            Of any unit.
+
+        Returns
+        -------
+        Tensor, (T, B)
+        """
         return values * switching(r, self._switch, self.distance) if self._switch < self.distance else values
 
 
 def rows_of(placed: Iterable[PlacedForce], count: str, get: str) -> Iterable[tuple[PlacedForce, list[Any]]]:
-    """Each interaction of each force, as its ``get...Parameters`` tells it in md units."""
+    """Each interaction of each force, in md units.
+
+    Parameters
+    ----------
+    placed : iterable of PlacedForce
+    count, get : str
+        The force's methods that give the number of its interactions and the parameters of one, ``"getNumBonds"`` and
+        ``"getBondParameters"``, say.
+
+    Yields
+    ------
+    PlacedForce
+    list
+        What `get` gives: atoms in the force's own numbers, and parameters in nm, kJ/mol, radians and e.
+    """
     for one in placed:
         for k in range(getattr(one.force, count)()):
             yield one, [in_md_units(value) for value in getattr(one.force, get)(k)]

@@ -30,12 +30,33 @@ class SystemCache:
         self._execute("CREATE TABLE IF NOT EXISTS systems (key TEXT PRIMARY KEY, xml TEXT NOT NULL)")
 
     def get(self, key: str) -> openmm.System | None:
-        """The System kept under this key, or None."""
+        """The System kept under a key, or None.
+
+        Parameters
+        ----------
+        key : str
+
+        Raises
+        ------
+        FileFormatError
+            If the file cannot be used.
+        """
         rows = self._execute("SELECT xml FROM systems WHERE key = ?", key)
         return openmm.XmlSerializer.deserialize(rows[0][0]) if rows else None
 
     def put(self, key: str, system: openmm.System) -> None:
-        """Keep a System under this key."""
+        """Keep a System under a key, in place of one that is there.
+
+        Parameters
+        ----------
+        key : str
+        system : openmm.System
+
+        Raises
+        ------
+        FileFormatError
+            If the file cannot be used.
+        """
         self._execute("INSERT OR REPLACE INTO systems VALUES (?, ?)", key, openmm.XmlSerializer.serialize(system))
 
     def _execute(self, command: str, *values: str) -> list[tuple[str, ...]]:

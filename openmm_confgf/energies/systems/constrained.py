@@ -21,6 +21,18 @@ CONSTRAINTS = ("HBonds", "AllBonds")
 def check_constraints(constraints: str | None, hydrogen_mass: Any) -> float | None:
     """The hydrogen mass in Da, once both are known to be possible.
 
+    Parameters
+    ----------
+    constraints : str, optional
+        One of `CONSTRAINTS`.
+    hydrogen_mass : float or Quantity, optional
+        Da.
+
+    Returns
+    -------
+    float or None
+        None where no mass is given.
+
     Raises
     ------
     ConfGFError
@@ -52,6 +64,10 @@ def constrained(
         One of `CONSTRAINTS`.
     hydrogen_mass : float, optional
         Da.
+
+    Returns
+    -------
+    openmm.System
 
     Raises
     ------

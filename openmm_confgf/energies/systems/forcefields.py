@@ -68,10 +68,21 @@ class SystemBuilder:
     def build(self, graph: MolecularGraph) -> openmm.System:
         """The System of a molecule.
 
+        Parameters
+        ----------
+        graph : MolecularGraph
+
+        Returns
+        -------
+        openmm.System
+            Isotopes have their own masses. With a cache it may be one that was kept.
+
         Raises
         ------
         ForceFieldError
-            If the force field cannot type it.
+            If the force field cannot type the molecule, or gives it another net charge.
+        FileFormatError
+            If the cache cannot be used.
         """
         key = self._key(graph)
         if self._cache is not None and (kept := self._cache.get(key)) is not None:
@@ -102,7 +113,22 @@ def _set_isotope_masses(system: openmm.System, graph: MolecularGraph) -> None:
 def create_system(graph: MolecularGraph, forcefield: str = "openff-2.2.1", *, cache: str | Path | None = None) -> openmm.System:
     """The System of one molecule; for many of them, a `SystemBuilder` reads the force field once.
 
-    Parameters and errors are those of `SystemBuilder`.
+    Parameters
+    ----------
+    graph : MolecularGraph
+    forcefield, cache
+        As in `SystemBuilder`.
+
+    Returns
+    -------
+    openmm.System
+
+    Raises
+    ------
+    ForceFieldError
+        If the force field is unknown, what it needs is not installed, or it cannot type the molecule.
+    FileFormatError
+        If the cache cannot be used.
     """
     return SystemBuilder(forcefield, cache=cache).build(graph)
 

@@ -23,6 +23,13 @@ def check_particles(system: openmm.System, graph: MolecularGraph, label: str) ->
     Masses that were moved from heavy atoms to their hydrogens are recognised, and particles without mass (frozen atoms) pass. Bonds are
     the System's springs and constraints. Which of two bonds is the double one, they do not tell.
 
+    Parameters
+    ----------
+    system : openmm.System
+    graph : MolecularGraph
+    label : str
+        What the System is called in messages.
+
     Raises
     ------
     ForceFieldError

@@ -42,7 +42,12 @@ class SystemSource:
     build: Callable[[MolecularGraph], openmm.System]
 
     def settings(self, system: openmm.System) -> dict[str, Any]:
-        """What `Provenance.settings` says of a System that was made here."""
+        """What `Provenance.settings` says of a System that was made here: force field, charges and the System's sha256.
+
+        Parameters
+        ----------
+        system : openmm.System
+        """
         return {"forcefield": self.forcefield, "charges": self.charges, "system_sha256": system_hash(system)}
 
 
@@ -58,6 +63,11 @@ def system_source(forcefield: ForceFieldLike) -> SystemSource:
     forcefield : str, SystemBuilder, openmm.System, openmm.app.ForceField, openmmforcefields SystemGenerator or callable
         A name is one of `SystemBuilder`. Of the others each System is checked: its particles must be the molecule's atoms in its order.
         ForceField and SystemGenerator are asked for a System without constraints and cutoff as far as their own settings allow it.
+
+    Returns
+    -------
+    SystemSource
+        The same where one was given.
 
     Raises
     ------

@@ -19,7 +19,7 @@ HEAVIEST_ELEMENT = 86
 
 
 class GFN2Energy:
-    """Evaluates conformations of one molecule with GFN2-xTB (Bannwarth, Ehlert & Grimme, J. Chem. Theory Comput. 2019, 15, 1652).
+    """Evaluates conformations of one molecule with GFN2-xTB (Bannwarth, Ehlert & Grimme 2019, doi:10.1021/acs.jctc.8b01176).
 
     In the gas phase, with the molecule's formal charge, as a singlet: a `MolecularGraph` has no unpaired electrons.
 
@@ -78,7 +78,18 @@ class GFN2Energy:
         return EnergyResult(energy, gradients, status)
 
     def calculator(self, frame: NDArray[np.float64]) -> Any:
-        """A silent ``tblite.interface.Calculator`` of one conformation (N, 3) in nm; tblite's own units are Bohr and Hartree."""
+        """A silent ``tblite.interface.Calculator`` of one conformation; tblite's own units are Bohr and Hartree.
+
+        Parameters
+        ----------
+        frame : ndarray of float64, (N, 3)
+            nm.
+
+        Raises
+        ------
+        Exception
+            Of the type `failure`, if tblite refuses the conformation.
+        """
         calculator = self._tblite.interface.Calculator(
             "GFN2-xTB", self.graph.numbers, frame / NM_PER_BOHR, charge=float(self.graph.total_charge), uhf=0
         )
@@ -95,9 +106,14 @@ class GFN2Energy:
 def check_elements(graph: MolecularGraph) -> None:
     """Refuse a molecule that GFN2-xTB has no parameters for.
 
+    Parameters
+    ----------
+    graph : MolecularGraph
+
     Raises
     ------
     ForceFieldError
+        If it has an element beyond radon.
     """
     if graph.numbers.max() > HEAVIEST_ELEMENT:
         raise ForceFieldError(f"GFN2-xTB has no parameters for element {graph.numbers.max()} of {graph.name!r}; it ends at radon (86).")

@@ -44,6 +44,16 @@ _Descent = Callable[[NDArray[np.float64], int], tuple[NDArray[np.float64], float
 def resolve_optimizer(name: str = "auto") -> str:
     """The optimiser of this name, or the first of `OPTIMIZERS` that is installed.
 
+    Parameters
+    ----------
+    name : str
+        ``"auto"`` or one of `OPTIMIZERS`.
+
+    Returns
+    -------
+    str
+        One of `OPTIMIZERS`.
+
     Raises
     ------
     ForceFieldError
@@ -60,7 +70,13 @@ def resolve_optimizer(name: str = "auto") -> str:
 
 
 def optimizer_version(name: str) -> str:
-    """Version of an installed optimiser of `OPTIMIZERS`."""
+    """Version of an installed optimiser, ``"unknown"`` where the program does not tell it.
+
+    Parameters
+    ----------
+    name : str
+        One of `OPTIMIZERS`.
+    """
     if name == "tblite":
         return importlib.metadata.version("tblite")
     done = subprocess.run(["xtb", "--version"], capture_output=True, text=True, errors="replace")
@@ -77,14 +93,20 @@ def minimize_gfn2(graph: MolecularGraph, positions: Any, optimizer: str = "auto"
     positions : array_like or Quantity, (B, N, 3) or (N, 3)
         nm.
     optimizer : str
-        ``"auto"``, ``"xtb"`` (the program, on the PATH) or ``"tblite"`` (its gradients with SciPy's L-BFGS-B).
+        ``"auto"``, ``"xtb"`` (the program, on the PATH; doi:10.1002/wcms.1493) or ``"tblite"`` (its gradients with SciPy's L-BFGS-B).
     max_iterations : int
         Steps per conformation, after which it is NOT_CONVERGED.
+
+    Returns
+    -------
+    Minimized
+        Energies are those of `GFN2Energy`. FAILED where the optimiser gave up, NON_FINITE where there was nothing to start from or
+        nothing finite came out; such a conformation keeps the positions that were given.
 
     Raises
     ------
     ForceFieldError
-        If the optimiser is not installed, or the molecule has an element beyond radon.
+        If the optimiser is unknown or not installed, or the molecule has an element beyond radon.
     ValueError
         If N is not the molecule's number of atoms, or the iteration limit is not positive.
     """
