@@ -42,18 +42,19 @@ class ReplicaState:
 
 
 class ReplicaLangevin:
-    """The LangevinMiddle integrator (Zhang et al. 2019), as OpenMM's LangevinMiddleIntegrator without constraints.
+    """The LangevinMiddle integrator (Zhang et al. 2019, doi:10.1021/acs.jpca.9b02771), as OpenMM's, without constraints.
 
     Each step is a kick ``v += F dt / m``, half a drift ``x += v dt / 2``, friction and noise
     ``v <- a v + sqrt((1 - a^2) kT / m) R`` with ``a = exp(-friction dt)``, and half a drift.
 
     Every `exchange_interval` steps neighbours on the ladder exchange their conformations with the probability
     ``min(1, exp[(1/kT_i - 1/kT_j)(U_i - U_j)])``, even and odd neighbours in turn, and velocities are scaled by the square root of the
-    ratio of temperatures (Sugita & Okamoto 1999).
+    ratio of temperatures (Sugita & Okamoto 1999, doi:10.1016/S0009-2614(99)01123-9).
 
     Parameters
     ----------
     energy_and_forces : callable
+        From positions (3, N, R) in nm to energies (R,) in kJ/mol and forces (3, N, R) in kJ/mol/nm.
     masses : array_like, (N,)
         Dalton.
     temperatures : sequence of float, (K,)
@@ -89,7 +90,17 @@ class ReplicaLangevin:
         self.exchange_interval, self.recentre = exchange_interval, recentre
 
     def start(self, positions: Tensor) -> ReplicaState:
-        """Replicas (3, N, R) at rest on these positions get velocities of their temperatures.
+        """Replicas at rest get velocities of their temperatures.
+
+        Parameters
+        ----------
+        positions : Tensor, (3, N, R)
+            nm; replica ``r`` is at temperature ``r % K`` of the ladder. Its type and device are those of the motion.
+
+        Returns
+        -------
+        ReplicaState
+            At step 0.
 
         Raises
         ------
@@ -104,7 +115,18 @@ class ReplicaLangevin:
         return ReplicaState(0, positions, velocities, none, none)
 
     def run(self, state: ReplicaState, steps: int) -> ReplicaState:
-        """So many steps further. The same steps in several calls give the same positions, bit for bit."""
+        """So many steps further. The same steps in several calls give the same positions, bit for bit.
+
+        Parameters
+        ----------
+        state : ReplicaState
+            It is not changed.
+        steps : int
+
+        Returns
+        -------
+        ReplicaState
+        """
         positions, velocities = state.positions, state.velocities
         attempts, accepted = state.attempts.copy(), state.accepted.copy()
         masses = torch.as_tensor(self.masses).to(positions)[:, None]
@@ -125,7 +147,17 @@ class ReplicaLangevin:
         return ReplicaState(state.step + steps, positions, velocities, attempts, accepted)
 
     def kinetic_temperature(self, state: ReplicaState) -> NDArray[np.float64]:
-        """Of each replica in K, (R,)."""
+        """What the velocities of each replica say of its temperature, ``sum m v^2 / (3 N k)``: the equipartition theorem.
+
+        Parameters
+        ----------
+        state : ReplicaState
+
+        Returns
+        -------
+        ndarray of float64, (R,)
+            K.
+        """
         masses = torch.as_tensor(self.masses).to(state.velocities)[:, None]
         twice = (masses * state.velocities**2).sum((0, 1)).double().cpu().numpy()
         return np.asarray(twice / (3 * len(self.masses) * GAS_CONSTANT))

@@ -62,9 +62,17 @@ class MolecularDynamics:
         )
 
     def start(self, positions: NDArray[np.float64]) -> ReplicaState:
-        """Replicas on these conformations (S, N, 3), in turn, with velocities of their temperatures; then equilibrated.
+        """Replicas on these conformations, in turn, with velocities of their temperatures; then equilibrated.
 
-        They should be near minima: a clash throws its replica apart.
+        Parameters
+        ----------
+        positions : ndarray of float64, (S, N, 3)
+            nm. They should be near minima: a clash throws its replica apart.
+
+        Returns
+        -------
+        ReplicaState
+            Each replica of the settings is one ladder of replicas here, all of them on the same conformation.
         """
         ladder = len(self.settings.ladder)
         chosen = np.repeat(np.arange(self.settings.replicas) % len(positions), ladder)
@@ -72,13 +80,39 @@ class MolecularDynamics:
         return self.integrator.run(state, self.settings.steps(self.settings.equilibration))
 
     def next_frames(self, state: ReplicaState) -> tuple[ReplicaState, NDArray[np.float64]]:
-        """The state one frame interval later, and its frames at the target temperature, (replicas, N, 3) in nm."""
+        """One frame interval further.
+
+        Parameters
+        ----------
+        state : ReplicaState
+            It is not changed.
+
+        Returns
+        -------
+        state : ReplicaState
+        frames : ndarray of float64, (replicas, N, 3)
+            nm, of the replicas at the target temperature; about the origin where the energy does not depend on where they are.
+        """
         state = self.integrator.run(state, self.settings.steps(self.settings.frame_interval))
         frames = state.positions[..., :: len(self.settings.ladder)].permute(2, 1, 0).double().cpu().numpy()
         return state, frames - frames.mean(1, keepdims=True) if self.integrator.recentre else frames
 
     def restore(self, step: Any, positions: Any, velocities: Any, attempts: Any, accepted: Any) -> ReplicaState:
-        """A state from the arrays of an earlier one."""
+        """A state from the arrays of an earlier one.
+
+        Parameters
+        ----------
+        step : int
+        positions, velocities : array_like, (3, N, R)
+            nm and nm/ps.
+        attempts, accepted : array_like of int, (K - 1,)
+            As in `ReplicaState`.
+
+        Returns
+        -------
+        ReplicaState
+            On this device, in the type of the settings' precision.
+        """
         return ReplicaState(int(step), self._tensor(positions), self._tensor(velocities), np.array(attempts), np.array(accepted))
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:

@@ -79,7 +79,12 @@ class MDSettings:
         self.steps(self.equilibration)
 
     def steps(self, length: float) -> int:
-        """How many steps a time in ps takes.
+        """How many steps a time takes.
+
+        Parameters
+        ----------
+        length : float
+            ps.
 
         Raises
         ------

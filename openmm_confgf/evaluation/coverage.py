@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike
 
 @dataclasses.dataclass(frozen=True)
 class CoverageMatching:
-    """COV and MAT of one molecule (Xu et al. 2021, eqs. 15 and 16; Ganea et al. 2021 for precision).
+    """COV and MAT of one molecule.
+
+    Recall is of Xu et al. 2021 (eqs. 15 and 16, doi:10.48550/arXiv.2102.10240), precision of Ganea et al. 2021
+    (doi:10.48550/arXiv.2106.07802).
 
     Attributes
     ----------

@@ -12,7 +12,12 @@ from ..molecules.stereo import assign_stereo_from_3d
 
 
 def specified_stereo(graph: MolecularGraph) -> int:
-    """How many tetrahedral centres and double bonds of the molecule have their stereochemistry specified."""
+    """How many tetrahedral centres and double bonds of the molecule have their stereochemistry specified.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    """
     centres = sum(a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for a in graph.mol.GetAtoms())
     return centres + sum(b.GetStereo() > Chem.BondStereo.STEREOANY for b in graph.mol.GetBonds())
 
@@ -23,6 +28,10 @@ def stereo_is_right(ensemble: Ensemble) -> NDArray[np.bool_]:
     Only what the graph specifies is compared; everything else is free. A sample is right if every specified centre and double bond is,
     atom by atom, or if its canonical SMILES is: the mirror image of cis-1,4-dimethylcyclohexane has both tags inverted and is the same
     molecule.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
 
     Returns
     -------

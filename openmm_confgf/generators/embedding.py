@@ -81,7 +81,21 @@ class Embedding:
     by_chance: bool = False
 
     def frames(self, graph: MolecularGraph, seed: int, first: int, count: int, attempts: int = ATTEMPTS) -> NDArray[np.float64]:
-        """Those of `count` conformers from number `first` on that RDKit can embed, (K, N, 3); they may still be wrong."""
+        """Those of some conformers that RDKit can embed; they may still be wrong.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        seed, first, count : int
+            The conformers are number `first`, ``first + 1``, ... of this seed, `count` of them; `by_chance`, number `first` alone.
+        attempts : int
+            Tries per conformer.
+
+        Returns
+        -------
+        ndarray of float64, (K, N, 3)
+            nm; K is at most `count`.
+        """
         if not self.by_chance:
             return embedded(graph.mol, count, parameters(seed, first, attempts, **self.options))
         for tried in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
@@ -106,7 +120,23 @@ WAYS = (
 
 
 def parameters(seed: int | tuple[int, int], first: int = 0, attempts: int = ATTEMPTS, **options: Any) -> Any:
-    """RDKit's, for conformers `first`, `first` + 1, ... of this seed: ETKDGv3 with these options."""
+    """RDKit's parameters for conformers number `first`, ``first + 1``, ... of a seed.
+
+    Those of ETKDGv3 (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025), but for the number of tries and for `options`.
+
+    Parameters
+    ----------
+    seed : int or tuple of two int
+    first : int
+    attempts : int
+        Tries per conformer.
+    **options
+        Attributes of RDKit's EmbedParameters, in place of ETKDGv3's.
+
+    Returns
+    -------
+    rdkit.Chem.rdDistGeom.EmbedParameters
+    """
     # RDKit seeds conformer k with (k + 1) * randomSeed, so that seed 0 makes n times the same one and seeds 1 and 2 share conformers;
     # sequential seeds from a hashed start do neither, and let conformer k be made again by itself
     params = cast(Any, rdDistGeom.ETKDGv3())  # RDKit's stubs take all its attributes for EmbedParameters
@@ -120,7 +150,22 @@ def parameters(seed: int | tuple[int, int], first: int = 0, attempts: int = ATTE
 
 
 def embedded(mol: Chem.Mol, count: int, params: Any) -> NDArray[np.float64]:
-    """Positions of those of `count` conformers that RDKit embeds, (K, N, 3)."""
+    """Positions of those conformers that RDKit embeds.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        With explicit hydrogens; it is not changed.
+    count : int
+        How many to try.
+    params : rdkit.Chem.rdDistGeom.EmbedParameters
+        Of `parameters`.
+
+    Returns
+    -------
+    ndarray of float64, (K, N, 3)
+        nm; K is at most `count`.
+    """
     mol = Chem.Mol(mol)
     rdDistGeom.EmbedMultipleConfs(mol, count, params)
     return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, mol.GetNumAtoms(), 3) * NM_PER_ANGSTROM
@@ -132,6 +177,17 @@ def working_ways(graph: MolecularGraph, seed: int) -> list[Embedding]:
     ETKDG alone where it makes frames and nothing makes a conformation of the molecule. Where two centres never have their hands together in
     embeddings that leave the stereo open, a conformation that RDKit does not test must outlast relaxation: trans-fused small rings do,
     bridgeheads that are turned inside out do not.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    seed : int
+        Of the trial conformers.
+
+    Returns
+    -------
+    list of Embedding
+        Some of `WAYS`, at least one.
 
     Raises
     ------

@@ -20,6 +20,12 @@ _MEMINFO = Path("/proc/meminfo")
 def check_memory(molecules: Sequence[MolecularGraph], counts: Sequence[int]) -> None:
     """Refuse a request of which one molecule's conformations do not fit into the free memory; molecules come one after the other.
 
+    Parameters
+    ----------
+    molecules : sequence of MolecularGraph, (M,)
+    counts : sequence of int, (M,)
+        Conformations of each.
+
     Raises
     ------
     ConfGFError
