@@ -33,6 +33,11 @@ def count_operations(call: Callable[[], Any]) -> int:
     """Floating-point operations that torch executes in a call, by `COSTS`; autograd's are among them, compiled code's are not seen.
 
     A reduction counts each element that it reads, a matrix product ``2 m n k``, moving data nothing.
+
+    Parameters
+    ----------
+    call : callable
+        Without arguments; it is called once.
     """
     with _Counting() as counting:
         call()

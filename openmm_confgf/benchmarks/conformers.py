@@ -1,8 +1,8 @@
 """The conformer benchmark: coverage and matching of reference conformers by several generators, in one run.
 
-This is protocol A (Shi et al. 2021): as many as twice the references are generated, RMSDs are over heavy atoms after the best
-symmetry-aware alignment, and a pair within ``<= delta`` is covered. Numbers of other protocols (another delta, a strict ``<``, other
-reference sets) cannot be put beside these.
+This is protocol A (Shi et al. 2021, doi:10.48550/arXiv.2105.03902): as many as twice the references are generated, RMSDs are over heavy
+atoms after the best symmetry-aware alignment, and a pair within ``<= delta`` is covered. Numbers of other protocols (another delta, a
+strict ``<``, other reference sets) cannot be put beside these.
 
 What is counted how:
 
@@ -120,7 +120,20 @@ def benchmark_conformers(
 
 
 def refuse_leakage(name: str, generator: Generator, references: list[ReferenceMolecule]) -> None:
-    """Raise LeakageError if the generator's weights were trained on one of the molecules."""
+    """Make sure that none of the molecules was in the training data of a generator's weights.
+
+    Parameters
+    ----------
+    name : str
+        What the generator is called in the message.
+    generator : Generator
+    references : list of ReferenceMolecule
+
+    Raises
+    ------
+    LeakageError
+        If one was.
+    """
     leaked = [reference.graph.smiles for reference in references if generator.trained_on(reference.graph)]
     if leaked:
         raise LeakageError(
@@ -132,7 +145,23 @@ def refuse_leakage(name: str, generator: Generator, references: list[ReferenceMo
 def evaluate_molecule(
     reference: ReferenceMolecule, outcome: Ensemble | ConfGFError, requested: int, delta: float | Sequence[float]
 ) -> MoleculeResult:
-    """Compare what one generator made of one molecule with its references (`delta` in Angstrom, one or several)."""
+    """Compare what one generator made of one molecule with its references.
+
+    Parameters
+    ----------
+    reference : ReferenceMolecule
+    outcome : Ensemble or ConfGFError
+        The conformations, or why there are none.
+    requested : int
+        How many were asked for.
+    delta : float or sequence of float
+        Coverage threshold in Angstrom, or several.
+
+    Returns
+    -------
+    MoleculeResult
+        Without energies; RMSDs in Angstrom. Failed where nothing usable came out.
+    """
     deltas = tuple(delta) if isinstance(delta, Sequence) else (delta,)
     charge, nothing = reference.graph.total_charge, len(deltas) * (CoverageMatching.failure(),)
     if isinstance(outcome, ConfGFError):

@@ -52,7 +52,13 @@ class TimedMethod:
     first_call_seconds: float
 
     def time(self, forces: bool) -> float:
-        """Seconds of one call, on as many cores as the way has threads."""
+        """Seconds of one call, on as many cores as the way has threads.
+
+        Parameters
+        ----------
+        forces : bool
+            Whether the call computes forces as well.
+        """
         torch.set_num_threads(self.torch_threads)
         with pinned(self.way.threads):
             start = time.perf_counter()
@@ -61,7 +67,17 @@ class TimedMethod:
 
 
 def openmm_ways(solvent: str | None) -> Iterator[Method]:
-    """Every platform that works here; those on the CPU on one thread."""
+    """Every platform that works here; those on the CPU on one thread.
+
+    Parameters
+    ----------
+    solvent : str or None
+        As in `Method`.
+
+    Yields
+    ------
+    Method
+    """
     for name in reversed(PLATFORMS_BY_PREFERENCE):
         with contextlib.suppress(PlatformError):
             resolve_platform(name)
@@ -69,7 +85,21 @@ def openmm_ways(solvent: str | None) -> Iterator[Method]:
 
 
 def torch_ways(threads: Sequence[int], compiled: bool, solvent: str | None) -> Iterator[Method]:
-    """As written and compiled, in float64 and float32, on so many threads and on CUDA where there is one."""
+    """As written and compiled, in float64 and float32, on so many threads and on CUDA where there is one.
+
+    Parameters
+    ----------
+    threads : sequence of int
+        CPU threads.
+    compiled : bool
+        Whether compiled code is among them.
+    solvent : str or None
+        As in `Method`.
+
+    Yields
+    ------
+    Method
+    """
     for count in (*threads, *((None,) if torch.cuda.is_available() else ())):
         for name in ("eager", "compiled") if compiled else ("eager",):
             yield Method("torch", name, "double", count, solvent)
@@ -77,7 +107,22 @@ def torch_ways(threads: Sequence[int], compiled: bool, solvent: str | None) -> I
 
 
 def context_peer(way: Method, evaluator: ContextEnergy, frames: NDArray[np.float64], forces: bool) -> TimedMethod:
-    """Positions in, numbers out, one conformation after the other: as many as take `_CONTEXT_SECONDS`."""
+    """A Context, ready to be timed: positions in, numbers out, one conformation after the other, as many as take `_CONTEXT_SECONDS`.
+
+    Parameters
+    ----------
+    way : Method
+    evaluator : ContextEnergy
+        On the way's platform.
+    frames : ndarray of float64, (F, N, 3)
+        Conformations in nm, which a call repeats.
+    forces : bool
+        Whether forces will be timed as well.
+
+    Returns
+    -------
+    TimedMethod
+    """
     start = time.perf_counter()
     found = evaluator.evaluate(frames, forces)
     first = time.perf_counter() - start
@@ -100,7 +145,28 @@ def context_peer(way: Method, evaluator: ContextEnergy, frames: NDArray[np.float
 
 
 def torch_peer(way: Method, system: openmm.System, frames: NDArray[np.float64], forces: bool) -> TimedMethod:
-    """A whole batch in a call, from an array to an array. Compiled code fixes its number of threads here."""
+    """A `BatchedEnergy`, ready to be timed: a whole batch in a call, from an array to an array.
+
+    Compiled code fixes its number of threads here.
+
+    Parameters
+    ----------
+    way : Method
+    system : openmm.System
+    frames : ndarray of float64, (B, N, 3)
+        The batch in nm.
+    forces : bool
+        Whether forces will be timed as well.
+
+    Returns
+    -------
+    TimedMethod
+
+    Raises
+    ------
+    PlatformError
+        If the way's device is not there.
+    """
     threads = way.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     evaluator = torch_evaluator(way, system)
@@ -112,6 +178,18 @@ def torch_peer(way: Method, system: openmm.System, frames: NDArray[np.float64], 
 
 
 def torch_evaluator(way: Method, system: openmm.System) -> BatchedEnergy:
-    """As the way says."""
+    """A `BatchedEnergy` of the device, precision and compilation of a way.
+
+    Parameters
+    ----------
+    way : Method
+        Of ``program`` torch.
+    system : openmm.System
+
+    Raises
+    ------
+    PlatformError
+        If its device is not there.
+    """
     dtype = torch.float64 if way.precision == "double" else torch.float32
     return BatchedEnergy(system, device="cpu" if way.on_host else "cuda", dtype=dtype, compiled=way.name == "compiled")

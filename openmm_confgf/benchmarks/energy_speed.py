@@ -82,6 +82,10 @@ def benchmark_energies(
     ------
     ConfGFError
         If there is no System, or none of this name, or a number is not positive, or a System or a number of threads comes twice.
+    GenerationError, ForceFieldError
+        As `energy_system`.
+    UnsupportedForceError
+        If `BatchedEnergy` cannot take a System.
     """
     _check(systems, batch, threads, repeats, seed)
     timings, peaks = [], {}

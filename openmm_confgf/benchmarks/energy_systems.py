@@ -48,7 +48,17 @@ class EnergySystem:
         return int(self.frames.shape[1])
 
     def batch(self, count: int) -> NDArray[np.float64]:
-        """The frames over and over again, (count, N, 3)."""
+        """The frames over and over again.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        ndarray of float64, (count, N, 3)
+            nm.
+        """
         return np.resize(self.frames, (count, *self.frames.shape[1:]))
 
 
@@ -81,6 +91,11 @@ def energy_system(name: str, seed: int = 0) -> EnergySystem:
     seed : int
         Of the frames; at least 0.
 
+    Returns
+    -------
+    EnergySystem
+        With `DISTINCT_FRAMES` frames.
+
     Raises
     ------
     ConfGFError
@@ -101,6 +116,16 @@ def energy_system(name: str, seed: int = 0) -> EnergySystem:
 
 
 def check_name(name: str) -> None:
-    """Raise a ConfGFError where there is no such System."""
+    """Make sure that there is such a System.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    ConfGFError
+        If it is none of `ENERGY_SYSTEMS`.
+    """
     if name not in _SOURCES:
         raise ConfGFError(f"There is no System {name!r} in the benchmark of energies; take one of {', '.join(ENERGY_SYSTEMS)}.")
