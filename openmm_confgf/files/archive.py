@@ -57,6 +57,16 @@ class ReferenceMolecule:
 def load_archive(path: str | Path) -> list[ReferenceMolecule]:
     """All molecules of an archive, in its order.
 
+    Parameters
+    ----------
+    path : str or Path
+        An npz file of the layout of this module.
+
+    Returns
+    -------
+    list of ReferenceMolecule
+        Positions in nm.
+
     Raises
     ------
     FileFormatError

@@ -53,13 +53,27 @@ _OVERHEAD = 2**30
 
 
 def sealed(image: bytes) -> bytes:
-    """An HDF5 file with its checksum at the end."""
+    """An HDF5 file with its checksum at the end.
+
+    Parameters
+    ----------
+    image : bytes
+        All bytes of the file.
+    """
     return image + _MARK + hashlib.sha256(image).digest()
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading, once its seal was found intact, or it has none and all of it can be read.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    h5py.File
 
     Raises
     ------

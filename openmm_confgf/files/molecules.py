@@ -31,7 +31,13 @@ _COUNTS_LINE = re.compile(r".*\bV[23]000\s*$")
 class MoleculeEntry:
     """One molecule of an input: either its graph, or the error that says why there is none.
 
-    ``notes`` say what was done to it on reading, or with its source, that a user may not expect.
+    Attributes
+    ----------
+    name : str
+    graph : MolecularGraph or None
+    error : ConfGFError or None
+    notes : tuple of str
+        What was done to it on reading, or with its source, that a user may not expect.
     """
 
     name: str

@@ -27,10 +27,22 @@ _ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def read_pdb(path: Path) -> tuple[MolecularGraph, NDArray[np.float64]]:
-    """The molecule and its positions in nm, (B, N, 3); all ATOM and HETATM records in their order.
+    """The molecule of a PDB file and its positions; all ATOM and HETATM records in their order.
 
     Bond orders are those of repeated CONECT records or of standard residues, and perceived otherwise, with the charges of columns 79-80.
     If the file gives the charge of an atom outside of standard residues, the other such atoms have none.
+
+    Parameters
+    ----------
+    path : Path
+        Not compressed.
+
+    Returns
+    -------
+    graph : MolecularGraph
+        With the stereo that all models have.
+    positions : ndarray of float64, (B, N, 3)
+        nm, of each model.
 
     Raises
     ------
@@ -67,7 +79,18 @@ def _with_common_stereo(graph: MolecularGraph, frames: NDArray[np.float64]) -> M
 
 
 def read_pdb_ensemble(path: Path) -> Ensemble:
-    """The conformations of a PDB file, with their status from `check_conformations`."""
+    """The conformations of a PDB file, with their status from `check_conformations`.
+
+    Parameters
+    ----------
+    path : Path
+        Not compressed.
+
+    Raises
+    ------
+    FileFormatError, MoleculeError
+        As `read_pdb`.
+    """
     graph, frames = read_pdb(path)
     return Ensemble(graph, frames, Provenance(path.name, __version__), check_conformations(graph, frames))
 
@@ -78,6 +101,12 @@ def write_pdb(ensemble: Ensemble, stream: BinaryIO) -> None:
     Bonds that the names of standard residues do not tell are CONECT records, listed as often as their order (aromatic ones as in one
     Kekule structure), which other programs take for the bond or for its order. Formal charges are in columns 79-80, and deuterium is D.
     Other isotopes and the molecule's name are REMARK and COMPND records.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    stream : binary stream
+        Open for writing; it stays open.
     """
     topology, pairs = _writable(ensemble.graph)
     text = TextIOWrapper(stream, encoding="ascii", errors="replace", newline="\n")

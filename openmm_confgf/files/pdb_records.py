@@ -28,8 +28,8 @@ class AtomRecord:
         Alternate location, residue name, chain, residue number, insertion code and element symbol; blanks stripped.
     charge : int or None
         Columns 79-80; None where they are blank.
-    position : tuple of float
-        A.
+    position : tuple of three float
+        Angstrom.
     segment : int
         How many TER records precede it in its model.
     """
@@ -55,9 +55,9 @@ class PDBRecords:
     ----------
     atoms : list of AtomRecord
         Of the first model, the first of alternate locations only.
-    frames : ndarray, (B, N, 3)
-        Coordinates of all models in A.
-    connections : dict
+    frames : ndarray of float64, (B, N, 3)
+        Coordinates of all models in Angstrom.
+    connections : dict of (int, int) to int
         How often each bond of two of `atoms` (indices i < j) is listed, by the atom that lists it most often.
     name : str
         Of COMPND records, as this package and RDKit write them; "" where there are none, or the Protein Data Bank's list of molecules.
@@ -80,6 +80,15 @@ _UNNAMED = re.compile(r"MOL_ID|UNNAMED$")
 
 def read_records(path: Path) -> PDBRecords:
     """The records of a file; every ATOM and HETATM record of a model is an atom but for further alternate locations.
+
+    Parameters
+    ----------
+    path : Path
+        Not compressed.
+
+    Returns
+    -------
+    PDBRecords
 
     Raises
     ------

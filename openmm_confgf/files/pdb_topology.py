@@ -37,6 +37,15 @@ def topology_of_records(records: PDBRecords) -> app.Topology:
     Names of standard residues and their atoms become OpenMM's (``HSE`` is ``HIS``, its ``HN`` is ``H``); atoms of a residue that share a
     name are numbered, and the residue is none of the standard ones then.
 
+    Parameters
+    ----------
+    records : PDBRecords
+
+    Returns
+    -------
+    openmm.app.Topology
+        Its atoms are those of the records, in their order; without positions.
+
     Raises
     ------
     MoleculeError
@@ -57,7 +66,13 @@ def topology_of_records(records: PDBRecords) -> app.Topology:
 
 
 def pairs_told_by_names(topology: app.Topology) -> set[tuple[int, int]]:
-    """Bonds (i < j) that the names of standard residues and their order tell, disulfides excepted."""
+    """Bonds (i < j) that the names of standard residues and their order tell, disulfides excepted.
+
+    Parameters
+    ----------
+    topology : openmm.app.Topology
+        With OpenMM's names; its bonds are not looked at.
+    """
     app.Topology().createStandardBonds()  # loads the table, residues.xml
     pairs = set()
     for chain in topology.chains():

@@ -59,10 +59,16 @@ def iter_records(
     Parameters
     ----------
     lines : iterable of str
+        Of the file, without their ends.
     label : str
         What the file is called in errors.
     prepare : callable, optional
         What is done to each molecule before it is judged.
+
+    Yields
+    ------
+    int
+    Record or ConfGFError
     """
     number, reader = 0, _Reader(prepare)
     try:

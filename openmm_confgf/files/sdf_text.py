@@ -11,7 +11,17 @@ _HEADER = 3
 
 
 def split_records(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines of each record; the last one needs no ``$$$$`` after it."""
+    """The lines of each record, without the ``$$$$`` after it; the last one needs none.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Of the file, without their ends.
+
+    Yields
+    ------
+    list of str
+    """
     record: list[str] = []
     for line in lines:
         if line.startswith(_END):
@@ -24,7 +34,19 @@ def split_records(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def parse_record(lines: list[str]) -> tuple[str, dict[str, str]]:
-    """The MOL block of a record, and its properties in their order; a blank line ends a property, a line of spaces does not."""
+    """The MOL block and the properties of a record; a blank line ends a property, a line of spaces does not.
+
+    Parameters
+    ----------
+    lines : list of str
+        Of `split_records`.
+
+    Returns
+    -------
+    block : str
+    properties : dict of str to str
+        In their order.
+    """
     ends = (k for k, line in enumerate(lines) if k >= _HEADER and line.startswith("M  END"))
     end = next(ends, len(lines) - 1) + 1
     properties: dict[str, str] = {}
@@ -52,6 +74,19 @@ def format_record(title: str, block: str, properties: Mapping[str, str]) -> str:
 
     Line breaks in the title and in names become spaces, angle brackets in names round ones; a line of a value that would end it, or the
     record, begins with a space.
+
+    Parameters
+    ----------
+    title : str
+        In place of the block's first line.
+    block : str
+        The MOL block.
+    properties : mapping of str to str
+
+    Returns
+    -------
+    str
+        With ``$$$$`` and a line end after it.
     """
     first = " ".join(title.split())
     while first.startswith(_END):  # it must not look like the end of the record before it

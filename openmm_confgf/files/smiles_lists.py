@@ -28,6 +28,16 @@ _NAME_COLUMNS = (
 def split_line(line: str) -> tuple[str, str]:
     """The SMILES of a line, with its extension (CXSMILES, which may hold spaces), and the name after it, or ``""``.
 
+    Parameters
+    ----------
+    line : str
+
+    Returns
+    -------
+    smiles, name : str
+
+    Examples
+    --------
     >>> split_line("CC[CH2] |^1:2| propyl radical")
     ('CC[CH2] |^1:2|', 'propyl radical')
     """
@@ -39,7 +49,17 @@ def split_line(line: str) -> tuple[str, str]:
 
 
 def smiles_lines(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """SMILES and name of each line; blank lines, those that begin with ``#`` and a heading that begins with ``smiles`` are skipped."""
+    """SMILES and name of each line; blank lines, those that begin with ``#`` and a heading that begins with ``smiles`` are skipped.
+
+    Parameters
+    ----------
+    lines : iterable of str
+
+    Yields
+    ------
+    smiles, name : str
+        As `split_line`.
+    """
     first = True
     for line in lines:
         smiles, name = split_line(line)
@@ -52,6 +72,13 @@ def smiles_lines(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def table_rows(lines: Iterable[str], label: str) -> tuple[str | None, Iterator[tuple[str, str]]]:
     """SMILES and name of each row of a table (commas, semicolons or tabs) whose first line names its columns.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Without their ends.
+    label : str
+        What the table is called in errors.
 
     Returns
     -------

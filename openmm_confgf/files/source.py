@@ -21,22 +21,39 @@ _ESCAPED = re.compile("[\udc80-\udcff]")
 
 
 def suffix_of(path: str | Path) -> str:
-    """The suffix that tells the format, in lower case; that of ``x.sdf.gz`` is ``.sdf``."""
+    """The suffix that tells the format, in lower case; that of ``x.sdf.gz`` is ``.sdf``.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
     path = Path(path)
     return Path(path.stem).suffix.lower() if path.suffix.lower() == COMPRESSED else path.suffix.lower()
 
 
 def stem_of(path: Path) -> str:
-    """The name of a file without its suffixes."""
+    """The name of a file without its folder, its suffix and a ``.gz`` after that.
+
+    Parameters
+    ----------
+    path : Path
+    """
     return Path(path.stem).stem if path.suffix.lower() == COMPRESSED else path.stem
 
 
 def check_readable(path: Path, suffixes: tuple[str, ...]) -> str:
     """The suffix of a file (without .gz), once it is known to be one of `suffixes`, to exist and to hold something.
 
+    Parameters
+    ----------
+    path : Path
+    suffixes : tuple of str
+        In lower case, each with its dot.
+
     Raises
     ------
     FileFormatError
+        If it is a directory, empty, of another suffix or no text where it should be, or cannot be read.
     """
     suffix = suffix_of(path)
     if path.is_dir():
@@ -53,7 +70,15 @@ def check_readable(path: Path, suffixes: tuple[str, ...]) -> str:
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file, compressed or not, without their ends.
+    """The lines of a text file, compressed or not, as `lines_in` gives them.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    str
 
     Raises
     ------
@@ -65,9 +90,18 @@ def lines_of(path: Path) -> Iterator[str]:
 
 
 def lines_in(stream: BinaryIO) -> Iterator[str]:
-    """The lines of a stream without their ends (Windows' or others), a byte order mark, or zero bytes.
+    """The lines of a stream without their ends (Windows' or others) and without a byte order mark; zero bytes are replaced.
 
     A line that is not UTF-8 is read as Latin-1: what is beyond ASCII in these formats is names.
+
+    Parameters
+    ----------
+    stream : binary stream
+        Closed at the end.
+
+    Yields
+    ------
+    str
     """
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
         for line in text:
@@ -78,7 +112,22 @@ def lines_in(stream: BinaryIO) -> Iterator[str]:
 
 @contextlib.contextmanager
 def uncompressed(path: Path) -> Iterator[Path]:
-    """The file itself, or for a .gz file a temporary one of the same name without .gz; errors name the file itself."""
+    """The file itself, or for a .gz file a temporary one of the same name without .gz.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    Path
+        The temporary file goes with the context.
+
+    Raises
+    ------
+    FileFormatError
+        If the .gz file cannot be read. A `ConfGFError` that names the temporary file names this one instead.
+    """
     if path.suffix.lower() != COMPRESSED:
         yield path
         return

@@ -15,10 +15,15 @@ def with_stereo_only_at(graph: MolecularGraph, centres: Collection[int], double_
     Parameters
     ----------
     graph : MolecularGraph
+        It is not changed.
     centres : collection of int
         Tetrahedral centres that stay specified.
     double_bonds : collection of frozenset of two int
         Double bonds, as their two atoms, that stay specified.
+
+    Returns
+    -------
+    MolecularGraph
     """
     mol = Chem.Mol(graph.mol)
     for atom in mol.GetAtoms():
