@@ -11,6 +11,10 @@ from .errors import FileFormatError
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Raises
     ------
     FileFormatError
@@ -24,5 +28,16 @@ def sha256_of(path: str | Path) -> str:
 
 
 def molecule_hash(constitution: str) -> str:
-    """Short hash of a molecule's SMILES without stereo (`MolecularGraph.constitution`)."""
+    """Short hash of a molecule: the first 12 hexadecimal digits of the SHA-256 of its SMILES without stereo.
+
+    Parameters
+    ----------
+    constitution : str
+        `MolecularGraph.constitution`.
+
+    Examples
+    --------
+    >>> molecule_hash("CCO")
+    'ab1de819ede9'
+    """
     return hashlib.sha256(constitution.encode()).hexdigest()[:12]

@@ -15,6 +15,16 @@ Device = str | int | torch.device
 def device_name(device: Device) -> str:
     """A device as text, ``"cuda:1"``, once it is known to be spelt right; whether it is there is not looked at.
 
+    Parameters
+    ----------
+    device : str, int or torch.device
+        As `Device` lists them.
+
+    Returns
+    -------
+    str
+        ``"auto"`` stays so.
+
     Raises
     ------
     PlatformError
@@ -28,6 +38,11 @@ def device_name(device: Device) -> str:
 
 def resolve_device(device: Device) -> torch.device:
     """A torch device: CUDA where there is one for ``"auto"``.
+
+    Parameters
+    ----------
+    device : str, int or torch.device
+        As `Device` lists them.
 
     Raises
     ------
@@ -48,5 +63,11 @@ def resolve_device(device: Device) -> torch.device:
 
 
 def compile_problem(error: Exception) -> str:
-    """What a `torch._dynamo.exc.TorchDynamoException` says is missing, in its first line."""
+    """What a `torch._dynamo.exc.TorchDynamoException` says is missing, in its first line.
+
+    Parameters
+    ----------
+    error : Exception
+        Where it wraps another one, that one's message is taken.
+    """
     return str(getattr(error, "inner_exception", error)).strip().splitlines()[0]

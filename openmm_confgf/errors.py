@@ -65,7 +65,13 @@ class WrongTypeError(ConfGFError, TypeError):
 
 
 def type_text(value: object) -> str:
-    """What a value is, for the message of a `WrongTypeError`: ``"an int"``, ``"an openff Topology"``, ``"the class dict"``."""
+    """What a value is, for the message of a `WrongTypeError`: ``"an int"``, ``"an openff Topology"``, ``"the class dict"``.
+
+    Parameters
+    ----------
+    value : object
+        An instance is named by its type and the package that this comes from; a class by itself.
+    """
     if value is None:
         return "None"
     kind = value if isinstance(value, type) else type(value)

@@ -71,7 +71,17 @@ class PlatformReport:
 
 @dataclasses.dataclass(frozen=True)
 class WeightsReport:
-    """One file of weights: its name, its checksum, and what is wrong with it (None: as on its card)."""
+    """One file of weights, or a card without one.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, without its suffix.
+    sha256 : str or None
+        Its checksum; None where there is a card only.
+    error : str or None
+        What is wrong with it; None where it is as on its card.
+    """
 
     name: str
     sha256: str | None
@@ -80,7 +90,19 @@ class WeightsReport:
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """Result of `diagnose`."""
+    """Result of `diagnose`.
+
+    Attributes
+    ----------
+    versions : dict of str to (str or None)
+        Of Python, this package and `PACKAGES`; None where one is not installed.
+    platforms : list of PlatformReport
+    plugin_failures : list of str
+        Why OpenMM could not load some of its plug-ins.
+    torch_cuda : bool
+        Whether torch finds a CUDA device.
+    weights : list of WeightsReport
+    """
 
     versions: dict[str, str | None]
     platforms: list[PlatformReport]
@@ -116,12 +138,21 @@ class Diagnosis:
 
 
 def diagnose(weights: str | Path | None = None) -> Diagnosis:
-    """Look at the installation.
+    """Look at the installation: versions, platforms, CUDA and weights.
 
     Parameters
     ----------
     weights : str or Path, optional
         Folder of network weights; default: those of the package.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    FileFormatError
+        If a file of weights cannot be read.
     """
     folder = Path(__file__).parent / "weights" if weights is None else Path(weights)
     return Diagnosis(
@@ -138,7 +169,13 @@ def diagnose(weights: str | Path | None = None) -> Diagnosis:
 
 
 def installed_version(name: str) -> str | None:
-    """Version of a distribution, or of the one under which OpenFF packages are found for pip; None where there is neither."""
+    """Version of a distribution, or of the one under which OpenFF packages are found for pip; None where there is neither.
+
+    Parameters
+    ----------
+    name : str
+        Of the distribution, as on conda-forge: ``"openff-toolkit"``.
+    """
     for candidate in (name, f"acellera-{name}"):
         try:
             return importlib.metadata.version(candidate)
@@ -148,7 +185,22 @@ def installed_version(name: str) -> str | None:
 
 
 def check_weights(folder: Path) -> list[WeightsReport]:
-    """Load every network of a folder as a generator would: its sha256 must be its card's, and it must fit the card's architecture."""
+    """Load every network of a folder as a generator would: its sha256 must be its card's, and it must fit the card's architecture.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of WeightsReport
+        In alphabetical order; a card without weights has one, too.
+
+    Raises
+    ------
+    FileFormatError
+        If a file of weights cannot be read.
+    """
     reports = []
     for stem in sorted({path.stem for path in folder.glob("*.safetensors")} | {path.stem for path in folder.glob("*.json")}):
         tensors = folder / f"{stem}.safetensors"

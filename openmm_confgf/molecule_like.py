@@ -68,7 +68,13 @@ def as_graph(molecule: MoleculeLike, name: str | None = None) -> MolecularGraph:
 
 
 def is_several(molecules: Any) -> bool:
-    """Whether an object is a list, or anything else to go through one by one, of molecules; a string and what `as_graph` takes are not."""
+    """Whether an object is a list, or anything else to go through one by one, of molecules.
+
+    Parameters
+    ----------
+    molecules : object
+        A string, bytes, a dict, an Ensemble and whatever `as_graph` takes are not several.
+    """
     return (
         isinstance(molecules, Iterable) and not isinstance(molecules, (str, bytes, dict, Chem.Mol, Ensemble)) and not _is_openff(molecules)
     )
@@ -76,6 +82,12 @@ def is_several(molecules: Any) -> bool:
 
 def check_ensemble(ensemble: Any, function: str) -> None:
     """Make sure that an argument is an Ensemble.
+
+    Parameters
+    ----------
+    ensemble : object
+    function : str
+        The name of the function that takes it, for the message.
 
     Raises
     ------

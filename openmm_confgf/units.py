@@ -17,18 +17,29 @@ GAS_CONSTANT: float = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per
 
 
 def in_md_units(value: Any) -> Any:
-    """Strip a Quantity, or each of a list of them, to OpenMM's md unit system; pass bare numbers and arrays through."""
+    """Strip a Quantity, or each of a list of them, to OpenMM's md unit system; pass bare numbers and arrays through.
+
+    Parameters
+    ----------
+    value : Quantity, list, tuple or anything else
+        Lists and tuples may be nested.
+
+    Returns
+    -------
+    number, ndarray or list
+        In nm, ps, Da, K, e, radians, and kJ/mol for energies; a list for a list or a tuple.
+    """
     if isinstance(value, (list, tuple)):
         return [in_md_units(entry) for entry in value]
     return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
 
 
 def positions_in_nm(positions: Any) -> NDArray[np.float64]:
-    """Positions of one conformation ``(N, 3)`` or many ``(B, N, 3)`` as a float64 array in nm.
+    """Positions of one conformation ``(N, 3)`` or many ``(B, N, 3)`` as a float64 array of the same shape in nm.
 
     Parameters
     ----------
-    positions : array_like or Quantity
+    positions : array_like or Quantity, (N, 3) or (B, N, 3)
         Bare numbers are nm; Quantities (also lists of ``openmm.Vec3``) are converted.
 
     Raises
@@ -43,7 +54,23 @@ def positions_in_nm(positions: Any) -> NDArray[np.float64]:
 
 
 def kT(temperature: Any = 300.0) -> float:
-    """Thermal energy in kJ/mol of a temperature in K (a bare number or a Quantity)."""
+    """Thermal energy ``R T`` in kJ/mol, with the molar gas constant R of OpenMM.
+
+    Parameters
+    ----------
+    temperature : float or Quantity
+        K.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite and above 0 K.
+
+    Examples
+    --------
+    >>> round(kT(300.0), 4)
+    2.4943
+    """
     kelvin = float(in_md_units(temperature))
     if not 0 < kelvin < math.inf:
         raise ValueError(f"The temperature is {kelvin} K; give a finite one above 0 K.")

@@ -24,6 +24,10 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     path : str or Path
         Missing folders are made.
 
+    Yields
+    ------
+    BinaryIO
+
     Raises
     ------
     FileFormatError
@@ -51,14 +55,34 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: str | Path, content: str | bytes) -> Path:
-    """Write a text (in UTF-8) or bytes as `whole_file` does; gives the path back."""
+    """Write a text (in UTF-8) or bytes as `whole_file` does; gives the path back.
+
+    Parameters
+    ----------
+    path : str or Path
+        Missing folders are made.
+    content : str or bytes
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be written; an earlier one is then as it was.
+    """
     with whole_file(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
     return Path(path)
 
 
 def clear_leftovers(path: str | Path) -> None:
-    """Remove what processes that were killed while they wrote left behind: beside the file `path`, or of all files in the folder `path`."""
+    """Remove what processes that were killed while they wrote left behind.
+
+    What processes that still run are writing stays, and so does what cannot be removed.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder, for all files in it (not in folders below); or a file, for what was to become this one.
+    """
     target = Path(path)
     folder, name = (target, "*") if target.is_dir() else (target.parent, glob.escape(target.name))
     for partial in folder.glob(f".{name}-*.partial"):

@@ -61,7 +61,18 @@ class Generation:
         return source if self.relax is None else RelaxedGenerator(source, self.relax, self.platform, self.properties)
 
     def settings(self, source: Generator) -> dict[str, Any]:
-        """All that decides the conformers of a molecule, in JSON's types."""
+        """All that decides the conformers of a molecule, in JSON's types.
+
+        Parameters
+        ----------
+        source : Generator
+            What `source` gave; its weights' checksum is among the settings.
+
+        Raises
+        ------
+        PlatformError
+            If the device, or the platform of the relaxation, is not there.
+        """
         settings = dataclasses.asdict(self) | {"device": str(resolve_device(self.device)), "weights": source.weights_sha256}
         if self.relax is not None:
             settings |= _energy_settings(self.relax, self.platform, self.properties)
@@ -69,6 +80,18 @@ class Generation:
 
     def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: int = 1) -> Iterator[tuple[int, Outcome]]:
         """The place and the conformers of each molecule, as they finish; those of which none is usable have failed.
+
+        Parameters
+        ----------
+        molecules : iterable of MolecularGraph
+        source : Generator
+            What `source` gave. It checks the call, and makes the conformers if there is one process; each of several makes its own.
+        workers : int
+            Number of processes; 1 for this one.
+
+        Returns
+        -------
+        iterator of (int, Ensemble or ConfGFError)
 
         Raises
         ------
@@ -108,7 +131,18 @@ class Scoring:
         return {"command": "score", "version": __version__, **settings}
 
     def each(self, ensembles: Iterable[Ensemble], workers: int = 1) -> Iterator[tuple[int, Outcome]]:
-        """The place and the energies of each ensemble; those of which none is usable have failed.
+        """The place and the energies of each ensemble, as they finish; those of which none is usable have failed.
+
+        Parameters
+        ----------
+        ensembles : iterable of Ensemble
+        workers : int
+            Number of processes; 1 for this one.
+
+        Returns
+        -------
+        iterator of (int, Ensemble or ConfGFError)
+            Energies in kJ/mol.
 
         Raises
         ------

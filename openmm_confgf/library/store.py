@@ -71,16 +71,31 @@ class Store:
         return any(name.endswith(".h5") for name in self._kept)
 
     def has(self, key: str) -> bool:
-        """Whether a molecule (`key_of`) is finished."""
+        """Whether a molecule is finished.
+
+        Parameters
+        ----------
+        key : str
+            Its `key_of`.
+        """
         return not self._kept.isdisjoint((f"{key}.h5", f"{key}.json"))
 
     def read(self, key: str) -> Outcome:
         """What came out of a molecule that is finished.
 
+        Parameters
+        ----------
+        key : str
+            Its `key_of`.
+
+        Returns
+        -------
+        Ensemble or ConfGFError
+
         Raises
         ------
         FileFormatError
-            If its file is damaged.
+            If its file is damaged or missing.
         """
         try:
             if f"{key}.h5" in self._kept:
@@ -92,7 +107,13 @@ class Store:
             raise FileFormatError(f"{self.folder / key} is damaged ({error}); delete it and go on with --resume.") from error
 
     def keep(self, key: str, outcome: Outcome) -> None:
-        """Keep what came out of a molecule.
+        """Keep what came out of a molecule; a `WorkerError` is not kept, so that the molecule is tried again.
+
+        Parameters
+        ----------
+        key : str
+            Its `key_of`.
+        outcome : Ensemble or ConfGFError
 
         Raises
         ------
@@ -114,7 +135,15 @@ class Store:
         self._kept.add(name)
 
     def place(self, index: int, key: str) -> None:
-        """Say which molecule of the input a key belongs to."""
+        """Say which molecule of the input a key belongs to.
+
+        Parameters
+        ----------
+        index : int
+            The molecule's, in the input.
+        key : str
+            Its `key_of`.
+        """
         self._keys[index] = key
 
     def placed(self) -> list[int]:
@@ -124,6 +153,16 @@ class Store:
 
     def ensembles(self, indices: Iterable[int]) -> Iterator[tuple[int, Ensemble]]:
         """The finished ensembles of some molecules of the input, with their indices; one is in memory at a time.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            Molecules that are finished and were placed (`placed`); those that failed are left out.
+
+        Yields
+        ------
+        index : int
+        Ensemble
 
         Raises
         ------
@@ -162,7 +201,17 @@ class Store:
 
 
 def key_of(item: MolecularGraph | Ensemble) -> str:
-    """A hash of all that an .h5 file would hold of a molecule, and of its conformations if it has some."""
+    """A hash of all that an .h5 file would hold of a molecule, and of its conformations if it has some.
+
+    Parameters
+    ----------
+    item : MolecularGraph or Ensemble
+
+    Returns
+    -------
+    str
+        The first 32 hexadecimal digits of a SHA-256.
+    """
     ensemble = item if isinstance(item, Ensemble) else Ensemble(item, np.empty((0, len(item), 3)), Provenance("", ""))
     return hashlib.sha256(hdf5_bytes(ensemble, trajectory=False)).hexdigest()[:32]
 

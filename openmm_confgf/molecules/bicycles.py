@@ -22,7 +22,18 @@ Bicycle = tuple[int, int, tuple[tuple[int, int], ...]]
 
 
 def small_bicycles(mol: Chem.Mol) -> list[Bicycle]:
-    """The bicycles of at most `MOST_BRIDGE_ATOMS` bridge atoms, each bridge of at least one, one for each way that the bridges can take."""
+    """The bicycles of at most `MOST_BRIDGE_ATOMS` bridge atoms, each bridge of at least one, one for each way that the bridges can take.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        Sanitised; hydrogens may be there or not.
+
+    Returns
+    -------
+    list of Bicycle
+        The bridgeheads of each, the lower index first, and its bridges' ends; atoms of exactly three ring bonds are bridgeheads.
+    """
     inside = {b.GetIdx() for b in mol.GetBonds() if b.IsInRing()}
     around = [[b.GetOtherAtomIdx(a.GetIdx()) for b in a.GetBonds() if b.GetIdx() in inside] for a in mol.GetAtoms()]
     heads = [i for i, neighbours in enumerate(around) if len(neighbours) == 3]
@@ -39,7 +50,17 @@ def small_bicycles(mol: Chem.Mol) -> list[Bicycle]:
 def turned_inside(graph: MolecularGraph) -> tuple[int, int] | None:
     """The bridgeheads of a small bicycle of which one points inwards, as they are specified; None for a molecule that can be.
 
-    Seen from outside, the same three bridges turn in opposite senses at the two bridgeheads.
+    Seen from outside, the same three bridges turn in opposite senses at the two bridgeheads. Bicycles with an unspecified bridgehead are
+    passed over.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+
+    Returns
+    -------
+    tuple of (int, int) or None
+        Atom indices.
     """
     centres = {int(row[0]): row for row in graph.stereocentres}
     for first, second, bridges in small_bicycles(graph.mol):
@@ -51,7 +72,20 @@ def turned_inside(graph: MolecularGraph) -> tuple[int, int] | None:
 
 
 def all_outwards(graph: MolecularGraph, frames: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether the bridgeheads of each small bicycle point outwards in conformations (B, N, 3) in nm, specified or not; a mask (B,)."""
+    """Whether the bridgeheads of each small bicycle point outwards in conformations, specified or not.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    frames : ndarray of float64, (B, N, 3)
+        Finite, in nm.
+
+    Returns
+    -------
+    ndarray of bool, (B,)
+        Bicycles with a bridgehead of other than four neighbours are not looked at, and a bridgehead without a hand (`tetrahedral_hands`)
+        is let pass.
+    """
     rows = []
     for *heads, bridges in small_bicycles(graph.mol):
         pair = [graph.mol.GetAtomWithIdx(head) for head in heads]

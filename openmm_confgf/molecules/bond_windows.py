@@ -25,7 +25,8 @@ AMPLITUDES_AT_END = 3.3
 2,000 is farther out, so that 99.9 % of a molecule's are not. With 3, it would be one in 740."""
 
 RADII_RANGE = {"-": (0.75, 1.35), ">": (0.75, 1.35), ":": (0.75, 1.15), "=": (0.72, 1.15), "#": (0.68, 1.0)}
-"""Lengths of bonds without data, over the sum of their covalent radii (Cordero et al. 2008): what the bonds with data have, and 5 %."""
+"""Lengths of bonds without data, over the sum of their covalent radii (Cordero et al. 2008, doi:10.1039/b801115j): what the bonds with
+data have, and 5 %."""
 
 _YLIDES = ("C=P", "C=S", "N=P", "N=S", "C=Se", "N=Se")
 """Double bonds that can be as long as single ones, as S(+)-N(-) is in acylated sulfoximines."""
@@ -52,7 +53,7 @@ _SIGNS = {
 
 _BADGER_STRENGTH = 1.734
 _BADGER_SHORTEST = ((-0.244, 0.352, 0.660), (0.352, 1.085, 1.522), (0.660, 1.522, 2.068))
-"""Force constants ``A / (r - B)**3`` in atomic units, B by the rows of the elements (Schlegel 1984, Theor. Chim. Acta 66, 333)."""
+"""Force constants ``A / (r - B)**3`` in atomic units, B by the rows of the elements (Schlegel 1984, doi:10.1007/BF00554788)."""
 
 # Angstrom; printed by devtools/checks/bond_ranges.py, which tells from what. "*": conjugated.
 _RANGES = """
@@ -77,13 +78,28 @@ P=S 1.865 1.997; S-S 1.977 2.151; S=S 1.800 2.000; Se-Se 2.192 2.392; Si-Si 2.23
 
 
 def bond_kind(bond: Chem.Bond) -> str:
-    """What the range of a bond's length depends on: elements, order and conjugation, such as ``"C=C*"``."""
+    """What the range of a bond's length depends on: elements, order and conjugation, such as ``"C=C*"``.
+
+    Parameters
+    ----------
+    bond : rdkit.Chem.Bond
+        Of a sanitised molecule.
+
+    Returns
+    -------
+    str
+        The elements in alphabetical order about ``-``, ``=``, ``#``, ``:`` (aromatic) or ``>`` (dative); ``*`` where it is conjugated and
+        not aromatic.
+    """
     first, last = sorted((bond.GetBeginAtom().GetSymbol(), bond.GetEndAtom().GetSymbol()))
     return f"{first}{_SIGNS.get(bond.GetBondType(), '-')}{last}{'*' * (bond.GetIsConjugated() and not bond.GetIsAromatic())}"
 
 
 def bond_window(bond: Chem.Bond, temperature: float = HOTTEST) -> tuple[float, float]:
     """The shortest and the longest that a bond can be in a conformation of its molecule.
+
+    Heat adds multiples of the standard deviation ``sqrt(R T / k)`` of a harmonic bond, whose force constant k is that of Badger's rule with
+    the parameters of Schlegel 1984 (doi:10.1007/BF00554788), softened to what force fields have.
 
     Parameters
     ----------
@@ -94,7 +110,7 @@ def bond_window(bond: Chem.Bond, temperature: float = HOTTEST) -> tuple[float, f
 
     Returns
     -------
-    tuple of float
+    tuple of (float, float)
         nm.
     """
     low, high = _relaxed_range(bond)
@@ -112,7 +128,20 @@ def _allowance(bond: Chem.Bond, length: float, half_range: float, temperature: f
 def thermal_allowance(amplitude: float, half_range: float) -> float:
     """What heat adds at either end of a range of relaxed molecules, from the standard deviation of the motion.
 
-    Where in the range a molecule lies and how far it moves are independent: their squares add up.
+    Where in the range a molecule lies and how far it moves are independent, so that their squares add up: the larger of
+    ``sqrt(h^2 + (AMPLITUDES s)^2) - h`` and ``AMPLITUDES_AT_END s``, with the motion s and half of the range h. Source: derived here.
+
+    Parameters
+    ----------
+    amplitude : float
+        Standard deviation of the motion.
+    half_range : float
+        Half of what lies between the ends of the range; both in one unit, which is that of the result.
+
+    Examples
+    --------
+    >>> round(thermal_allowance(0.002, 0.004), 4), round(thermal_allowance(0.002, 0.0), 4)
+    (0.0066, 0.009)
     """
     return max(math.hypot(half_range, AMPLITUDES * amplitude) - half_range, AMPLITUDES_AT_END * amplitude)
 

@@ -52,8 +52,8 @@ MOST_TWISTED = 65.0
 """Seen: 54, and 51 in tetra-tert-butylethylene, where no end is in two rings."""
 
 TRANS_PAIRS = {(3, 2): (1, 1), (4, 1): (1, 1), (4, 2): (2, 2), (5, 0): (1, 2), (5, 1): (2, 2), (6, 0): (3, 3)}
-"""Least and greatest number of trans pairs by neighbours and lone pairs (Gillespie & Nyholm 1957): T, see-saw, square, trigonal bipyramid
-(or the square pyramid between two of them), square pyramid, octahedron."""
+"""Least and greatest number of trans pairs by neighbours and lone pairs (Gillespie & Nyholm 1957, doi:10.1039/QR9571100339): T, see-saw,
+square, trigonal bipyramid (or the square pyramid between two of them), square pyramid, octahedron."""
 
 _SQUARE_METALS = (46, 78, 79)
 """Palladium, platinum and gold are square where they have four neighbours."""
@@ -97,7 +97,18 @@ class CentreShapes:
 
     @classmethod
     def of(cls, graph: MolecularGraph, temperature: float) -> CentreShapes:
-        """Those of a molecule at a temperature in K, 0 for minima and conformers."""
+        """What a molecule asks at a temperature.
+
+        Windows are those of relaxed molecules, and multiples of the standard deviation ``sqrt(R T / k)`` of a harmonic angle. A neighbour
+        that is w out of the plane of a planar centre takes ``w^2 / sqrt(3)`` from the sum of its three angles, to second order. Source:
+        derived here.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        temperature : float
+            K; 0 for minima and conformers.
+        """
         rings = [frozenset(ring) for ring in graph.mol.GetRingInfo().AtomRings()]
         triples, windows, planar, trans = [], [], [], {}
         for centre in graph.mol.GetAtoms():
@@ -126,7 +137,17 @@ class CentreShapes:
         )
 
     def agree(self, frames: Tensor) -> Tensor:
-        """Whether each of frames (B, N, 3) has all these shapes; a mask (B,)."""
+        """Whether each conformation has all these shapes.
+
+        Parameters
+        ----------
+        frames : Tensor of float64, (B, N, 3)
+            Positions on the CPU, in any unit of length.
+
+        Returns
+        -------
+        Tensor of bool, (B,)
+        """
         bends = angles(frames, torch.from_numpy(self.triples))
         # what is equal to rounding, as the angles of a flat centre on a symmetry plane, is within
         agrees = ((bends >= torch.from_numpy(self.low)) & (bends <= torch.from_numpy(self.high) + 1e-6)).all(-1)

@@ -38,7 +38,7 @@ def check_conformations(graph: MolecularGraph, positions: Any, temperature: floa
     Parameters
     ----------
     graph : MolecularGraph
-    positions : array_like or Quantity, (B, N, 3)
+    positions : array_like or Quantity, (B, N, 3) or (N, 3)
         nm.
     temperature : float
         K, of the simulation that they may come from: bonds and angles may be that much longer, shorter, wider and narrower. 0 for what
@@ -47,7 +47,7 @@ def check_conformations(graph: MolecularGraph, positions: Any, temperature: floa
     Returns
     -------
     ndarray of int8, (B,)
-        A `Status` each.
+        A `Status` each; B is 1 for positions (N, 3).
 
     Raises
     ------

@@ -51,6 +51,12 @@ class MolecularGraph:
     def from_smiles(cls, smiles: str, name: str | None = None) -> MolecularGraph:
         """From a SMILES or a CXSMILES (with its extension between bars); hydrogens are added.
 
+        Parameters
+        ----------
+        smiles : str
+        name : str, optional
+            Default: the SMILES.
+
         Raises
         ------
         MoleculeError
@@ -76,6 +82,13 @@ class MolecularGraph:
     @classmethod
     def from_rdkit(cls, mol: Chem.Mol, name: str | None = None) -> MolecularGraph:
         """From an RDKit molecule with explicit hydrogens; stereo is taken from its tags, else from its 3D conformer.
+
+        Parameters
+        ----------
+        mol : rdkit.Chem.Mol
+            Not changed; it need not be sanitised. Of several conformers, the first tells the stereo.
+        name : str, optional
+            Default: the molecule's property ``_Name``, else its SMILES.
 
         Raises
         ------
@@ -107,17 +120,39 @@ class MolecularGraph:
 
     @classmethod
     def from_openff(cls, molecule: Any) -> MolecularGraph:
-        """From an ``openff.toolkit.Molecule``; its atom order is kept."""
-        return cls.from_rdkit(molecule.to_rdkit(), name=molecule.name or None)
+        """From an ``openff.toolkit.Molecule``; its atom order is kept.
 
-    @classmethod
-    def from_topology(cls, topology: openmm.app.Topology, positions: Any = None, name: str | None = None) -> MolecularGraph:
-        """From an OpenMM Topology of standard residues, or of anything when ``positions`` (nm, all atoms) tell the bond orders.
+        Parameters
+        ----------
+        molecule : openff.toolkit.Molecule
+            Its name is kept too, where it has one.
 
         Raises
         ------
         MoleculeError
-            If bonds are missing, or bond orders are unknown and no positions are given.
+            As `from_rdkit`.
+        """
+        return cls.from_rdkit(molecule.to_rdkit(), name=molecule.name or None)
+
+    @classmethod
+    def from_topology(cls, topology: openmm.app.Topology, positions: Any = None, name: str | None = None) -> MolecularGraph:
+        """From an OpenMM Topology of standard residues, or of anything when positions tell the bond orders.
+
+        Parameters
+        ----------
+        topology : openmm.app.Topology
+            With all hydrogens; its atom order is kept.
+        positions : array_like or Quantity, (N, 3), optional
+            Of all atoms, in nm. They tell stereo, too.
+        name : str, optional
+            Default: the SMILES.
+
+        Raises
+        ------
+        MoleculeError
+            If bonds are missing, or bond orders are unknown and no positions are given or these do not tell them; or as `from_rdkit`.
+        ValueError
+            If the positions are not one conformation of these atoms.
         """
         from .topology import rdkit_from_topology
 
@@ -143,7 +178,12 @@ class MolecularGraph:
         return atoms, tuple(bonds), tuple(centres), tuple(double_bonds)
 
     def same_as(self, other: MolecularGraph) -> bool:
-        """Whether the other is the same molecule in the same atom order; names do not count."""
+        """Whether the other is the same molecule in the same atom order (`order_key`); names do not count.
+
+        Parameters
+        ----------
+        other : MolecularGraph
+        """
         return self.order_key == other.order_key
 
     @functools.cached_property
@@ -183,7 +223,7 @@ class MolecularGraph:
         return np.flatnonzero(self.numbers != 1)
 
     def frames(self, positions: Any) -> NDArray[np.float64]:
-        """Positions of this molecule as (B, N, 3) in nm.
+        """Positions of this molecule as a float64 array (B, N, 3) in nm.
 
         Parameters
         ----------
@@ -193,7 +233,7 @@ class MolecularGraph:
         Raises
         ------
         ValueError
-            If N is not the number of atoms.
+            If N is not the number of atoms, or the shape is neither.
         """
         from ..units import positions_in_nm
 
@@ -234,7 +274,18 @@ class MolecularGraph:
         return np.array(rows, dtype=np.int64).reshape(-1, 5)
 
     def to_rdkit(self, positions: NDArray[np.float64] | None = None) -> Chem.Mol:
-        """A copy of the RDKit molecule, with one conformer for each of ``positions`` ((N, 3) or (B, N, 3), nm) when given."""
+        """A copy of the RDKit molecule, with a conformer for each conformation when positions are given.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (N, 3) or (B, N, 3), optional
+            nm; RDKit's conformers are in Angstrom.
+
+        Raises
+        ------
+        ValueError
+            If they are not positions of conformations of as many atoms.
+        """
         from ..units import NM_PER_ANGSTROM, positions_in_nm
 
         mol = Chem.Mol(self.mol)
@@ -271,7 +322,20 @@ def _bond_key(bond: Chem.Bond) -> tuple[int, int, int]:
 
 
 def centre_key(atom: Chem.Atom, hand: int) -> tuple[int, int]:
-    """A centre and its hand with its neighbours in the order of their indices, given the hand in RDKit's order of bonds."""
+    """A centre and its hand with its neighbours in the order of their indices.
+
+    Parameters
+    ----------
+    atom : rdkit.Chem.Atom
+        The centre.
+    hand : int
+        1 or -1 (`HANDS`), with the neighbours in RDKit's order of bonds.
+
+    Returns
+    -------
+    tuple of (int, int)
+        The centre's index, and 1 or -1.
+    """
     neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
     swaps = sum(a > b for a, b in itertools.combinations(neighbours, 2))
     return atom.GetIdx(), -hand if swaps % 2 else hand

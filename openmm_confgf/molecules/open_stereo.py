@@ -36,11 +36,26 @@ class OpenStereo(NamedTuple):
 
     @property
     def number(self) -> int:
+        """How many elements, centres and double bonds together."""
         return len(self.centres) + len(self.double_bonds)
 
 
 def readings(graph: MolecularGraph, found: OpenStereo) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which atoms tell each open element, as `MolecularGraph.stereocentres` and `stereobonds` have it, in the elements' order."""
+    """Which atoms tell each open element, as `MolecularGraph.stereocentres` and `stereobonds` have it, in the elements' order.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    found : OpenStereo
+        Its `open_stereo`.
+
+    Returns
+    -------
+    centres : ndarray of int64, (number of centres, 5)
+        Centre, three neighbours, and the sign of their signed volume where `specified` gets True.
+    double_bonds : ndarray of int64, (number of double bonds, 5)
+        Atoms a-b=c-d, and 1 where a and d are on the same side where `specified` gets True, -1 where on opposite sides.
+    """
     full = MolecularGraph(_tagged(graph.mol, found, (True,) * found.number), graph.name)
     hands = {int(row[0]): row for row in full.stereocentres}
     sides = {frozenset(row[1:3].tolist()): row for row in full.stereobonds}
@@ -51,7 +66,17 @@ def readings(graph: MolecularGraph, found: OpenStereo) -> tuple[NDArray[np.int64
 
 
 def specified(graph: MolecularGraph, found: OpenStereo, hands: Sequence[bool]) -> MolecularGraph:
-    """The molecule with its open elements specified; those that turn out to make no difference are left open."""
+    """The molecule with its open elements specified; those that turn out to make no difference are left open.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    found : OpenStereo
+        What is to be specified.
+    hands : sequence of bool, (found.number,)
+        Of the centres, then of the double bonds. True: the centre's neighbours turn counter-clockwise in RDKit's order of bonds; the double
+        bond's neighbours of lowest index are cis.
+    """
     return MolecularGraph.from_rdkit(_tagged(graph.mol, found, hands), graph.name)
 
 
@@ -71,7 +96,15 @@ def _tagged(mol: Chem.Mol, found: OpenStereo, hands: Sequence[bool]) -> Chem.Mol
 
 
 def open_stereo(graph: MolecularGraph) -> OpenStereo:
-    """The centres and double bonds that could be specified, are not, and make a difference."""
+    """The centres and double bonds that could be specified, are not, and make a difference.
+
+    An element makes one where the SMILES differ with its two hands, for one of `_TRIED_PATTERNS` random ways (always the same) to specify
+    the others. In a small cage that can be one stereoisomer only (norbornane), none does.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    """
     found = _could_be_specified(graph.mol)
     if not found.number:
         return found
@@ -89,7 +122,16 @@ def open_stereo(graph: MolecularGraph) -> OpenStereo:
 
 
 def possible_isomers(graph: MolecularGraph, found: OpenStereo) -> list[MolecularGraph]:
-    """The stereoisomers that can exist, each once, as far as their number of patterns is tried."""
+    """The stereoisomers that can exist, each once, of the first `MOST_PATTERNS` ways to specify what is open.
+
+    Those with a bridgehead that points into a small bicycle (`turned_inside`) cannot.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    found : OpenStereo
+        Its `open_stereo`.
+    """
     isomers: dict[str, MolecularGraph] = {}
     for hands in itertools.islice(itertools.product((True, False), repeat=found.number), MOST_PATTERNS):
         isomer = specified(graph, found, hands)

@@ -71,11 +71,16 @@ def with_perceived_orders(mol: Chem.RWMol, charges: Sequence[int | None], known:
     Parameters
     ----------
     mol : rdkit.Chem.RWMol
-        All atoms and bonds, and one conformer.
+        All atoms and bonds, and one conformer in Angstrom.
     charges : sequence of (int or None), (N,)
-        Formal charges; None where unknown. If one atom that is not None is given for an atom whose bonds are unknown, the blank ones are 0.
-    known : mapping
-        Orders of bonds that are known; None or missing for the others.
+        Formal charges in e; None where unknown. If the charge of any atom is given, those that are not are 0.
+    known : mapping of (int, int) to (int or None)
+        Orders of bonds (atoms i < j) that are known; None or missing for the others.
+
+    Returns
+    -------
+    rdkit.Chem.Mol
+        A sanitised copy, with the conformer.
 
     Raises
     ------
@@ -110,13 +115,33 @@ def with_perceived_orders(mol: Chem.RWMol, charges: Sequence[int | None], known:
 
 
 def is_bare(mol: Chem.Mol) -> bool:
-    """Whether a molecule with carbon has no hydrogens: few such are complete."""
+    """Whether a molecule with carbon has no hydrogens: few such are complete.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+    """
     numbers = {atom.GetAtomicNum() for atom in mol.GetAtoms()}
     return 6 in numbers and 1 not in numbers
 
 
 def apply_orders(mol: Chem.RWMol, orders: Mapping[tuple[int, int], int], charges: Sequence[int]) -> None:
-    """Set bond orders and formal charges in place."""
+    """Set bond orders and formal charges in place.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.RWMol
+        Has all these bonds.
+    orders : mapping of (int, int) to int
+        1, 2 or 3 for the bond of two atoms; others stay as they are.
+    charges : sequence of int, (N,)
+        Formal charges in e.
+
+    Raises
+    ------
+    MoleculeError
+        If an order is none of these.
+    """
     for pair, order in orders.items():
         if order not in _RDKIT_ORDERS:
             raise MoleculeError(f"There is a bond of order {order} between atoms {pair[0]} and {pair[1]}; give 1, 2 or 3.")
@@ -131,7 +156,7 @@ def implausible(mol: Chem.Mol, given: Sequence[bool]) -> str | None:
     Parameters
     ----------
     mol : rdkit.Chem.Mol
-        Sanitised, with one conformer.
+        Sanitised, with one conformer in Angstrom.
     given : sequence of bool, (N,)
         Whether the formal charge of an atom is known, not guessed.
     """
@@ -142,13 +167,34 @@ def implausible(mol: Chem.Mol, given: Sequence[bool]) -> str | None:
 
 
 def odd_charge(mol: Chem.Mol, given: Sequence[bool]) -> str | None:
-    """Why the charges that are not given cannot be what these coordinates show, or None; parameters as those of `implausible`."""
+    """Why the charges that are not given cannot be what these coordinates show, or None.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        Sanitised, with one conformer in Angstrom.
+    given : sequence of bool, (N,)
+        Whether the formal charge of an atom is known, not guessed.
+    """
     positions = mol.GetConformer().GetPositions()
     return next(filter(None, (_odd_charge(atom, given[atom.GetIdx()], positions) for atom in mol.GetAtoms())), None)
 
 
 def closed_shell_charge(number: int, valence: int) -> int:
-    """The formal charge that makes an atom of this valence closed-shell; 0 where its neutral form is, or nothing is known."""
+    """The formal charge in e that makes an atom closed-shell; 0 where its neutral form is, or nothing is known.
+
+    Parameters
+    ----------
+    number : int
+        Atomic number.
+    valence : int
+        Sum of the orders of its bonds.
+
+    Examples
+    --------
+    >>> closed_shell_charge(7, 4), closed_shell_charge(8, 1), closed_shell_charge(5, 4), closed_shell_charge(6, 4)
+    (1, -1, -1, 0)
+    """
     allowed = Chem.GetPeriodicTable().GetValenceList(number)
     if valence in allowed or -1 in allowed:
         return 0

@@ -59,5 +59,11 @@ _ANIONIC = {"O", "OXT", "OD1", "OD2", "OE1", "OE2", "OP1", "OP2", "OP3"}
 
 
 def may_be_anion(residue: str, atom: str) -> bool:
-    """Whether a standard residue's atom may carry a negative charge that only its missing hydrogen tells."""
+    """Whether a standard residue's atom may carry a negative charge that only its missing hydrogen tells.
+
+    Parameters
+    ----------
+    residue, atom : str
+        Names, as in `DOUBLE_BONDS`.
+    """
     return atom in _ANIONIC or (residue, atom) == ("CYM", "SG")

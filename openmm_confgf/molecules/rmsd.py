@@ -78,13 +78,13 @@ def greedy_distinct(graph: MolecularGraph, positions: Any, threshold: Any) -> ND
 
     Returns
     -------
-    ndarray of int64
+    ndarray of int64, (K,)
         Increasing.
 
     Raises
     ------
     ValueError
-        If the threshold is negative, or the positions are not finite.
+        If the threshold is negative, or the positions are not finite or of another number of atoms.
     """
     limit = float(in_md_units(threshold))
     if not limit >= 0:
@@ -102,21 +102,22 @@ def greedy_distinct(graph: MolecularGraph, positions: Any, threshold: Any) -> ND
 def diverse_low_energy(graph: MolecularGraph, positions: Any, energy: ArrayLike, count: int) -> NDArray[np.int64]:
     """Pick `count` conformations that differ in shape and are low in energy.
 
-    The conformations are clustered by RMSD (average linkage) into `count` clusters; the lowest in energy represents its cluster.
+    The conformations are clustered by `rmsd_matrix` (average linkage, as RDKit's HierarchicalClusterPicker does it) into `count` clusters;
+    the lowest in energy represents its cluster.
 
     Parameters
     ----------
     graph : MolecularGraph
     positions : array_like or Quantity, (B, N, 3)
         nm.
-    energy : array_like, (B,)
+    energy : array_like or Quantity, (B,)
         kJ/mol.
     count : int
 
     Returns
     -------
     ndarray of int64, (min(count, B),)
-        Lowest energy first.
+        Indices, lowest energy first.
 
     Raises
     ------
@@ -148,14 +149,14 @@ def distinct_minima(graph: MolecularGraph, positions: Any, energy: ArrayLike, th
     graph : MolecularGraph
     positions : array_like or Quantity, (B, N, 3)
         nm.
-    energy : array_like, (B,)
+    energy : array_like or Quantity, (B,)
         kJ/mol.
     threshold, tolerance : float or Quantity
         Duplicates are nearer than this symmetry-aware RMSD (nm), and their energies differ by less than this (kJ/mol).
 
     Returns
     -------
-    ndarray of int64
+    ndarray of int64, (K,)
         Lowest energy first.
 
     Raises

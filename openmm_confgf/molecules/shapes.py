@@ -22,7 +22,7 @@ def shape_vectors(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:
     """Vectors that are equal for superposable conformations and otherwise differ by about as much as the heavy atoms' places.
 
     All distances of heavy atoms, and the signed volumes of all chains of four of them, which tell a conformation from its mirror
-    image. Sorted among pairs and chains that the molecule's symmetry cannot tell apart.
+    image. Sorted among pairs and chains that the molecule's symmetry cannot tell apart. Molecules of fewer than 3 heavy atoms: all atoms.
 
     Parameters
     ----------
@@ -33,7 +33,13 @@ def shape_vectors(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, (B, D)
-        Scaled so that the Euclidean distance of two of them is a root mean square over pairs of atoms, in nm.
+        A column for each pair and each chain, scaled so that the Euclidean distance of two rows is a root mean square over pairs of atoms,
+        in nm.
+
+    Raises
+    ------
+    ValueError
+        As `positions_in_nm`.
     """
     frames = torch.from_numpy(positions_in_nm(positions) / NM_PER_ANGSTROM)
     ranks = np.array(Chem.CanonicalRankAtoms(graph.mol, breakTies=False))
@@ -52,12 +58,15 @@ def shape_vectors(graph: MolecularGraph, positions: Any) -> NDArray[np.float64]:
 def novel_picks(vectors: NDArray[np.float64], per_pick: int) -> NDArray[np.int64]:
     """Of every `per_pick` vectors in turn, that which is farthest from its nearest among those picked before.
 
-    Best-candidate sampling (Mitchell 1991). The picks from the first vectors are the first picks from all of them.
+    Best-candidate sampling (Mitchell, SIGGRAPH 1991, "Spectrally optimal sampling for distribution ray tracing"). The picks from the first
+    vectors are the first picks from all of them.
 
     Parameters
     ----------
-    vectors : ndarray, (n * per_pick, D)
+    vectors : ndarray of float64, (n * per_pick, D)
+        In any unit.
     per_pick : int
+        At least 1.
 
     Returns
     -------

@@ -38,6 +38,11 @@ def assign_stereo_from_3d(mol: Chem.Mol) -> None:
 
     Stereo that coordinates imply and nothing here can check (square planar, octahedral ...) stays open, also where RDKit read it from the
     coordinates of a mol block, which has no other way to specify it.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        Sanitised, with all hydrogens and a conformer in Angstrom.
     """
     specified = set() if mol.HasProp("_MolFileInfo") else set(_other_centres(mol))
     tagged = {atom.GetIdx() for atom in mol.GetAtoms() if atom.GetChiralTag() != _UNSPECIFIED}
@@ -57,7 +62,18 @@ def assign_stereo_from_3d(mol: Chem.Mol) -> None:
 
 
 def centre_and_neighbours(atom: Chem.Atom) -> list[int]:
-    """The atom and its neighbours in RDKit's order of bonds, as `tetrahedral_hands` wants them."""
+    """The atom and its neighbours in RDKit's order of bonds, as `tetrahedral_hands` wants them.
+
+    Parameters
+    ----------
+    atom : rdkit.Chem.Atom
+        With three or four neighbours.
+
+    Returns
+    -------
+    list of int, (5,)
+        The fifth is the atom itself where it has three.
+    """
     neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
     return [atom.GetIdx(), *neighbours, atom.GetIdx()][:5]
 
@@ -99,7 +115,13 @@ def tetrahedral_hands(
 
 
 def open_resonant_centres(mol: Chem.Mol) -> None:
-    """Leave P and S open, in place, where =O and -O(-) differ by the resonance form alone."""
+    """Leave P, As and S open, in place, where =O and -O(-), or =S and -S(-), differ by the resonance form alone.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        Sanitised.
+    """
     for atom in mol.GetAtoms():
         if atom.GetChiralTag() in HANDS and atom.GetSymbol() in ("P", "As", "S"):
             ends = [(bond.GetBondTypeAsDouble(), bond.GetOtherAtom(atom)) for bond in atom.GetBonds()]
@@ -111,9 +133,17 @@ def open_resonant_centres(mol: Chem.Mol) -> None:
 def check_stereo(mol: Chem.Mol, name: str) -> None:
     """Refuse specified stereo that no check here can see: a sample of the other hand would pass as right.
 
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        Need not be sanitised.
+    name : str
+        For the message.
+
     Raises
     ------
     MoleculeError
+        If a centre's stereo is not tetrahedral, or a chiral axis is specified.
     """
     for index in _other_centres(mol):
         atom = mol.GetAtomWithIdx(index)
@@ -135,10 +165,12 @@ def check_source_stereo(mol: Chem.Mol, name: str) -> None:
     mol : rdkit.Chem.Mol
         As it was parsed: from a SMILES, not sanitised.
     name : str
+        For the message.
 
     Raises
     ------
     MoleculeError
+        If there is any of them.
     """
     for group in mol.GetStereoGroups():
         if group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE:
@@ -167,9 +199,17 @@ def check_source_stereo(mol: Chem.Mol, name: str) -> None:
 def check_wedges_of_smiles(mol: Chem.Mol, name: str) -> None:
     """Refuse wedges of a CXSMILES that specified nothing, for want of coordinates.
 
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        As RDKit parsed and sanitised it.
+    name : str
+        For the message.
+
     Raises
     ------
     MoleculeError
+        If there is one.
     """
     axes = {i for bond in mol.GetBonds() if "ATROP" in bond.GetStereo().name for i in (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())}
     for bond in mol.GetBonds():

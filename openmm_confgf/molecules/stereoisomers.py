@@ -27,13 +27,27 @@ def unspecified_stereo(graph: MolecularGraph) -> dict[str, int]:
     """How many tetrahedral centres and double bonds could have either hand, ``{"centres": 1, "double_bonds": 0}``; empty where none could.
 
     What inverts or exchanges by itself is none of them: a nitrogen that no second ring holds, and the hydrogen of C=N-H.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
     """
     found = open_stereo(graph)
     return {"centres": len(found.centres), "double_bonds": len(found.double_bonds)} if found.number else {}
 
 
 def stereo_settings(graph: MolecularGraph) -> dict[str, dict[str, int]]:
-    """What `Provenance.settings` says of the stereo that a generator chose by itself; empty where there is none."""
+    """What `Provenance.settings` says of the stereo that a generator chose by itself; empty where there is none.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+
+    Returns
+    -------
+    dict
+        ``{"unspecified_stereo": ...}``, with what `unspecified_stereo` gives.
+    """
     found = unspecified_stereo(graph)
     return {"unspecified_stereo": found} if found else {}
 
@@ -49,15 +63,30 @@ def stereoisomers(graph: MolecularGraph, positions: Any) -> list[str]:
 
     Returns
     -------
-    list of str
+    list of str, (B,)
         What the graph specifies is taken from it: `check_conformations` says whether the coordinates agree.
+
+    Raises
+    ------
+    ValueError
+        If the number of atoms is not the molecule's.
     """
     return [isomer.smiles for isomer in _isomer_of_each(graph, graph.frames(positions))]
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Conformations that are one stereoisomer: its graph, their places among all, and positions (K, N, 3) in nm, in its atom order."""
+    """Conformations that are one stereoisomer.
+
+    Attributes
+    ----------
+    graph : MolecularGraph
+        The stereoisomer.
+    indices : ndarray of int64, (K,)
+        Their places among all conformations.
+    positions : ndarray of float64, (K, N, 3)
+        nm, in the atom order of the stereoisomer.
+    """
 
     graph: MolecularGraph
     indices: NDArray[np.int64]
@@ -69,6 +98,21 @@ def split_by_stereoisomer(graph: MolecularGraph, positions: Any) -> list[Part]:
 
     Names are those of `enumerate_stereoisomers`. In a compound with symmetry (meso-tartaric acid: R,S or S,R) atoms that are alike may be
     exchanged, so that the same ones have the same hands in all conformations.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : array_like or Quantity, (B, N, 3)
+        nm.
+
+    Returns
+    -------
+    list of Part
+
+    Raises
+    ------
+    ValueError
+        If the number of atoms is not the molecule's.
     """
     frames = graph.frames(positions).copy()
     found: dict[str, tuple[MolecularGraph, list[int]]] = {}
@@ -87,9 +131,24 @@ def split_by_stereoisomer(graph: MolecularGraph, positions: Any) -> list[Part]:
 
 
 def diastereomers(graph: MolecularGraph, positions: Any) -> NDArray[np.int64]:
-    """The number of the diastereomer that each conformation is, (B,), counted from 0 by first appearance.
+    """The number of the diastereomer that each conformation is, counted from 0 by first appearance.
 
     Mirror images have equal energies and count as one; energies of different numbers are those of different compounds.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : array_like or Quantity, (B, N, 3)
+        nm.
+
+    Returns
+    -------
+    ndarray of int64, (B,)
+
+    Raises
+    ------
+    ValueError
+        If the number of atoms is not the molecule's.
     """
     numbers: dict[str, int] = {}
     isomers = _isomer_of_each(graph, graph.frames(positions))
@@ -98,7 +157,19 @@ def diastereomers(graph: MolecularGraph, positions: Any) -> NDArray[np.int64]:
 
 
 def stereo_text(graph: MolecularGraph, positions: Any) -> str:
-    """For people: what is left open, and how many stereoisomers conformations are; empty where nothing is."""
+    """For people: what is left open, and how many stereoisomers conformations are; empty where nothing is.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : array_like or Quantity, (B, N, 3)
+        nm.
+
+    Raises
+    ------
+    ValueError
+        If stereo is open and the number of atoms is not the molecule's.
+    """
     found = open_stereo(graph)
     if not found.number:
         return ""
@@ -111,10 +182,20 @@ def stereo_text(graph: MolecularGraph, positions: Any) -> str:
 def check_one_diastereomer(graph: MolecularGraph, positions: Any, work: str) -> None:
     """Make sure that conformations are of one compound, or of it and its mirror image.
 
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : array_like or Quantity, (B, N, 3)
+        nm.
+    work : str
+        What takes one compound only, for the message: ``"a simulation"``.
+
     Raises
     ------
     MoleculeError
-        If they are of several; `work` says what cannot be done with them.
+        If they are of several.
+    ValueError
+        If the number of atoms is not the molecule's.
     """
     if (count := len(set(diastereomers(graph, positions).tolist()))) > 1:
         raise MoleculeError(
@@ -129,6 +210,10 @@ def enumerate_stereoisomers(graph: MolecularGraph) -> list[MolecularGraph]:
     Names end in what is new: ``"alanine-2S"`` has atom 2 (counted from 1) S. Isomers with a bridgehead that points into a small bicycle
     cannot exist and are left out; of other strained rings a generator tells whether they can.
 
+    Parameters
+    ----------
+    graph : MolecularGraph
+
     Raises
     ------
     MoleculeError
@@ -137,7 +222,7 @@ def enumerate_stereoisomers(graph: MolecularGraph) -> list[MolecularGraph]:
     Examples
     --------
     >>> [isomer.name for isomer in enumerate_stereoisomers(MolecularGraph.from_smiles("C[C@H](O)C=CC", name="x"))]
-    ['x-4E', 'x-4Z']
+    ['x-4Z', 'x-4E']
     """
     found = open_stereo(graph)
     if not found.number:

@@ -41,7 +41,10 @@ def rdkit_from_topology(topology: app.Topology, positions: Any = None) -> Chem.M
     Raises
     ------
     MoleculeError
-        If bonds are missing, or bond orders are unknown and no positions are given, or they cannot be perceived.
+        If bonds are missing, or bond orders are unknown and no positions are given, or they cannot be perceived; if an atom has no element
+        or lacks a hydrogen, or the bonds make no molecule.
+    ValueError
+        If the positions are not one conformation of these atoms.
     """
     atoms = list(topology.atoms())
     if [atom.index for atom in atoms] != list(range(len(atoms))):
@@ -78,6 +81,13 @@ def topology_from_rdkit(mol: Chem.Mol, *, names: bool = True) -> app.Topology:
 
     Chains, residues and atom names are those of the PDB residue info, where `names` are wanted, every atom has it and residues are
     contiguous. Otherwise there is one residue `UNNAMED_RESIDUE` with atom names C1, C2, H1 ...
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+        Sanitised, with all hydrogens.
+    names : bool
+        Whether to keep the names that the molecule has.
     """
     topology = app.Topology()
     infos = [atom.GetPDBResidueInfo() for atom in mol.GetAtoms()]

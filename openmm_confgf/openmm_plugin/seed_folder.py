@@ -66,6 +66,11 @@ class SeedFolder:
         files : mapping of str to (str, str)
             The name and the text of each file, by what it holds; none where the seed failed.
 
+        Returns
+        -------
+        list of Path
+            Of the files, in their order.
+
         Raises
         ------
         FileFormatError
@@ -136,6 +141,7 @@ def check_seed_folder(path: Path, call: Mapping[str, Any]) -> None:
     Raises
     ------
     FileFormatError
+        If it cannot, is a file, or holds others.
     """
     check_folder(path)
     if path.exists() and not path.is_dir():
@@ -152,6 +158,13 @@ def check_seed_folder(path: Path, call: Mapping[str, Any]) -> None:
 
 def check_no_others(directory: Path, folders: Iterable[Path]) -> None:
     """Make sure that a folder of folders of seeds has none besides those that will be written.
+
+    Parameters
+    ----------
+    directory : Path
+        Itself and its folders ``molecule-*`` are looked at.
+    folders : iterable of Path
+        Those that will be written.
 
     Raises
     ------

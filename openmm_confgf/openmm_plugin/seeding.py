@@ -34,7 +34,7 @@ TIMESTEP = 0.001
 """ps; short enough for bonds to hydrogen without constraints. `timestep_of` tells when it can be longer."""
 
 _HEAVY_HYDROGEN = 3.0
-"""Da."""
+"""Da; with it and constrained bonds, 4 fs are stable (Hopkins et al. 2015, doi:10.1021/ct5010406)."""
 
 _CONSTRAINT_TOLERANCE = 1e-6
 
@@ -108,10 +108,11 @@ def seed_simulations(
     """Start simulations from diverse conformations of low energy.
 
     The conformations are clustered by RMSD, and the lowest in energy of each cluster is minimised, given velocities and run for `run_ps`
-    with ``LangevinMiddleIntegrator`` (1/ps, with the timestep of `timestep_of`). A minimised structure takes half of the velocities'
-    energy, which friction gives back at 1/ps: for the full temperature at the start of production, run 3 ps or more. The files of one
-    seed are ``seed-00-state.xml``, ``seed-00-system.xml`` and ``seed-00.pdb``; ``manifest.json`` lists the seeds whose files are complete,
-    with their energies and what they were made from, and says how to load them. The same call replaces its own seeds.
+    with ``LangevinMiddleIntegrator`` (Zhang et al. 2019, doi:10.1021/acs.jpca.9b02771) at a friction of 1/ps, with the timestep of
+    `timestep_of`. A minimised structure takes half of the velocities' energy, which friction gives back at 1/ps: for the full temperature
+    at the start of production, run 3 ps or more. The files of one seed are ``seed-00-state.xml``, ``seed-00-system.xml`` and
+    ``seed-00.pdb``; ``manifest.json`` lists the seeds whose files are complete, with their energies and what they were made from, and says
+    how to load them. The same call replaces its own seeds.
 
     Parameters
     ----------
@@ -197,10 +198,25 @@ def seed_call(
 ) -> dict[str, Any]:
     """What decides the seeds of an ensemble besides the force field, in JSON's types and OpenMM's units, once it is known to be possible.
 
+    Parameters
+    ----------
+    ensemble : Ensemble
+        Its usable conformations are in the result by their checksum.
+    count, run_ps, temperature, seed, constraints, hydrogen_mass
+        As in `seed_simulations`.
+
+    Returns
+    -------
+    dict
+        The SMILES as ``molecule``, ``conformations`` (their number) and ``conformations_sha256``, and the arguments by their names: the
+        length of the run in ps, the temperature in K, the hydrogen mass in Da or None.
+
     Raises
     ------
-    ValueError, ConfGFError
-        As `seed_simulations`.
+    ValueError
+        If the count or the temperature is not positive, the run's length or the seed is negative, or one of them is not finite.
+    ConfGFError
+        If the constraints or the hydrogen mass are none that can be.
     """
     kelvin, length = float(in_md_units(temperature)), float(in_md_units(run_ps))
     if count < 1 or not 0 < kelvin < np.inf or not 0 <= length < np.inf or seed < 0:
@@ -223,7 +239,18 @@ def seed_call(
 
 
 def timestep_of(call: Mapping[str, Any]) -> float:
-    """The timestep in ps that constraints and hydrogen mass allow: 1 fs, 2 fs with one of them, 4 fs with both (3 Da or more)."""
+    """The timestep in ps that constraints and hydrogen mass allow: 1 fs, 2 fs with one of them, 4 fs with both (3 Da or more).
+
+    Parameters
+    ----------
+    call : mapping
+        What `seed_call` gave, of which ``constraints`` and ``hydrogen_mass`` (Da) are read.
+
+    Examples
+    --------
+    >>> timestep_of({"constraints": "HBonds", "hydrogen_mass": 3.0})
+    0.004
+    """
     heavy = (call["hydrogen_mass"] or 0) >= _HEAVY_HYDROGEN
     return TIMESTEP * (4 if heavy and call["constraints"] else 2 if heavy or call["constraints"] else 1)
 

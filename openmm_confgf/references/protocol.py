@@ -1,7 +1,8 @@
 """The protocol of a reference ensemble, for one molecule after the other.
 
-That of the QM9-xTB ensembles of this project: ETKDGv3 embeddings and as many by plain distance geometry, which knows nothing of torsions
-and rings, so that the reference is not biased to ETKDG -> MMFF94s -> a small random displacement -> the nearest minimum at the level of
+That of the QM9-xTB ensembles of this project: ETKDGv3 embeddings (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025) and as many by plain
+distance geometry, which knows nothing of torsions and rings, so that the reference is not biased to ETKDG -> MMFF94s (Halgren 1999,
+doi:10.1002/(SICI)1096-987X(199905)20:7<720::AID-JCC7>3.0.CO;2-X) -> a small random displacement -> the nearest minimum at the level of
 theory -> still the same molecule and stereoisomer -> within an energy window above the lowest -> mirror images join where they are the
 same stereoisomer -> no duplicates.
 """
@@ -38,7 +39,8 @@ DUPLICATE_RMSD = 0.125 * NM_PER_ANGSTROM
 """Minima nearer than this (nm, all atoms, symmetry-aware) are duplicates, if also"""
 
 DUPLICATE_ENERGY = 0.1 * KJ_PER_KCAL
-"""their energies differ by less than this (kJ/mol). Both are the values of GEOM and CREST."""
+"""their energies differ by less than this (kJ/mol). Both are the values of GEOM (Axelrod & Gomez-Bombarelli 2022,
+doi:10.1038/s41597-022-01288-4) and CREST (Pracht et al. 2020, doi:10.1039/C9CP06869D)."""
 
 FORCE_TOLERANCE = 1.0
 """Root mean square force component (kJ/mol/nm) at a force field's minima; the Reference platform's double precision gets there."""
@@ -126,6 +128,15 @@ class ReferenceMaker:
 
         Stereo that is not specified is left to chance: the minima then are those of all stereoisomers that were met.
 
+        Parameters
+        ----------
+        graph : MolecularGraph
+
+        Returns
+        -------
+        ReferenceMolecule
+            Positions (K, N, 3) in nm, and energies (K,) in kJ/mol above the lowest.
+
         Raises
         ------
         GenerationError
@@ -154,7 +165,20 @@ class ReferenceMaker:
 def reference_ensemble(graph: MolecularGraph, protocol: ReferenceProtocol = ReferenceProtocol()) -> ReferenceMolecule:
     """The reference ensemble of one molecule; for many of them, a `ReferenceMaker` makes the level ready once.
 
-    Errors are those of `ReferenceMaker`.
+    Parameters
+    ----------
+    graph : MolecularGraph
+    protocol : ReferenceProtocol
+
+    Returns
+    -------
+    ReferenceMolecule
+        As in `ReferenceMaker.make`.
+
+    Raises
+    ------
+    GenerationError, ForceFieldError
+        As in `ReferenceMaker` and its `make`.
     """
     return ReferenceMaker(protocol).make(graph)
 
