@@ -219,7 +219,7 @@ class MolecularGraph:
 
     @property
     def heavy_atoms(self) -> NDArray[np.int64]:
-        """Indices of the atoms that are not hydrogen."""
+        """Indices of the atoms that are not hydrogen, (n_heavy,), increasing."""
         return np.flatnonzero(self.numbers != 1)
 
     def frames(self, positions: Any) -> NDArray[np.float64]:
