@@ -113,8 +113,8 @@ def test_a_full_disk_leaves_the_earlier_file(alanine_ensemble, tiny_disk, name):
 # where a file is opened to write by other means, and why that is right
 ELSEWHERE = {
     "writing.py": "it is the writer",
-    "energies/gfn2_minimize.py": "the input of the xtb program, in a folder that goes with it",
-    "files/_source.py": "what a .gz file holds, in a folder that goes with it",
+    "energies/xtb/minimize.py": "the input of the xtb program, in a folder that goes with it",
+    "files/source.py": "what a .gz file holds, in a folder that goes with it",
     "files/hdf5.py": "in memory",
 }
 

@@ -286,12 +286,12 @@ class MolecularGraph:
         ValueError
             If they are not positions of conformations of as many atoms.
         """
-        from ..units import NM_PER_ANGSTROM, positions_in_nm
+        from ..units import NM_PER_ANGSTROM
 
         mol = Chem.Mol(self.mol)
         mol.SetProp("_Name", self.name)
         if positions is not None:
-            for frame in positions_in_nm(positions).reshape(-1, len(self), 3):
+            for frame in self.frames(positions):
                 conformer = Chem.Conformer(len(self))
                 conformer.Set3D(True)
                 conformer.SetPositions(frame / NM_PER_ANGSTROM)

@@ -282,3 +282,10 @@ def test_what_only_looks_like_a_smiles_is_refused(smiles):
     with pytest.raises(MoleculeError, match="which is part of no SMILES; type it in plain ASCII"):
         MolecularGraph.from_smiles(smiles)
     assert MolecularGraph.from_smiles("CC Äthan").smiles == "CC"
+
+
+def test_positions_of_another_number_of_atoms_are_not_made_conformers():
+    """Two conformations of half the atoms hold as many numbers as one of all."""
+    graph = MolecularGraph.from_smiles("CO")
+    with pytest.raises(ValueError, match="in its atom order"):
+        graph.to_rdkit(np.zeros((2, len(graph) // 2, 3)))

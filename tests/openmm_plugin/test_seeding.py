@@ -362,6 +362,7 @@ def test_constrained_seeds_run_on_in_openmm_alone(ensemble, openff, tmp_path, hy
         assert np.linalg.norm(positions[i] - positions[j]) == pytest.approx(length._value, rel=1e-5)
         assert abs((positions[i] - positions[j]) @ (velocities[i] - velocities[j])) < 1e-5
     integrator = openmm.LangevinMiddleIntegrator(300, 1, femtoseconds / 1000)
+    integrator.setRandomNumberSeed(5)
     simulation = app.Simulation(app.PDBFile(str(seed.pdb)).topology, system, integrator, openmm.Platform.getPlatformByName("Reference"))
     simulation.loadState(str(seed.state_xml))
     degrees, readings = 3 * len(ensemble.graph) - hydrogens, []
