@@ -17,7 +17,7 @@ from .bond_windows import HOTTEST, bond_window
 from .centre_shapes import CentreShapes
 from .geometry import dihedrals, distances
 from .graph import MolecularGraph
-from .stereo import centre_and_neighbours, tetrahedral_hands
+from .stereo import MOST_INVERTED, MOST_INVERTED_HOT, centre_and_neighbours, tetrahedral_hands
 
 NEAREST_CONTACT = 0.3 * NM_PER_ANGSTROM
 """Nearest approach (nm) of two atoms three or more bonds apart, beyond the sum of their covalent radii: nearer, any bond perception reads a
@@ -57,7 +57,8 @@ def check_conformations(graph: MolecularGraph, positions: Any, temperature: floa
     frames = graph.frames(positions)
     block = max(1, _PAIRS_AT_ONCE // max(1, len(graph) ** 2 // 2))
     shapes, windows = CentreShapes.of(graph, temperature), _bond_windows(graph, temperature)
-    status = [_check_block(graph, shapes, windows, frames[start : start + block]) for start in range(0, len(frames), block)]
+    inverted = MOST_INVERTED_HOT if temperature else MOST_INVERTED
+    status = [_check_block(graph, shapes, windows, inverted, frames[start : start + block]) for start in range(0, len(frames), block)]
     return np.concatenate([np.zeros(0, np.int8), *status])
 
 
@@ -67,7 +68,7 @@ def _bond_windows(graph: MolecularGraph, temperature: float) -> NDArray[np.float
 
 
 def _check_block(
-    graph: MolecularGraph, shapes: CentreShapes, windows: NDArray[np.float64], frames: NDArray[np.float64]
+    graph: MolecularGraph, shapes: CentreShapes, windows: NDArray[np.float64], inverted: float, frames: NDArray[np.float64]
 ) -> NDArray[np.int8]:
     finite = np.asarray(np.isfinite(frames).all(axis=(1, 2)))
     # the checks below are not asked about the others, but must not overflow or warn on them
@@ -75,7 +76,7 @@ def _check_block(
     broken = [
         (~finite, Status.NON_FINITE),
         (~_bonds_agree(graph, windows, tensor).numpy(), Status.WRONG_GRAPH),
-        (~_stereo_agrees(graph, tensor).numpy(), Status.WRONG_STEREO),
+        (~_stereo_agrees(graph, tensor.numpy(), inverted), Status.WRONG_STEREO),
         (~_contacts_agree(graph, tensor).numpy(), Status.CLASH),
         (~(shapes.agree(tensor).numpy() & all_outwards(graph, tensor.numpy())), Status.DISTORTED),
     ]
@@ -97,13 +98,15 @@ def _contacts_agree(graph: MolecularGraph, frames: Tensor) -> Tensor:
     return (distances(frames, pairs) >= radii[pairs].sum(-1) + NEAREST_CONTACT).all(-1)
 
 
-def _stereo_agrees(graph: MolecularGraph, frames: Tensor) -> Tensor:
+def _stereo_agrees(graph: MolecularGraph, frames: NDArray[np.float64], most_inverted: float) -> NDArray[np.bool_]:
     """Whether every specified centre and double bond has the specified hand; a mask (B,)."""
-    hands, sides = stereo_against_specified(graph, frames.numpy())
-    return torch.from_numpy((hands > 0).all(-1) & sides.all(-1))
+    hands, sides = stereo_against_specified(graph, frames, most_inverted)
+    return np.asarray((hands > 0).all(-1) & sides.all(-1))
 
 
-def stereo_against_specified(graph: MolecularGraph, frames: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+def stereo_against_specified(
+    graph: MolecularGraph, frames: NDArray[np.float64], most_inverted: float = MOST_INVERTED_HOT
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """The stereo of conformations beside that of their molecule.
 
     Parameters
@@ -111,6 +114,8 @@ def stereo_against_specified(graph: MolecularGraph, frames: NDArray[np.float64])
     graph : MolecularGraph
     frames : ndarray, (B, N, 3)
         Finite, in nm.
+    most_inverted : float
+        A^3, as in `tetrahedral_hands`.
 
     Returns
     -------
@@ -121,6 +126,6 @@ def stereo_against_specified(graph: MolecularGraph, frames: NDArray[np.float64])
     """
     centres, double_bonds = graph.stereocentres, graph.stereobonds
     corners = np.array([centre_and_neighbours(graph.mol.GetAtomWithIdx(int(centre))) for centre in centres[:, 0]], np.int64).reshape(-1, 5)
-    hands = tetrahedral_hands(frames / NM_PER_ANGSTROM, corners) * centres[:, 4].astype(np.int8)
+    hands = tetrahedral_hands(frames / NM_PER_ANGSTROM, corners, most_inverted=most_inverted) * centres[:, 4].astype(np.int8)
     angles = dihedrals(torch.from_numpy(frames), torch.from_numpy(double_bonds[:, :4])).numpy()
     return hands, np.cos(angles) * double_bonds[:, 4] > 0

@@ -23,9 +23,9 @@ _FLATTEST_PYRAMID = 1.0
 FLATTEST_CENTRE = 0.5
 """Smallest volume (A^3) of the tetrahedron of four neighbours, times six, where the centre has a hand. Relaxed centres have 3 to 12."""
 
-MOST_INVERTED = 1.2
-"""How far (A^3) the volume of three neighbours may have the other sign: to 0.99 in B3LYP minima of QM9's propellanes, to 1.17 in embeddings
-of trans-fused small rings that last. Those that break in GFN2-xTB have more."""
+MOST_INVERTED, MOST_INVERTED_HOT = 1.0, 1.2
+"""How far (A^3) the volume of three neighbours may have the other sign, in what should be a minimum and elsewhere: to 0.99 in B3LYP minima
+of QM9's propellanes, to 1.17 in embeddings of trans-fused small rings that last. Those that break in GFN2-xTB have more."""
 
 _WEDGES = {"_MolFileBondStereo": (1, 6), "_MolFileBondCfg": (1, 3)}
 """RDKit's properties of bonds that were wedged in a V2000 or V3000 mol block or a CXSMILES, and their values for up and down."""
@@ -79,7 +79,7 @@ def centre_and_neighbours(atom: Chem.Atom) -> list[int]:
 
 
 def tetrahedral_hands(
-    positions: NDArray[np.float64], centres: NDArray[np.int64], flattest: float = FLATTEST_CENTRE, most_inverted: float = MOST_INVERTED
+    positions: NDArray[np.float64], centres: NDArray[np.int64], flattest: float = FLATTEST_CENTRE, most_inverted: float = MOST_INVERTED_HOT
 ) -> NDArray[np.int8]:
     """The hand of tetrahedral centres, whichever order their neighbours are listed in but for its sign.
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from openmm_confgf.energies import BatchedEnergy, ContextEnergy
-from openmm_confgf.energies.batched import formulas
-from openmm_confgf.energies.batched.batched import gb
+from openmm_confgf.energies.batched import formulas, gb
 from openmm_confgf.energies.batched.cmap import bicubic_patches, cmap_energy
 
 

@@ -66,8 +66,9 @@ def test_bad_samples_never_affect_the_others(energy, conformations):
     bad[3, 0, 0] = 1e6
     mixed, clean = energy.evaluate(bad, forces=True), energy.evaluate(conformations[:2], forces=True)
     assert mixed.status.tolist() == [Status.OK, Status.NON_FINITE, Status.FAILED, Status.NON_FINITE, Status.OK]
-    np.testing.assert_array_equal(mixed.energy[[0, 4]], clean.energy)
-    np.testing.assert_array_equal(mixed.forces[[0, 4]], clean.forces)
+    # tblite's threads add up in an order of their own
+    np.testing.assert_allclose(mixed.energy[[0, 4]], clean.energy, rtol=1e-12)
+    np.testing.assert_allclose(mixed.forces[[0, 4]], clean.forces, rtol=1e-9, atol=1e-9)
     assert np.isposinf(mixed.energy[1:4]).all() and np.isnan(mixed.forces[1:4]).all()
 
 
