@@ -146,7 +146,7 @@ def test_networks_and_training_need_neither_openmm_nor_rdkit():
     modules = [
         f"openmm_confgf.{p.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}"
         for room in ("models", "training")
-        for p in sorted((PACKAGE / room).glob("*.py"))
+        for p in sorted((PACKAGE / room).rglob("*.py"))
         if p.name != "__init__.py"
     ]
     blocked = "import sys; sys.modules.update(dict.fromkeys(['openmm', 'rdkit', 'openff', 'mdtraj', 'typer']))"

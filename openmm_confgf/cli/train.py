@@ -14,7 +14,7 @@ from .options import AsJson, Device, Seed
 from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
-    from ..models.weights import Card
+    from ..models.cards import Card
 
 
 def confgf(
@@ -83,10 +83,12 @@ def confgf(
     from ..checksums import sha256_of
     from ..errors import ConfGFError
     from ..files import check_folder
-    from ..models.weights import load_weights, read_card
+    from ..models.cards import read_card
+    from ..models.weights import load_weights
     from ..plots.training import plot_training
     from ..training.config import FINE_TUNING, FROM_SCRATCH
-    from ..training.recipe import PRESETS, train
+    from ..training.objectives.registry import find_objective, presets_of
+    from ..training.recipe import train
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -94,8 +96,7 @@ def confgf(
         if not sources:
             raise ConfGFError("There is nothing to learn from; give conformers with --data.")
         if preset is None and parent is not None:
-            architecture = load_weights(parent)[1].architecture
-            preset = next(name for name, network in PRESETS.items() if network == architecture)
+            preset = presets_of(load_weights(parent)[1].architecture)[0]
         chosen: dict[str, Any] = {
             "preset": preset,
             "steps": steps,
@@ -107,7 +108,12 @@ def confgf(
         }
         defaults = FROM_SCRATCH if parent is None else FINE_TUNING
         run = dataclasses.replace(defaults, **{name: value for name, value in chosen.items() if value is not None})
+        objective = find_objective(run.preset)
         check_folder(directory)
+
+        def draw(log: Path) -> None:
+            plot_training(log, log.with_name("loss.png"), objective)
+
         try:
             weights = train(
                 sources,
@@ -117,7 +123,7 @@ def confgf(
                 held_out=held_out or [],
                 device=device,
                 say=note,
-                after_round=lambda log: _draw(log, plot_training),
+                after_round=draw,
             )
         except KeyboardInterrupt as interrupt:
             code = exit_code_after(interrupt)
@@ -129,6 +135,7 @@ def confgf(
             "weights": str(weights),
             "sha256": sha256_of(weights),
             "preset": run.preset,
+            "target": card.target and dataclasses.asdict(card.target),
             "parent": card.parent and {name: card.parent[name] for name in ("name", "sha256")},
             "steps": card.training["steps_made"],
             "chosen_step": card.training["chosen_step"],
@@ -142,11 +149,8 @@ def confgf(
         if json:
             show(as_json(report))
         else:
-            note(f"{_summary(card)}; wrote {weights} in {report['seconds']:.0f} s")
-
-
-def _draw(log: Path, plot: Any) -> None:
-    plot(log, log.with_name("loss.png"))
+            target = f"; to sample {card.target}" if card.target else ""
+            note(f"{_summary(card)}{target}; wrote {weights} in {report['seconds']:.0f} s")
 
 
 def _losses(card: Card) -> dict[str, float | None]:

@@ -1,4 +1,8 @@
-"""The published ConfGF network (Shi, Luo, Xu, Tang, ICML 2021): scores of the distances of bonds and of two- and three-bond pairs."""
+"""The published ConfGF network: scores of the distances of bonds and of two- and three-bond pairs.
+
+The paper: C. Shi, S. Luo, M. Xu, J. Tang, Learning gradient fields for molecular conformation generation, ICML 2021,
+doi:10.48550/arXiv.2105.03902.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,11 @@ from .features import GraphBatch, TensorRecord
 WIDTH = 256
 LAYERS = 4
 MAX_EDGE_HOPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfGFConfig:
+    """Sizes of a `ConfGF`: those of the paper, with none to choose."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +49,13 @@ class EdgeGraph(TensorRecord):
 
     @classmethod
     def from_batch(cls, batch: GraphBatch) -> EdgeGraph:
-        """Drop the padding and the pairs that are more than three bonds apart."""
+        """Drop the padding and the pairs that are more than three bonds apart.
+
+        Parameters
+        ----------
+        batch : GraphBatch
+            M molecules of up to N atoms.
+        """
         slots = batch.atom_mask.flatten().nonzero().squeeze(1)
         place = torch.zeros(batch.atom_mask.numel(), dtype=torch.int64, device=slots.device)
         place[slots] = torch.arange(len(slots), device=slots.device)
@@ -51,7 +66,18 @@ class EdgeGraph(TensorRecord):
         return cls(batch.atoms[..., 0].flatten()[slots], edges, kinds, molecule, slots)
 
     def flat(self, padded: Tensor) -> Tensor:
-        """Positions of a padded batch (M, K, N, 3) as those of the flat atoms, (K, A, 3)."""
+        """Positions of a padded batch as those of the flat atoms.
+
+        Parameters
+        ----------
+        padded : Tensor, (M, K, N, 3)
+            Of the batch that the graph was made from; in any unit.
+
+        Returns
+        -------
+        Tensor, (K, A, 3)
+            In the same unit.
+        """
         return padded.transpose(0, 1).flatten(1, 2)[:, self.atom_slots]
 
 
@@ -60,10 +86,15 @@ class ConfGF(nn.Module):
 
     Node states start from the element, edge states from an MLP of the distance times an embedding of the kind of edge; four GINE layers;
     a head on ``[h_i * h_j, e_ij]``, divided by sigma, which is all that the network is told of the noise.
+
+    Parameters
+    ----------
+    config : ConfGFConfig
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: ConfGFConfig = ConfGFConfig()) -> None:
         super().__init__()
+        self.config = config
         self.elements = nn.Embedding(100, WIDTH)
         self.kinds = nn.Embedding(100, WIDTH)
         self.distance = nn.Sequential(nn.Linear(1, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
@@ -84,6 +115,7 @@ class ConfGF(nn.Module):
         Returns
         -------
         Tensor, (K, E)
+            1/Angstrom.
         """
         i, j = graph.edges.T
         edge = self.distance(distances.unsqueeze(-1)) * self.kinds(graph.kinds)
@@ -98,7 +130,18 @@ class ConfGF(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class NoiseLadder:
-    """Geometric noise levels from `first` down to `last` (Angstrom) and the step size of the last level."""
+    """Geometric noise levels, and the Langevin dynamics at each (paper, section 4.1 and algorithm 1).
+
+    Attributes
+    ----------
+    first, last : float
+        The largest and the smallest level, Angstrom.
+    levels : int
+        L, how many there are.
+    epsilon : float
+        Step size of the last level, Angstrom squared.
+    steps_per_level : int
+    """
 
     first: float = 10.0
     last: float = 0.01
@@ -107,29 +150,22 @@ class NoiseLadder:
     steps_per_level: int = 100
 
     def sigmas(self) -> Tensor:
-        """The levels, (L,), largest first."""
+        """The levels ``sigma_i``.
+
+        Returns
+        -------
+        Tensor, (L,)
+            Angstrom, largest first.
+        """
         return torch.logspace(torch.log10(torch.tensor(self.first)).item(), torch.log10(torch.tensor(self.last)).item(), self.levels)
 
     def step_sizes(self) -> Tensor:
-        """Langevin step sizes ``a_i = epsilon (sigma_i / sigma_L)^2``, (L,) (paper, algorithm 1)."""
+        """Langevin step sizes ``a_i = epsilon (sigma_i / sigma_L)^2`` (paper, algorithm 1).
+
+        Returns
+        -------
+        Tensor, (L,)
+            Angstrom squared.
+        """
         sigmas = self.sigmas()
         return self.epsilon * (sigmas / sigmas[-1]) ** 2
-
-
-def distance_score_loss(scores: Tensor, clean: Tensor, noisy: Tensor, sigma: Tensor, molecules: int) -> Tensor:
-    """Denoising score matching on distances (paper, eq. 6): ``1/2 sigma^2 (s_ij + (d~ - d) / sigma^2)^2``.
-
-    Summed over a molecule's edges, averaged over molecules.
-
-    Parameters
-    ----------
-    scores, clean, noisy : Tensor, (K, E)
-    sigma : Tensor, broadcastable to (K, E)
-    molecules : int
-
-    Returns
-    -------
-    Tensor, ()
-    """
-    target = -(noisy - clean) / sigma**2
-    return 0.5 * (sigma**2 * (scores - target) ** 2).sum() / (molecules * len(scores))

@@ -34,7 +34,9 @@ class GraphFeatures:
     Attributes
     ----------
     atoms : ndarray of int16, (N, 6)
+        Columns as in `ATOM_VOCABULARY`.
     pairs : ndarray of int16, (P, 5)
+        Columns as in `PAIR_VOCABULARY`.
     bounds : ndarray of float32, (P, 2)
         RDKit's lower and upper distance bounds in Angstrom.
     tetrahedra : ndarray of int16, (Q, 4)
@@ -56,13 +58,34 @@ class GraphFeatures:
 
 
 def pair_index(n_atoms: int) -> NDArray[np.int64]:
-    """All unordered pairs (P, 2), ordered by the larger index: those of fewer atoms are a prefix of those of more."""
+    """All unordered pairs, ordered by the larger index: those of fewer atoms are a prefix of those of more.
+
+    Parameters
+    ----------
+    n_atoms : int
+        N.
+
+    Returns
+    -------
+    ndarray of int64, (P, 2)
+        ``P = N (N - 1) / 2`` pairs i < j.
+    """
     larger, smaller = np.tril_indices(n_atoms, -1)
     return np.stack([smaller, larger], axis=1)
 
 
 def featurise(graph: MolecularGraph) -> GraphFeatures:
-    """Input arrays of a molecule, from its graph alone."""
+    """Input arrays of a molecule, from its graph alone.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+        Of N atoms.
+
+    Returns
+    -------
+    GraphFeatures
+    """
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDistGeom
 
@@ -134,7 +157,12 @@ class TensorRecord:
     """A dataclass of tensors, numbers and other such records that moves between devices as one."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same record on another device."""
+        """The same record on another device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+        """
         values = (getattr(self, f.name) for f in dataclasses.fields(self))
         return type(self)(*(v.to(device) if isinstance(v, Tensor | TensorRecord) else v for v in values))
 
@@ -152,6 +180,7 @@ class GraphBatch(TensorRecord):
     pair_index : Tensor of int64, (P, 2)
         The same for every molecule.
     bounds : Tensor, (M, P, 2)
+        Angstrom.
     tetrahedra : Tensor of int64, (M, Q, 4)
     hands : Tensor, (M, Q)
     """
@@ -167,7 +196,18 @@ class GraphBatch(TensorRecord):
 
 
 def collate(features: Sequence[GraphFeatures]) -> GraphBatch:
-    """Pad molecules into one batch."""
+    """Pad molecules into one batch.
+
+    Parameters
+    ----------
+    features : sequence of GraphFeatures
+        Of M molecules.
+
+    Returns
+    -------
+    GraphBatch
+        On the CPU.
+    """
     n = max(len(f) for f in features)
     p, q = n * (n - 1) // 2, max(len(f.tetrahedra) for f in features)
 

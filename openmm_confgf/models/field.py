@@ -3,6 +3,45 @@
 The published ConfGF field (models/confgf.py) sees pairs up to three bonds apart and independently noised distances. This one
 sees all pairs, noise on positions, and is unrolled: each block moves the atoms by the chain rule of its pair scores and looks
 at the new distances.
+
+**The graph, once.** States ``a_i`` of atoms and ``p_ij = p_ji`` of pairs are sums of embeddings of the columns of `GraphFeatures`
+(``p_ij`` also of the distance bounds ``l_ij``, ``u_ij``). ``LN`` is a layer norm, ``MLP`` two linear layers with SiLU between them
+(each its own), and ``meet(a_i, a_j) = A a_i + A a_j + (B a_i) (B a_j)``, elementwise. Each graph layer::
+
+    p_ij += MLP(LN p_ij + meet(LN a_i, LN a_j))
+    a_i  += MLP[LN a_i, 1/4 sum_j silu(p_ij)]
+
+Then each pair has R reference distances and their widths, where ``w_ij = (u_ij - l_ij) / 2``, ``(b_k, c_k) = MLP(p_ij)`` and ``g_k``
+are evenly spaced from -3/4 to 3/4 (the bounds are cut off at 20 Angstrom, w at 5, and c at -6 and 3)::
+
+    r_ijk = (u_ij + l_ij) / 2 + (w_ij + 0.05) (g_k + b_k)          in Angstrom
+    s_ijk = (w_ij + 0.05) / 4 exp(c_k)
+
+**A conformation, in blocks.** A block sees positions x, the noise sigma, and the wanted hands ``h_q`` of tetrahedra q (+1, -1 or 0)::
+
+    d_ij  = sqrt(|x_i - x_j|^2 + 1e-6),    n_ij = (x_i - x_j) / d_ij
+    z_ijk = (d_ij - r_ijk) / sqrt(2 sigma^2 + s_ijk^2)
+    V_q   = (x_1 - x_0) . [(x_2 - x_0) x (x_3 - x_0)],    G_qi = dV_q/dx_i / sqrt(sum_j |dV_q/dx_j|^2 + 0.01)
+    y_q   = [tanh(h_q V_q / 4), tanh(h_q V_q), |h_q|]
+
+(``2 sigma^2`` is the variance that noise on both atoms gives their distance.) It brings the states up to date, with V vectors ``v_i`` on
+each atom, which the first block starts at zero and does not look at::
+
+    a_i  += sum_(q with i) |h_q| (linear y_q)
+    f_ij  = [tanh z_ij, exp(-z_ij^2 / 2), radial(d_ij), n_ij.v_i - n_ij.v_j, (n_ij.v_i) (n_ij.v_j), v_i.v_j]
+    p_ij += MLP(LN p_ij + linear f_ij + linear level(sigma) + meet(LN a_i, LN a_j))
+    v_i  += 1/4 sum_j (linear silu(p_ij)) n_ij
+    a_i  += MLP[LN a_i, 1/4 sum_j silu(p_ij)]
+
+where ``radial`` are `N_RADIAL` Gaussians of log d and ``level`` smooth functions of log sigma; and moves the atoms::
+
+    t_ij  = linear silu(p_ij) + sum_k (linear silu(p_ij))_k tanh z_ijk           score of a distance, in units of sigma
+    t_q   = h_q MLP[1/4 sum_(i of q) a_i, y_q, level(sigma)]                     strength of a hand
+    F_i   = sum_j t_ij n_ij + sum_(q with i) t_q G_qi
+    x_i  += sigma F_i
+
+``D(x, sigma)`` is x after the last block. It is trained to be the mean of the clean positions, given the noisy ones
+(training/objectives/denoising.py), so that ``(D(x, sigma) - x) / sigma^2`` is the score of the noised density.
 """
 
 from __future__ import annotations
@@ -21,7 +60,18 @@ RADIAL_RANGE = (0.9, 7.0)
 
 @dataclasses.dataclass(frozen=True)
 class FieldConfig:
-    """Sizes of a `PairField`."""
+    """Sizes of a `PairField`.
+
+    Attributes
+    ----------
+    pair_width, atom_width : int
+        C and H, numbers of a pair's and of an atom's state.
+    vectors : int
+        V, vectors on each atom.
+    references : int
+        R, reference distances of each pair.
+    graph_layers, blocks : int
+    """
 
     pair_width: int = 64
     atom_width: int = 96
@@ -88,7 +138,17 @@ class PairField(nn.Module):
             block.compile(dynamic=True)
 
     def encode(self, batch: GraphBatch) -> EncodedGraph:
-        """Embed molecules and their pairs, and learn each pair's reference distances from the graph alone."""
+        """Embed molecules and their pairs, and learn each pair's reference distances from the graph alone.
+
+        Parameters
+        ----------
+        batch : GraphBatch
+            M molecules of up to N atoms.
+
+        Returns
+        -------
+        EncodedGraph
+        """
         atoms = sum(e(batch.atoms[..., k]) for k, e in enumerate(self.atom_embeddings))
         pairs = sum(e(batch.pairs[..., k]) for k, e in enumerate(self.pair_embeddings))
         lower, upper = batch.bounds.unbind(-1)
@@ -120,6 +180,7 @@ class PairField(nn.Module):
         Returns
         -------
         Tensor, (M, K, N, 3)
+            Angstrom.
         """
         noise = sigma[..., None, None]
         level = _noise_features(sigma)
@@ -195,8 +256,8 @@ class _Block(nn.Module):
         tetrahedra = graph.batch.tetrahedra
         volume, gradient = _volumes(_corners(x, tetrahedra))
         handed = torch.stack([torch.tanh(hands * volume / 4), torch.tanh(hands * volume), hands.abs()], -1)
-        told = self.hand_to_atom(handed) * hands.abs().unsqueeze(-1)
-        atoms = atoms + graph.corners[:, None] @ told
+        wanted = self.hand_to_atom(handed) * hands.abs().unsqueeze(-1)
+        atoms = atoms + graph.corners[:, None] @ wanted
         normed = self.atom_norm(atoms)
         met = _meet(self.from_atoms(normed), i, j)
         state = self.pair_norm(pairs) + self.from_geometry(torch.cat(geometric, -1)) + self.from_noise(level).unsqueeze(-2)
@@ -205,8 +266,8 @@ class _Block(nn.Module):
         score, weight = self.heads(active).split([1, self.vectors], dim=-1)
         score = score + (self.linear_response(active) * bounded).sum(-1, keepdim=True)
         along = unit * present
-        pushes = torch.cat([score * along, (along.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)], -1)
-        summed = _to_atoms(pushes, index, n_atoms, sign=-1)
+        pair_forces = torch.cat([score * along, (along.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)], -1)
+        summed = _to_atoms(pair_forces, index, n_atoms, sign=-1)
         new_vectors = summed[..., 3:].unflatten(-1, (3, self.vectors)) / 4
         vectors = new_vectors if vectors is None else vectors + new_vectors
         atoms = atoms + self.atom(torch.cat([normed, _to_atoms(active, index, n_atoms) / 4], -1))

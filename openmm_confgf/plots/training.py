@@ -1,11 +1,11 @@
-"""The loss curve of a training run as a picture."""
+"""The losses of a training run as a picture: all together, and the parts that its objective names."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -16,12 +16,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from ..errors import FileFormatError
 from .ensemble import COLOURS, INK, plain, save_figure
 
-_LEVEL = "val_loss_above_"
+if TYPE_CHECKING:
+    from ..training.objectives.base import Objective
+
 _TRAINING, _VALIDATION = "#8fa3bf", "#c2410c"
 
 
-def plot_training(log: str | Path, path: str | Path) -> Path:
-    """One PNG with the training and validation loss of a run against its steps, and the validation loss by noise level if it was logged.
+def plot_training(log: str | Path, path: str | Path, objective: Objective[Any, Any]) -> Path:
+    """One PNG with the training and validation loss of a run against its steps, and the objective's parts if they were logged.
 
     Parameters
     ----------
@@ -29,6 +31,13 @@ def plot_training(log: str | Path, path: str | Path) -> Path:
         ``log.jsonl`` of `training.recipe.train`: one JSON object per round.
     path : str or Path
         Where to write it; an earlier picture is replaced when this one is complete.
+    objective : Objective
+        What the run learns; `training.objectives.registry.find_objective` gives that of a preset.
+
+    Returns
+    -------
+    Path
+        The picture.
 
     Raises
     ------
@@ -36,17 +45,25 @@ def plot_training(log: str | Path, path: str | Path) -> Path:
         If the log cannot be read, or has no round.
     """
     rows = _read(Path(log))
-    levels = sorted({name for row in rows for name in row if name.startswith(_LEVEL)}, key=lambda name: float(name.removeprefix(_LEVEL)))
-    figure = Figure(figsize=(10.4 if levels else 5.4, 4.0), dpi=150, layout="constrained")
-    panels = figure.subplots(1, 2 if levels else 1, squeeze=False)[0]
-    loss_curves(rows, panels[0])
-    if levels:
-        level_curves(rows, levels, panels[1])
+    parts = any(_curve(rows, part.name)[0] for part in objective.parts)
+    figure = Figure(figsize=(10.4 if parts else 5.4, 4.0), dpi=150, layout="constrained")
+    panels = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
+    loss_curves(rows, panels[0], objective)
+    if parts:
+        part_curves(rows, panels[1], objective)
     return save_figure(figure, path)
 
 
-def loss_curves(rows: list[dict[str, Any]], axes: Axes) -> None:
-    """Training and validation loss, and where the latter is lowest."""
+def loss_curves(rows: list[dict[str, Any]], axes: Axes, objective: Objective[Any, Any]) -> None:
+    """Training and validation loss, and where the latter is lowest.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of a log.
+    axes : matplotlib.axes.Axes
+    objective : Objective
+    """
     for name, label, colour in (("loss", "training", _TRAINING), ("val_loss", "validation", _VALIDATION)):
         steps, values = _curve(rows, name)
         axes.plot(steps, values, "o-", color=colour, label=label, linewidth=1.6, markersize=_marker(len(steps)))
@@ -58,27 +75,31 @@ def loss_curves(rows: list[dict[str, Any]], axes: Axes) -> None:
         ring: dict[str, Any] = {"markersize": 8, "markerfacecolor": "white", "markeredgecolor": _VALIDATION, "markeredgewidth": 1.8}
         axes.plot(steps[lowest], values[lowest], "o", color=_VALIDATION, label=label, **ring)
     axes.legend(edgecolor="none", framealpha=0.8, fontsize=8.5, labelcolor=INK)
-    axes.set_title("denoising loss", fontsize=10, color=INK)
+    axes.set_title(objective.title, fontsize=10, color=INK)
     _finish(axes)
 
 
-def level_curves(rows: list[dict[str, Any]], levels: list[str], axes: Axes) -> None:
-    """Validation loss of each range of noise levels, and of paths where there are some."""
-    lower = [float(name.removeprefix(_LEVEL)) for name in levels]
-    upper = [*(f"{value:g}" for value in lower[1:]), None]
-    for k, name in enumerate(levels):
-        steps, values = _curve(rows, name)
-        label = f"{lower[k]:g} to {upper[k]}" if upper[k] else f"above {lower[k]:g}"
-        colour = colormaps[COLOURS](0.08 + 0.87 * k / max(1, len(levels) - 1))
-        axes.plot(steps, values, "o-", color=colour, label=label, linewidth=1.3, markersize=_marker(len(steps)))
-    steps, values = _curve(rows, "val_loss_paths")
-    if values:
-        axes.plot(steps, values, "o--", color=INK, label="on paths", linewidth=1.3, markersize=_marker(len(steps)))
+def part_curves(rows: list[dict[str, Any]], axes: Axes, objective: Objective[Any, Any]) -> None:
+    """What validation told beside its loss: graded parts on a scale of colours, others dashed; parts that were never logged are left out.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of a log.
+    axes : matplotlib.axes.Axes
+    objective : Objective
+    """
+    logged = [part for part in objective.parts if _curve(rows, part.name)[0]]
+    graded = [part for part in logged if part.graded]
+    for part in logged:
+        steps, values = _curve(rows, part.name)
+        colour = colormaps[COLOURS](0.08 + 0.87 * graded.index(part) / max(1, len(graded) - 1)) if part.graded else INK
+        line = "o-" if part.graded else "o--"
+        axes.plot(steps, values, line, color=colour, label=part.label, linewidth=1.3, markersize=_marker(len(steps)))
     # beside the axes, since the curves leave no corner free
-    axes.legend(
-        frameon=False, fontsize=8.5, labelcolor=INK, title="noise (Å)", title_fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5)
-    )
-    axes.set_title("validation by noise level", fontsize=10, color=INK)
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, title=objective.parts_legend, title_fontsize=8.5, **place)
+    axes.set_title(objective.parts_title, fontsize=10, color=INK)
     _finish(axes)
 
 

@@ -15,7 +15,8 @@ class RunConfig:
     Attributes
     ----------
     preset : str
-        ``"confgf"`` (a PairField on noisy positions) or ``"confgf-paper"`` (the published network on noisy distances).
+        What is learnt, and by which network: a name of `training.objectives.registry.PRESETS`. ``"confgf"`` is a PairField on noisy
+        positions, ``"confgf-paper"`` the published network on noisy distances.
     steps : int
         Optimizer steps at most, a multiple of `round_steps`.
     round_steps : int

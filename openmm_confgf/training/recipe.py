@@ -16,21 +16,20 @@ from torch import nn
 from ..checksums import sha256_of
 from ..devices import resolve_device
 from ..errors import ConfGFError, WeightsError
+from ..models.cards import Card
 from ..models.features import ATOM_VOCABULARY
-from ..models.field import FieldConfig, PairField
-from ..models.weights import Card, load_weights, save_weights
+from ..models.registry import build_network, describe_network
+from ..models.weights import load_weights, save_weights
 from ..writing import write_whole
-from .batches import LadderNoise, NoiseConfig, StepDataset
+from .batches import StepDataset
 from .config import FROM_SCRATCH, RunConfig
 from .data import TrainingFile, TrainingMolecule, fingerprints, read_training_file, split_validation
-from .denoising import DenoisingModule, DistanceScoreModule, TrainingModule
+from .module import TrainingModule
+from .objectives.registry import find_objective, presets_of
 from .rounds import FitResult, fit
 
 VALIDATION_STEPS = 48
 """Batches of a validation."""
-
-PRESETS = {"confgf": "PairField", "confgf-paper": "ConfGF"}
-"""The network of each preset, as cards name it."""
 
 
 def train(
@@ -46,6 +45,8 @@ def train(
     after_round: Callable[[Path], None] = lambda log: None,
 ) -> Path:
     """Train a network on reference conformers, resuming where an earlier run in the directory stopped.
+
+    The preset says what it learns (`training.objectives.registry.PRESETS`), and that which network it is.
 
     Parameters
     ----------
@@ -79,17 +80,16 @@ def train(
     FileFormatError
         If a file cannot be used.
     WeightsError
-        If the parent cannot be used, or has another network than the preset.
+        If the parent cannot be used, or has another network than the preset trains.
     PlatformError
         If there is no such device.
     ConfGFError
         If the preset is unknown, nothing is left to train on, or the directory holds another run.
     """
-    if run.preset not in PRESETS:
-        raise ConfGFError(f"The preset {run.preset!r} is unknown; use one of {', '.join(PRESETS)}.")
+    objective = find_objective(run.preset)
     resolve_device(device)
     directory = Path(directory)
-    start = None if parent is None else _load_parent(parent, run.preset)
+    start = None if parent is None else _load_parent(parent, objective.architecture, run.preset)
     excluded = frozenset(fingerprint for path in held_out for fingerprint in fingerprints(path))
     repeats = collections.Counter(Path(f) for f in files)
     read = [read_training_file(path, excluded) for path in repeats]
@@ -105,9 +105,12 @@ def train(
     _check_same_run(directory, run, None if start is None else start[1].sha256, data, held)
 
     lightning.seed_everything(run.seed, verbose=False)
-    module, noise = _module(run, start)
-    training = StepDataset(fitted, run.steps, noise, run.pair_budget, run.seed)
-    checking = StepDataset(validation or fitted, VALIDATION_STEPS, noise, run.pair_budget, run.seed + 1)
+    network = build_network(objective.architecture, None if start is None else start[1].config)
+    if start is not None:
+        network.load_state_dict(start[0].state_dict())
+    module = TrainingModule(objective, network, run.learning_rate, run.steps)
+    training = StepDataset(fitted, run.steps, objective, run.pair_budget, run.seed)
+    checking = StepDataset(validation or fitted, VALIDATION_STEPS, objective, run.pair_budget, run.seed + 1)
     result = fit(module, training, checking, run, directory, device, progress, start is not None, after_round)
     after_round(directory / "log.jsonl")
     settings = {**_record(run, result), "validation_molecules": len({m.fingerprint for m in validation}), "held_out": held}
@@ -116,24 +119,12 @@ def train(
     return weights
 
 
-def _load_parent(weights: str | Path, preset: str) -> tuple[nn.Module, Card]:
+def _load_parent(weights: str | Path, architecture: str, preset: str) -> tuple[nn.Module, Card]:
     network, card = load_weights(weights)
-    if card.architecture != PRESETS[preset]:
-        fitting = ", ".join(name for name, architecture in PRESETS.items() if architecture == card.architecture)
+    if card.architecture != architecture:
+        fitting = " or ".join(presets_of(card.architecture))
         raise WeightsError(f"The weights {weights} are those of a {card.architecture}; train them with the preset {fitting}, not {preset}.")
     return network, card
-
-
-def _module(run: RunConfig, start: tuple[nn.Module, Card] | None) -> tuple[TrainingModule, NoiseConfig | LadderNoise]:
-    """The network of a preset, with the parent's sizes and weights if there is one, and its noise."""
-    module: TrainingModule
-    if run.preset == "confgf":
-        module = DenoisingModule(FieldConfig(**start[1].config) if start else FieldConfig(), run.learning_rate, run.steps)
-    else:
-        module = DistanceScoreModule(run.learning_rate, run.steps)
-    if start:
-        module.net.load_state_dict(start[0].state_dict())
-    return module, NoiseConfig() if run.preset == "confgf" else LadderNoise()
 
 
 def _split(read: Sequence[TrainingFile], repeats: Mapping[Path, int]) -> tuple[list[TrainingMolecule], list[TrainingMolecule]]:
@@ -220,14 +211,15 @@ def _card(
     settings: dict[str, Any],
     parent: Card | None,
 ) -> Card:
-    """The card of a run; what its parent knew, it knows too."""
+    """The card of a run; what its parent knew, and what it is to sample, is the run's too."""
     learned = fitted if settings["chosen_step"] else []  # else the weights are the parent's, which never saw them
     seen = [*learned, *validation] if learned else []
+    architecture, config = describe_network(network)
     sizes = [len(m.features) for m in seen] + ([parent.min_atoms, parent.max_atoms] if parent else [])
     return Card(
         name=settings["preset"],
-        architecture=type(network).__name__,
-        config=dataclasses.asdict(network.config) if isinstance(network, PairField) else {},
+        architecture=architecture,
+        config=config,
         sha256="",
         elements=sorted({z for m in learned for z in m.elements} | set(parent.elements if parent else ())),
         min_atoms=min(sizes),
@@ -236,4 +228,5 @@ def _card(
         data=data,
         training=settings,
         parent={name: getattr(parent, name) for name in ("name", "sha256", "data", "parent")} if parent else None,
+        target=parent.target if parent else None,
     )

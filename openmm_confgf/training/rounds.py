@@ -18,19 +18,19 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Subset
 
 from ..devices import resolve_device
 from ..errors import ConfGFError
+from ..models.features import TensorRecord
 from ..writing import clear_leftovers, write_whole
-from .batches import Noisy, StepDataset
+from .averaging import AveragedWeights, copied_to_cpu
+from .batches import StepDataset
+from .best_round import VALIDATION, BestRound, Monitor
 from .config import RunConfig
-from .denoising import TrainingModule
-
-AVERAGING_DECAY = 0.999
+from .module import TrainingModule
 
 Row = dict[str, float]
 """Metrics of a round: ``step``, ``loss``, ``val_loss`` ..."""
@@ -72,41 +72,15 @@ class RoundLoader(lightning.LightningDataModule):
         super().__init__()
         self.training, self.validation, self.round_steps = training, validation, round_steps
 
-    def train_dataloader(self) -> DataLoader[Noisy]:
+    def train_dataloader(self) -> DataLoader[TensorRecord]:
         """The batches of the trainer's current round."""
         assert self.trainer is not None
         start = self.trainer.current_epoch * self.round_steps
         return DataLoader(Subset(self.training, range(start, min(start + self.round_steps, len(self.training)))), batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[Noisy]:
+    def val_dataloader(self) -> DataLoader[TensorRecord]:
         """The same noisy batches every time."""
         return DataLoader(self.validation, batch_size=None)
-
-
-class AveragedWeights(WeightAveraging):
-    """Exponential moving average of the weights, validated and saved instead of the last ones.
-
-    After n updates its decay is ``min(0.999, (1 + n) / (10 + n))``: an average that had the same decay from the start would still hold
-    37 % of its first weights after 1,000 steps.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(use_buffers=True, multi_avg_fn=_average)
-
-    @property
-    def state_key(self) -> str:
-        """The name under which checkpoints have always had this state."""
-        return "EMAWeightAveraging"
-
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of the average, on the CPU."""
-        assert self._average_model is not None
-        return _copied(self._average_model.module.state_dict())
-
-
-def _average(averaged: Any, current: Any, updates: Tensor | int) -> None:
-    n = int(updates)
-    get_ema_multi_avg_fn(min(AVERAGING_DECAY, (1 + n) / (10 + n)))(averaged, current, updates)
 
 
 class RoundLog(lightning.Callback):
@@ -169,52 +143,6 @@ class WholeCheckpoints(TorchCheckpointIO):
         write_whole(path, content.getvalue())
 
 
-class BestRound(lightning.Callback):
-    """Remembers the averaged weights of the round with the lowest validation loss, and stops when none has been lower for long.
-
-    Parameters
-    ----------
-    averaged : AveragedWeights
-    patience : int
-        Rounds.
-    """
-
-    def __init__(self, averaged: AveragedWeights, patience: int) -> None:
-        self.averaged, self.patience = averaged, patience
-        self.loss, self.step, self.judged_step, self.rounds_since = math.inf, 0, -1, 0
-        self.weights: dict[str, Tensor] = {}
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the run is to stop."""
-        return self.rounds_since >= self.patience
-
-    def judge(self, step: int, loss: float, weights: dict[str, Tensor]) -> None:
-        """Take a round's weights if its loss is the lowest."""
-        self.judged_step = step
-        if loss < self.loss:
-            self.loss, self.step, self.weights, self.rounds_since = loss, step, weights, 0
-        else:
-            self.rounds_since += 1
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Judge the round, unless an earlier run has done so."""
-        if trainer.global_step > self.judged_step and "val_loss" in trainer.callback_metrics:
-            self.judge(trainer.global_step, trainer.callback_metrics["val_loss"].item(), self.averaged.weights())
-            trainer.should_stop = trainer.should_stop or self.exhausted
-
-    _STATE = ("loss", "step", "judged_step", "rounds_since", "weights")
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {name: getattr(self, name) for name in self._STATE}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        for name in self._STATE:
-            setattr(self, name, state_dict[name])
-
-
 def fit(
     module: TrainingModule,
     training: StepDataset,
@@ -225,6 +153,7 @@ def fit(
     progress: bool = True,
     validate_first: bool = False,
     after_round: Callable[[Path], None] = lambda log: None,
+    monitor: Monitor = VALIDATION,
 ) -> FitResult:
     """Train the module in place, resuming from the directory's last checkpoint; it ends with averaged weights.
 
@@ -243,11 +172,18 @@ def fit(
         Whether the weights that the module has now are a round of their own, number 0: the ones to improve on.
     after_round : callable
         Called with the path of the log after every round.
+    monitor : Monitor
+        What decides the best round and the early stop, where `run` has a patience: the validation loss, or one of the objective's parts.
+
+    Returns
+    -------
+    FitResult
 
     Raises
     ------
     ConfGFError
-        If no round's validation loss was finite, where the best round is asked for; or ``last.ckpt`` is damaged.
+        If no round's monitored number was finite, where the best round is asked for; if the objective does not have it, or an earlier
+        part of the run was judged by another; or ``last.ckpt`` is damaged.
     FileFormatError
         If the directory cannot be written.
     KeyboardInterrupt
@@ -255,11 +191,12 @@ def fit(
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advice and its list of accelerators
     directory, where = Path(directory), resolve_device(device)
+    monitor.check_known([part.name for part in module.objective.parts])
     directory.mkdir(parents=True, exist_ok=True)
     clear_leftovers(directory)
     checkpoint, log = directory / "last.ckpt", RoundLog(directory / "log.jsonl", after_round)
     averaged = AveragedWeights()
-    best = BestRound(averaged, run.patience)
+    best = BestRound(averaged, run.patience, monitor)
     checkpoints = ModelCheckpoint(directory, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[lightning.Callback] = [log, averaged, *([best] if run.patience else []), checkpoints]
     trainer = lightning.Trainer(
@@ -285,14 +222,14 @@ def fit(
         elif validate_first:
             log.path.unlink(missing_ok=True)
             trainer.validate(module, datamodule=batches, verbose=False)
-            best.judge(0, trainer.callback_metrics["val_loss"].item(), _copied(module.state_dict()))
+            best.judge(0, monitor.read(trainer.callback_metrics), copied_to_cpu(module.state_dict()))
             log.append(0, trainer.callback_metrics)
         if not (run.patience and best.exhausted):
             resume = str(checkpoint) if checkpoint.exists() else None
             trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
     last = _saved(checkpoint)
     if run.patience and not best.weights:
-        raise ConfGFError("The validation loss was never a finite number; train with a lower learning rate.")
+        raise ConfGFError(f"{monitor.name} was never a finite number; train with a lower learning rate.")
     # from the file, since Lightning leaves the last weights in a module whose run was finished before
     module.load_state_dict(best.weights if run.patience else last["state_dict"])
     steps = int(last["global_step"])
@@ -329,10 +266,6 @@ def _saved(checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint} is damaged and the run cannot go on from it; delete it, and the same command begins from step 0."
         ) from error
     return saved
-
-
-def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def _name(device: torch.device) -> str:

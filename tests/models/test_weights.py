@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from openmm_confgf.errors import WeightsError
+from openmm_confgf.models.cards import Card, available_weights
 from openmm_confgf.models.confgf import ConfGF
-from openmm_confgf.models.weights import Card, available_weights, load_weights, save_weights
+from openmm_confgf.models.weights import load_weights, save_weights
 
 
 @pytest.fixture
@@ -62,31 +63,9 @@ def test_a_pickle_is_never_loaded(saved):
         load_weights(path)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("elements", True), ("elements", [1, "6"]), ("elements", [True]), ("trained_on", 3), ("trained_on", [1]), ("min_atoms", None)),
-        *(("max_atoms", "9"), ("name", []), ("sha256", None), ("data", [[]]), ("training", []), ("parent", "confgf"), ("config", [])),
-        *(("config", {"blocks": 10**9}), ("config", {"blocks": 0}), ("config", {"blocks": True}), ("config", {"blocks": "x"})),
-    ],
-)
-def test_cards_with_other_types_or_sizes_are_refused_in_one_line(saved, field, value):
-    _, card, path = saved
-    path.with_suffix(".json").write_text(json.dumps(dataclasses.asdict(card) | {field: value}))
-    with pytest.raises(WeightsError, match=f"is not a weights card .*{'blocks|config' if field == 'config' else field}") as caught:
-        load_weights(path)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"name": "x"}', "[" * 100_000, "\x00"])
-def test_other_texts_are_no_cards(saved, text):
-    saved[2].with_suffix(".json").write_text(text)
-    with pytest.raises(WeightsError, match="is not a weights card"):
-        load_weights(saved[2])
-
-
 @pytest.mark.parametrize("card", available_weights(), ids=lambda card: card.stem)
 def test_shipped_weights_load_and_their_card_says_what_they_are(card):
     net, read = load_weights(card.stem)
     assert read.name == card.stem and read.trained_on and read.data and {1, 6, 7, 8} <= set(read.elements)
     assert all(torch.isfinite(p).all() for p in net.parameters())
+    assert read.target is None

@@ -11,10 +11,9 @@ from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator
 from openmm_confgf.models.weights import load_weights, save_weights
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.training import recipe, rounds
-from openmm_confgf.training.batches import NoiseConfig
 from openmm_confgf.training.config import RunConfig
 from openmm_confgf.training.data import read_training_file
-from openmm_confgf.training.denoising import denoising_loss
+from openmm_confgf.training.objectives.denoising import Denoising, denoising_loss
 from openmm_confgf.training.recipe import train
 from tests.training.conftest import SMILES, write_archive
 
@@ -89,7 +88,7 @@ def test_fine_tuning_on_one_molecule_denoises_it_better_than_the_parent(stretche
     weights = quietly([stretched], tmp_path, run, parent="confgf", say=said.append)
     assert "one molecule only" in said[0]
     molecule = read_training_file(stretched).molecules[0]
-    batch = NoiseConfig(draws=200, wide_share=0.0).batch([molecule], np.random.default_rng(123))
+    batch = Denoising(draws=200, wide_share=0.0).batch([molecule], np.random.default_rng(123))
     before, after = (_loss(load_weights(w)[0], batch) for w in ("confgf", weights))
     assert after < 0.8 * before
     training = load_weights(weights)[1].training

@@ -3,82 +3,12 @@ import json
 import os
 import types
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from torch import nn
 
 from openmm_confgf.errors import ConfGFError, FileFormatError
 from openmm_confgf.training.config import RunConfig
-from openmm_confgf.training.rounds import AveragedWeights, BestRound, FitResult, RoundLog, WholeCheckpoints, _saved, read_log
-
-
-def at(step, **metrics):
-    """A trainer after a step, as far as the callbacks ask it."""
-    return types.SimpleNamespace(global_step=step, callback_metrics={k: torch.tensor(v) for k, v in metrics.items()}, should_stop=False)
-
-
-class Weights:
-    """Averaged weights that name the step they are from."""
-
-    def __init__(self):
-        self.step = 0
-
-    def weights(self):
-        return {"w": torch.tensor(float(self.step))}
-
-
-def judged(best, losses):
-    """Whether each round of a run with these validation losses stopped it."""
-    stops = []
-    for k, loss in enumerate(losses, start=1):
-        best.averaged.step = 10 * k
-        trainer = at(10 * k, val_loss=loss)
-        best.on_train_epoch_end(trainer, None)
-        stops.append(trainer.should_stop)
-    return stops
-
-
-def test_average_follows_fast_at_first_and_slowly_later():
-    averaging, module = AveragedWeights(), lightning.LightningModule()
-    module.net = nn.Linear(1, 1, bias=False)
-    averaging.setup(None, module, "fit")
-    values, expected = torch.linspace(3.0, -2.0, 30), None
-    for n, value in enumerate(values):
-        module.net.weight.data.fill_(value)
-        averaging.on_train_batch_end(types.SimpleNamespace(global_step=n + 1), module, None, None, 0)
-        decay = min(0.999, (1 + n) / (10 + n))
-        expected = value if expected is None else decay * expected + (1 - decay) * value
-    torch.testing.assert_close(averaging.weights()["net.weight"].squeeze(), expected)
-    assert abs(expected - values[-1]) < 0.2 * abs(values[0] - values[-1])  # with 0.999 from the start it would be 0.99
-
-
-def test_checkpoints_of_the_average_have_kept_their_name():
-    assert AveragedWeights().state_key == EMAWeightAveraging().state_key
-
-
-def test_best_round_is_kept_and_patience_counts_rounds_without_a_lower_loss():
-    best = BestRound(Weights(), patience=2)
-    assert judged(best, [0.5, 0.4, 0.45, 0.39, 0.4, 0.39]) == [False, False, False, False, False, True]
-    assert (best.step, best.weights["w"].item()) == (40, 40.0) and best.loss == pytest.approx(0.39)
-
-
-def test_a_loss_that_is_not_a_number_is_no_improvement():
-    best = BestRound(Weights(), patience=2)
-    assert judged(best, [0.5, float("nan"), float("nan")]) == [False, False, True] and best.step == 10
-
-
-def test_best_round_goes_on_from_its_state_and_judges_no_round_twice():
-    whole, first = BestRound(Weights(), patience=3), BestRound(Weights(), patience=3)
-    losses = [0.5, 0.4, 0.45, 0.46, 0.47]
-    stops = judged(whole, losses)
-    judged(first, losses[:3])
-    second = BestRound(Weights(), patience=3)
-    second.load_state_dict(first.state_dict())
-    assert judged(second, losses) == stops  # Lightning repeats the end of the round that it resumes from
-    expected, resumed = whole.state_dict(), second.state_dict()
-    assert torch.equal(expected.pop("weights")["w"], resumed.pop("weights")["w"]) and expected == resumed
+from openmm_confgf.training.rounds import FitResult, RoundLog, WholeCheckpoints, _saved, read_log
 
 
 def test_log_forgets_rounds_whose_checkpoint_was_lost(tmp_path):
@@ -89,7 +19,7 @@ def test_log_forgets_rounds_whose_checkpoint_was_lost(tmp_path):
     with open(log.path, "a") as stream:
         stream.write('{"step": 30, "ti')  # killed while writing
     assert [row["step"] for row in read_log(log.path)] == [0, 10, 20]
-    log.on_train_start(at(10), None)
+    log.on_train_start(types.SimpleNamespace(global_step=10), None)
     log.append(20, {"loss": torch.tensor(0.123456)}, seconds=1.5)
     rows = [json.loads(line) for line in log.path.read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 10, 20] and rows[-1]["loss"] == 0.12346 and seen == 4 * [log.path]
