@@ -81,11 +81,14 @@ class WeightsReport:
         Its checksum; None where there is a card only.
     error : str or None
         What is wrong with it; None where it is as on its card.
+    target : str or None
+        The force field and the temperature that its card names, in words.
     """
 
     name: str
     sha256: str | None
     error: str | None
+    target: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,8 +209,8 @@ def check_weights(folder: Path) -> list[WeightsReport]:
         tensors = folder / f"{stem}.safetensors"
         sha256 = sha256_of(tensors) if tensors.exists() else None
         try:
-            load_weights(tensors)
-            reports.append(WeightsReport(stem, sha256, None))
+            target = load_weights(tensors)[1].target
+            reports.append(WeightsReport(stem, sha256, None, None if target is None else str(target)))
         except WeightsError as error:
             reports.append(WeightsReport(stem, sha256, str(error)))
     return reports

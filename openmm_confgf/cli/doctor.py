@@ -38,8 +38,8 @@ def doctor(json: AsJson = False) -> None:
             ]
             show(as_table(["platform", "precision", "energy kJ/mol", "deviation", "of forces kJ/mol/nm", ""], rows))
             show(f"CUDA: torch {_yes(found.torch_cuda)}, OpenMM {_yes(found.openmm_cuda)}")
-            weights = [[w.name, w.sha256[:16] if w.sha256 else "-", w.error or "as on its card"] for w in found.weights]
-            show(as_table(["weights", "sha256", ""], weights) if weights else "weights: none installed")
+            weights = [[w.name, w.sha256[:16] if w.sha256 else "-", w.target or "-", w.error or "as on its card"] for w in found.weights]
+            show(as_table(["weights", "sha256", "target", ""], weights) if weights else "weights: none installed")
         for problem in found.problems():
             note(f"problem: {problem}")
     raise typer.Exit(1 if found.problems() else 0)
