@@ -55,6 +55,10 @@ class EdgeGraph(TensorRecord):
         ----------
         batch : GraphBatch
             M molecules of up to N atoms.
+
+        Returns
+        -------
+        EdgeGraph
         """
         slots = batch.atom_mask.flatten().nonzero().squeeze(1)
         place = torch.zeros(batch.atom_mask.numel(), dtype=torch.int64, device=slots.device)

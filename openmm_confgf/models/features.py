@@ -162,6 +162,11 @@ class TensorRecord:
         Parameters
         ----------
         device : torch.device or str
+
+        Returns
+        -------
+        TensorRecord
+            Of the same class.
         """
         values = (getattr(self, f.name) for f in dataclasses.fields(self))
         return type(self)(*(v.to(device) if isinstance(v, Tensor | TensorRecord) else v for v in values))

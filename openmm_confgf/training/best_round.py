@@ -43,6 +43,10 @@ class Monitor:
         Parameters
         ----------
         value, than : float
+
+        Returns
+        -------
+        bool
         """
         return math.isfinite(value) and (value < than if self.lower_is_better else value > than)
 
@@ -68,6 +72,11 @@ class Monitor:
         Parameters
         ----------
         metrics : mapping of str to Tensor, ()
+            By their names in the log.
+
+        Returns
+        -------
+        float
 
         Raises
         ------
@@ -114,6 +123,7 @@ class BestRound(lightning.Callback):
         value : float
             What is monitored.
         weights : dict of str to Tensor
+            Of the network, kept without a copy.
         """
         self.judged_step = step
         if self.monitor.is_better(value, self.value):
@@ -122,7 +132,15 @@ class BestRound(lightning.Callback):
             self.rounds_since += 1
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Judge the round, unless an earlier run has done so."""
+        """Judge the round, unless an earlier run has done so.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            Its metrics are the round's; it is told to stop where the patience is at its end.
+        module : lightning.LightningModule
+            Not looked at: the averaged weights are judged.
+        """
         if trainer.global_step > self.judged_step and VALIDATION_LOSS in trainer.callback_metrics:
             self.judge(trainer.global_step, self.monitor.read(trainer.callback_metrics), self.averaged.weights())
             trainer.should_stop = trainer.should_stop or self.exhausted

@@ -92,7 +92,18 @@ class TrainingFile:
 
 
 def prepare(molecules: Iterable[ReferenceMolecule]) -> list[TrainingMolecule]:
-    """Features and conformers of reference molecules of at least `SMALLEST` atoms."""
+    """Features and conformers of reference molecules of at least `SMALLEST` atoms.
+
+    Parameters
+    ----------
+    molecules : iterable of ReferenceMolecule
+        Positions in nm, energies in kJ/mol above the molecule's lowest.
+
+    Returns
+    -------
+    list of TrainingMolecule
+        Positions in Angstrom and without their mean.
+    """
     from ..units import NM_PER_ANGSTROM
 
     prepared = []
@@ -123,6 +134,10 @@ def read_training_file(path: str | Path, excluded: Collection[str] = ()) -> Trai
     excluded : collection of str
         Fingerprints of molecules that are left out.
 
+    Returns
+    -------
+    TrainingFile
+
     Raises
     ------
     FileFormatError
@@ -146,14 +161,36 @@ def read_training_file(path: str | Path, excluded: Collection[str] = ()) -> Trai
 
 
 def fingerprints(path: str | Path) -> set[str]:
-    """The `molecule_hash` of every molecule of a file that `read_training_file` reads."""
+    """The `molecule_hash` of every molecule of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        One that `read_training_file` reads.
+
+    Returns
+    -------
+    set of str
+    """
     if _is_training_set(path):
         return {m.fingerprint for m in load_training_set(path)}
     return {molecule_hash(m.graph.constitution) for m in _references(Path(path))[0]}
 
 
 def validates(fingerprint: str, share: int = VALIDATION_SHARE) -> bool:
-    """Whether a constitution is for validation and not for training, whatever the other data."""
+    """Whether a constitution is for validation and not for training, whatever the other data.
+
+    Parameters
+    ----------
+    fingerprint : str
+        The `molecule_hash` of the constitution.
+    share : int
+        One constitution in so many validates.
+
+    Returns
+    -------
+    bool
+    """
     return _rank(fingerprint, share) == 0
 
 
@@ -168,8 +205,19 @@ def split_validation(
 
     Where these are fewer than `FEWEST_VALIDATED` and than a fifth of all constitutions, the next ones by fingerprint join them, those
     last that have an element of their own. A single constitution has no validation.
-    """
 
+    Parameters
+    ----------
+    molecules : sequence of TrainingMolecule
+    share : int
+
+    Returns
+    -------
+    list of TrainingMolecule
+        Those that are trained on.
+    list of TrainingMolecule
+        Those that validate, none of the same constitution.
+    """
     elements = {m.fingerprint: m.elements for m in molecules}
     held = {fingerprint for fingerprint in elements if validates(fingerprint, share)}
     wanted = min(FEWEST_VALIDATED, math.ceil(len(elements) / 5), len(elements) - 1)
@@ -221,7 +269,14 @@ _FEATURES = [f.name for f in dataclasses.fields(GraphFeatures)]
 
 
 def save_training_set(path: str | Path, molecules: list[TrainingMolecule]) -> None:
-    """Write a training set as one npz file of flat arrays and their lengths."""
+    """Write a training set as one npz file of flat arrays and their lengths.
+
+    Parameters
+    ----------
+    path : str or Path
+    molecules : list of TrainingMolecule
+        At least one.
+    """
     arrays: dict[str, NDArray[Any]] = {
         "fingerprints": np.array([m.fingerprint for m in molecules]),
         "n_conf": np.array([len(m.positions) for m in molecules]),
@@ -240,6 +295,14 @@ def save_training_set(path: str | Path, molecules: list[TrainingMolecule]) -> No
 
 def load_training_set(path: str | Path) -> list[TrainingMolecule]:
     """Read what `save_training_set` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    list of TrainingMolecule
 
     Raises
     ------

@@ -66,7 +66,13 @@ class FitResult:
 
 
 class RoundLoader(lightning.LightningDataModule):
-    """Batches of rounds of steps: an "epoch" of the trainer is one round, and the round decides its batches."""
+    """Batches of rounds of steps: an "epoch" of the trainer is one round, and the round decides its batches.
+
+    Parameters
+    ----------
+    training, validation : StepDataset
+    round_steps : int
+    """
 
     def __init__(self, training: StepDataset, validation: StepDataset, round_steps: int) -> None:
         super().__init__()
@@ -97,22 +103,54 @@ class RoundLog(lightning.Callback):
         self.path, self.after_round, self._began = path, after_round, 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Forget rounds that were logged and then lost, since their checkpoint was not written."""
+        """Forget rounds that were logged and then lost, since their checkpoint was not written.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+            At the step that it resumes from.
+        module : lightning.LightningModule
+            Not looked at.
+        """
         rows = [row for row in read_log(self.path) if row["step"] <= trainer.global_step]
         if self.path.exists() and len(rows) != len(self.path.read_text().splitlines()):
             self._write(rows)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+        module : lightning.LightningModule
+            Neither is looked at.
+        """
         self._began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Append the round's metrics."""
+        """Append the round's metrics.
+
+        Parameters
+        ----------
+        trainer : lightning.Trainer
+        module : lightning.LightningModule
+            Not looked at.
+        """
         if "loss" in trainer.callback_metrics:  # else it is the end of a round that an earlier run has logged already
             self.append(trainer.global_step, trainer.callback_metrics, seconds=round(time.perf_counter() - self._began, 2))
 
     def append(self, step: int, metrics: dict[str, Tensor], **more: float) -> None:
-        """Write one row."""
+        """Write one row.
+
+        Parameters
+        ----------
+        step : int
+            At the end of the round.
+        metrics : dict of str to Tensor, ()
+            Rounded to five decimals.
+        **more : float
+            Other columns.
+        """
         row: Row = {"step": step, "time": round(time.time()), **more}
         row |= {name: round(value.item(), 5) for name, value in metrics.items()}
         self._write([*read_log(self.path), row])
@@ -123,7 +161,18 @@ class RoundLog(lightning.Callback):
 
 
 def read_log(path: Path) -> list[Row]:
-    """The rows of a log, none if there is no such file; a last line that was cut off is left out."""
+    """The rows of a log, none if there is no such file; a last line that was cut off is left out.
+
+    Parameters
+    ----------
+    path : Path
+        ``log.jsonl``.
+
+    Returns
+    -------
+    list of dict
+        One of each round.
+    """
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -137,7 +186,15 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that are there whole or not at all; Lightning's own writer copies them from the folder of temporary files."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write one."""
+        """Write one.
+
+        Parameters
+        ----------
+        checkpoint : dict
+        path : str or Path
+        storage_options : object
+            Lightning's, which has none here.
+        """
         content = io.BytesIO()  # torch's writer to a file does not say that a disk is full
         torch.save(checkpoint, content)
         write_whole(path, content.getvalue())

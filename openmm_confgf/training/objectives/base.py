@@ -105,6 +105,10 @@ class Objective(abc.ABC, Generic[NetworkT, BatchT]):
         Parameters
         ----------
         batch : TensorRecord
+
+        Returns
+        -------
+        int
         """
 
     def part_values(self, losses: Tensor, batch: BatchT) -> Mapping[str, Tensor]:

@@ -165,6 +165,10 @@ class Denoising(Objective[PairField, NoisyBatch]):
         Parameters
         ----------
         batch : NoisyBatch
+
+        Returns
+        -------
+        int
         """
         return batch.sigma.numel()
 

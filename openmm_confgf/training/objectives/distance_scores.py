@@ -127,5 +127,9 @@ class DistanceScores(Objective[ConfGF, NoisyDistances]):
         Parameters
         ----------
         batch : NoisyDistances
+
+        Returns
+        -------
+        int
         """
         return batch.molecules

@@ -50,6 +50,10 @@ def find_objective(preset: str) -> Objective[Any, Any]:
     ----------
     preset : str
 
+    Returns
+    -------
+    Objective
+
     Raises
     ------
     ConfGFError
