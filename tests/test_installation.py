@@ -7,8 +7,9 @@ from openmm import unit
 
 from openmm_confgf.checksums import sha256_of
 from openmm_confgf.installation import Diagnosis, PlatformReport, check_weights, compare_platforms, diagnose, small_system
+from openmm_confgf.models.cards import Card, CardTarget
 from openmm_confgf.models.confgf import ConfGF
-from openmm_confgf.models.weights import Card, save_weights
+from openmm_confgf.models.weights import save_weights
 
 
 def test_every_platform_and_precision_is_reported_and_agrees_with_reference():
@@ -53,6 +54,12 @@ def test_altered_and_incomplete_weights_are_named(tmp_path):
     assert "no card" in found["cardless"].error
     assert "ConfGH" in found["misnamed"].error
     assert found["lonely"].sha256 is None and "cannot be read" in found["lonely"].error
+
+
+def test_the_target_of_weights_is_told(tmp_path):
+    card = Card("aimed", "ConfGF", {}, "", [1, 6], 3, 9, [], [], {}, target=CardTarget("openff-2.2.1", 300.0))
+    save_weights(tmp_path / "aimed.safetensors", ConfGF(), card)
+    assert [(report.error, report.target) for report in check_weights(tmp_path)] == [(None, "openff-2.2.1 at 300 K")]
 
 
 def test_diagnosis_of_this_installation_is_json_and_without_problems():

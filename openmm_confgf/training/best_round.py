@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfGFError
 from .averaging import AveragedWeights
-from .module import VALIDATION_LOSS
+from .objectives.base import VALIDATION_LOSS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from ..models.features import TensorRecord
-from .objectives.base import Objective
-
-VALIDATION_LOSS = "val_loss"
-"""What logs call it."""
+from .objectives.base import VALIDATION_LOSS, Objective
 
 
 def warm_hold_decay(step: int, steps: int, warm: int = 500, hold: float = 0.5) -> float:

@@ -16,9 +16,11 @@ def test_table_for_people_and_problems_on_stderr(run, monkeypatch):
         PlatformReport("CUDA", "mixed", 29.0, 1.5, 9.0, False),
         PlatformReport("OpenCL", "single", float("nan"), float("nan"), float("nan"), False, "no device"),
     ]
-    broken = Diagnosis({"openmm": "8.6"}, platforms, [], False, [WeightsReport("confgf", "ab" * 32, "altered")])
+    aimed = WeightsReport("boltzmann", "cd" * 32, None, "openff-2.2.1 at 300 K")
+    broken = Diagnosis({"openmm": "8.6"}, platforms, [], False, [WeightsReport("confgf", "ab" * 32, "altered"), aimed])
     monkeypatch.setattr(openmm_confgf.installation, "diagnose", lambda: broken)
     outcome = run("doctor")
     assert outcome.code == 1
     assert "27.500000" in outcome.out and "no device" in outcome.out and "CUDA: torch no, OpenMM no" in outcome.out
+    assert "openff-2.2.1 at 300 K" in outcome.out
     assert outcome.err.splitlines() == ["problem: platform CUDA (mixed) disagrees with Reference", "problem: weights confgf: altered"]

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
-from openmm_confgf.models.weights import available_weights
+from openmm_confgf.models.cards import available_weights
 from openmm_confgf.training import recipe
 from tests.files.test_archive import make_arrays
 
@@ -62,6 +63,18 @@ def test_the_preset_is_that_of_the_parent(run, archive, tmp_path, short_validati
     outcome = run("train", "confgf", "--data", archive, "--from", "confgf-paper", "-o", tmp_path / "run", *options, "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["preset"] == "confgf-paper" and Path(outcome.json["weights"]).name == "confgf-paper.safetensors"
+
+
+def test_the_target_of_the_parent_is_kept_and_shown(run, archive, tmp_path, short_validation):
+    shipped = next(card for card in available_weights() if card.stem == "confgf-paper")
+    shutil.copy(shipped.with_suffix(".safetensors"), tmp_path / "parent.safetensors")
+    target = {"forcefield": "openff-2.2.1", "temperature": 300.0}
+    (tmp_path / "parent.json").write_text(json.dumps(json.loads(shipped.read_text()) | {"target": target}))
+    options = ["--from", tmp_path / "parent.safetensors", "--steps", 1, "--round-steps", 1, "--pair-budget", 400, "--device", "cpu"]
+    outcome = run("train", "confgf", archive, "-o", tmp_path / "run", *options, "--json")
+    assert outcome.code == 0 and outcome.json["target"] == target, outcome.err
+    assert json.loads(Path(outcome.json["weights"]).with_suffix(".json").read_text())["target"] == target
+    assert "; to sample openff-2.2.1 at 300 K; wrote" in run("train", "confgf", archive, "-o", tmp_path / "run", *options).err
 
 
 @pytest.mark.parametrize(

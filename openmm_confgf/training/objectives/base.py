@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 BatchT = TypeVar("BatchT", bound=TensorRecord)
 
+VALIDATION_LOSS = "val_loss"
+"""What logs call the loss of a validation."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:

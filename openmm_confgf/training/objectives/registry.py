@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ConfGFError
 from ...models.registry import NETWORKS
-from .base import Objective
+from .base import VALIDATION_LOSS, Objective
 from .denoising import Denoising
 from .distance_scores import DistanceScores
 
@@ -31,7 +31,7 @@ def register_objective(preset: str, objective: Objective[Any, Any]) -> None:
     Raises
     ------
     ConfGFError
-        If the preset exists, or the objective's network is not registered.
+        If the preset exists, the objective's network is not registered, or its parts have names that a log could not tell apart.
     """
     if PRESETS.get(preset, objective) != objective:
         raise ConfGFError(f"The preset {preset!r} is another objective already; register yours under another name.")
@@ -40,6 +40,9 @@ def register_objective(preset: str, objective: Objective[Any, Any]) -> None:
             f"The preset {preset!r} trains the unknown network {objective.architecture!r}; register it first, with "
             "models.registry.register_network."
         )
+    names = [part.name for part in objective.parts]
+    if wrong := [name for name in names if not name.startswith("val_") or name == VALIDATION_LOSS or names.count(name) > 1]:
+        raise ConfGFError(f"The preset {preset!r} has parts {', '.join(wrong)}; give each a name of its own that begins with val_.")
     PRESETS[preset] = objective
 
 

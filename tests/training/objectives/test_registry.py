@@ -6,6 +6,7 @@ import pytest
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.models.registry import NETWORKS
 from openmm_confgf.training.objectives import registry
+from openmm_confgf.training.objectives.base import Part
 from openmm_confgf.training.objectives.denoising import Denoising
 from openmm_confgf.training.objectives.distance_scores import DistanceScores
 from openmm_confgf.training.objectives.registry import PRESETS, find_objective, presets_of, register_objective
@@ -19,6 +20,11 @@ def own_registry(monkeypatch):
 @dataclasses.dataclass(frozen=True)
 class OfNobody(Denoising):
     architecture: ClassVar[str] = "Nobody"
+
+
+@dataclasses.dataclass(frozen=True)
+class Clashing(Denoising):
+    parts: ClassVar[tuple[Part, ...]] = tuple(Part(name, name) for name in ("loss", "val_loss", "val_x", "val_x", "val_y"))
 
 
 def test_every_preset_trains_a_network_that_cards_can_name():
@@ -46,4 +52,6 @@ def test_what_is_unknown_is_refused_with_what_is_known(own_registry):
         presets_of("Nobody")
     with pytest.raises(ConfGFError, match="unknown network 'Nobody'; register it first"):
         register_objective("nobody", OfNobody())
-    assert "nobody" not in registry.PRESETS
+    with pytest.raises(ConfGFError, match="parts loss, val_loss, val_x, val_x; give each a name of its own"):
+        register_objective("clashing", Clashing())
+    assert list(registry.PRESETS) == ["confgf", "confgf-paper"]
