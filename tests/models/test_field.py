@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from openmm_confgf.models import field
 from openmm_confgf.models.features import collate, conformation_hands, featurise
 from openmm_confgf.models.field import FieldConfig, PairField
 from openmm_confgf.molecules.graph import MolecularGraph
@@ -101,3 +102,87 @@ def test_order_of_a_centres_neighbours_makes_no_difference(net, inputs, order):
     reordered = type(batch)(**{**vars(batch), "tetrahedra": batch.tetrahedra[..., list(order)]})
     results = [net(net.encode(b), x, sigma, conformation_hands(x, b)) for b in (batch, reordered)]
     torch.testing.assert_close(results[1], results[0], atol=1e-9, rtol=0)
+
+
+def test_the_field_is_what_the_equations_of_its_module_say():
+    """One molecule, one conformation, one atom and one pair at a time, with the linear layers of the network."""
+    torch.manual_seed(1)
+    net = PairField(FieldConfig(pair_width=6, atom_width=8, vectors=3, references=2, graph_layers=1, blocks=2)).double()
+    net.requires_grad_(False)
+    for block in net.blocks:
+        torch.nn.init.normal_(block.heads.weight, std=0.5)
+        torch.nn.init.normal_(block.linear_response.weight, std=0.5)
+    batch = collate([featurise(MolecularGraph.from_smiles("C[C@H](F)O"))])
+    batch = type(batch)(*(v.double() if v.is_floating_point() else v for v in vars(batch).values()))
+    pairs, tetrahedra, n = batch.pair_index.tolist(), batch.tetrahedra[0].tolist(), batch.atoms.shape[1]
+    x = torch.randn(n, 3, dtype=torch.float64, generator=seeded(5)) * 1.5
+    sigma, hands = torch.tensor(0.4, dtype=torch.float64), torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)[: len(tetrahedra)]
+    silu, cat = torch.nn.functional.silu, torch.cat
+
+    def total(values):
+        return sum(values, torch.zeros_like(values[0]))
+
+    def meet(linear, norm, a, i, j):
+        (plus_i, times_i), (plus_j, times_j) = (linear(norm(a[k])).chunk(2) for k in (i, j))
+        return plus_i + plus_j + times_i * times_j
+
+    def of_atom(values, k):
+        return total([v for v, pair in zip(values, pairs, strict=True) if k in pair])
+
+    a = [total([e(batch.atoms[0, k, c]) for c, e in enumerate(net.atom_embeddings)]) for k in range(n)]
+    lower, upper = batch.bounds[0].unbind(-1)
+    p = [
+        total([e(batch.pairs[0, m, c]) for c, e in enumerate(net.pair_embeddings)])
+        + net.bounds(torch.stack([lower[m], upper[m].clamp(max=20), (upper[m] - lower[m]).clamp(max=20)]) / 5)
+        for m in range(len(pairs))
+    ]
+    for layer in net.graph_layers:
+        norm = layer.atom_norm
+        p = [q + layer.pair(layer.pair_norm(q) + meet(layer.from_atoms, norm, a, *pair)) for q, pair in zip(p, pairs, strict=True)]
+        a = [a[k] + layer.atom(cat([norm(a[k]), of_atom([silu(q) for q in p], k) / 4])) for k in range(n)]
+    r, s = [], []
+    for m, q in enumerate(p):
+        b, c = net.references(q).chunk(2)
+        w, g = (upper[m] - lower[m]).clamp(max=10) / 2, torch.tensor([-0.75, 0.75], dtype=torch.float64)
+        r.append((upper[m].clamp(max=20) + lower[m]) / 2 + (w + 0.05) * (g + b))
+        s.append((w + 0.05) / 4 * torch.exp(c.clamp(-6, 3)))
+    start, v = x, None
+    for block in net.blocks:
+        level = field._noise_features(sigma)
+        d = [torch.sqrt(((x[i] - x[j]) ** 2).sum() + 1e-6) for i, j in pairs]
+        unit = [(x[i] - x[j]) / d[m] for m, (i, j) in enumerate(pairs)]
+        z = [(d[m] - r[m]) / torch.sqrt(2 * sigma**2 + s[m] ** 2) for m in range(len(pairs))]
+        y, gradients = [], []
+        for h, quadruple in zip(hands, tetrahedra, strict=True):
+            corners = x[quadruple].requires_grad_(True)
+            one, two, three = corners[1:] - corners[0]
+            volume = one @ torch.linalg.cross(two, three)
+            gradient = torch.autograd.grad(volume, corners)[0]
+            gradients.append(gradient / torch.sqrt((gradient**2).sum() + 0.01))
+            y.append(torch.stack([torch.tanh(h * volume / 4), torch.tanh(h * volume), h.abs()]).detach())
+        for h, quadruple, seen in zip(hands, tetrahedra, y, strict=True):
+            for k in quadruple:
+                a[k] = a[k] + h.abs() * block.hand_to_atom(seen)
+        for m, (i, j) in enumerate(pairs):
+            f = [torch.tanh(z[m]), torch.exp(-(z[m] ** 2) / 2), field._radial(d[m][None])]
+            if v is not None:
+                along_i, along_j = unit[m] @ v[i], unit[m] @ v[j]
+                f += [along_i - along_j, along_i * along_j, (v[i] * v[j]).sum(0)]
+            state = block.pair_norm(p[m]) + block.from_geometry(cat(f)) + block.from_noise(level)
+            p[m] = p[m] + block.pair(state + meet(block.from_atoms, block.atom_norm, a, i, j))
+        active = [silu(q) for q in p]
+        heads = [block.heads(q) for q in active]
+        t = [heads[m][0] + block.linear_response(active[m]) @ torch.tanh(z[m]) for m in range(len(pairs))]
+        away = [[unit[m] * (1 if pair[0] == k else -1) for m, pair in enumerate(pairs)] for k in range(n)]
+        pushed = [of_atom([torch.outer(away[k][m], heads[m][1:]) for m in range(len(pairs))], k) / 4 for k in range(n)]
+        v = pushed if v is None else [v[k] + pushed[k] for k in range(n)]
+        a = [a[k] + block.atom(cat([block.atom_norm(a[k]), of_atom(active, k) / 4])) for k in range(n)]
+        force = torch.stack([of_atom([t[m] * away[k][m] for m in range(len(pairs))], k) for k in range(n)])
+        for h, quadruple, seen, gradient in zip(hands, tetrahedra, y, gradients, strict=True):
+            strength = h * block.hand(cat([total([a[k] for k in quadruple]) / 4, seen, level]))
+            for corner, k in enumerate(quadruple):
+                force[k] = force[k] + strength * gradient[corner]
+        x = x + sigma * force
+    found = net(net.encode(batch), start[None, None], sigma[None, None], hands[None, None])
+    assert (x - start).abs().max() > 0.1
+    torch.testing.assert_close(found[0, 0], x, atol=1e-9, rtol=1e-9)
