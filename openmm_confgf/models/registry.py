@@ -53,7 +53,7 @@ def register_network(name: str, architecture: Architecture) -> None:
         If the name is that of another network, the network has another name, or the sizes are no dataclass of int with defaults.
     """
     for other, present in NETWORKS.items():
-        if (other == name) != (present.network is architecture.network):
+        if present != architecture if other == name else present.network is architecture.network:
             taken = f"{other!r} is {present.network.__name__}"
             raise ConfGFError(f"{name!r} cannot be registered, since {taken} already; give each network one name of its own.")
     try:

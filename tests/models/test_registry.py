@@ -54,8 +54,9 @@ def test_a_network_has_one_name_and_a_name_one_network(own_registry):
     assert describe_network(build_network("Other")) == ("Other", {})
     with pytest.raises(ConfGFError, match="'PairField' is PairField already"):
         register_network("PairField", architecture)
-    with pytest.raises(ConfGFError, match="'Other' is Other already"):
-        register_network("Another", architecture)
+    for name, other in (("Another", architecture), ("Other", Architecture(FieldConfig, Other))):
+        with pytest.raises(ConfGFError, match="'Other' is Other already"):
+            register_network(name, other)
     assert list(registry.NETWORKS) == ["PairField", "ConfGF", "Other"]
 
 
