@@ -13,7 +13,7 @@ PACKAGE = ROOT / "openmm_confgf"
 # a module may import from its own layer and from those before it
 LAYERS = (
     {"version", "errors", "units"},
-    {"checksums", "devices", "executors", "writing", "status"},
+    {"checksums", "devices", "executors", "writing", "status", "tables"},
     {"molecules"},
     {"ensemble"},
     {"molecule_like", "files", "thermodynamics"},

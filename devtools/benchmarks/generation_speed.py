@@ -9,7 +9,8 @@ repeats.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -17,9 +18,17 @@ from openmm_confgf.files.archive import load_archive
 from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.tables import Column, markdown_lines
 
 CONFORMERS = 20
 MOLECULES = 12
+COLUMNS = (
+    Column("atoms", align="left"),
+    Column("system", align="left"),
+    Column("calls"),
+    Column("conformers/s", layout="{:.1f}"),
+    Column("the starts alone, of the whole time", layout="{:.0%}"),
+)
 SYSTEMS: dict[str, Generator] = {
     "confgf": ConfGFGenerator(),
     "confgf, compiled": ConfGFGenerator(compiled=True),
@@ -45,14 +54,23 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(taken)
 
 
-def row(size: int, name: str, generator: Generator, molecules: Sequence[MolecularGraph], device: str, repeats: int) -> str:
+def row(size: int, name: str, generator: Generator, molecules: Sequence[MolecularGraph], device: str, repeats: int) -> list[Any]:
     """Conformers per second, and the time that the ETKDG embeddings alone would take, over the whole."""
     made = len(molecules) * CONFORMERS
     whole = seconds(lambda: list(generator.sample_many(molecules, CONFORMERS, device=device)), repeats)
-    share = "-"
+    share = None
     if isinstance(generator, ConfGFGenerator):
-        share = f"{100 * seconds(lambda: [embed_etkdg(m, CONFORMERS, 0, generator.candidates) for m in molecules], repeats) / whole:.0f} %"
-    return f"| {size} | {name} | {generator.calls(molecules[0])} | {made / whole:.1f} | {share} |"
+        share = seconds(lambda: [embed_etkdg(m, CONFORMERS, 0, generator.candidates) for m in molecules], repeats) / whole
+    return [size, name, generator.calls(molecules[0]), made / whole, share]
+
+
+def rows(small: str, drug_like: str, device: str, repeats: int) -> Iterator[list[Any]]:
+    """Of each size and each system."""
+    for size, path in ((18, small), (45, drug_like)):
+        chosen = molecules_of(path, size)
+        for name, generator in SYSTEMS.items():
+            list(generator.sample_many(chosen, CONFORMERS, device=device))  # compiles, and fills caches
+            yield row(size, name, generator, chosen, device, repeats)
 
 
 if __name__ == "__main__":
@@ -64,9 +82,5 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("| atoms | system | calls | conformers/s | the starts alone, of the whole time |\n|---|---|---|---|---|")
-    for size, path in ((18, arguments.small), (45, arguments.drug_like)):
-        chosen = molecules_of(path, size)
-        for name, generator in SYSTEMS.items():
-            list(generator.sample_many(chosen, CONFORMERS, device=arguments.device))  # compiles, and fills caches
-            print(row(size, name, generator, chosen, arguments.device, arguments.repeats), flush=True)
+    for line in markdown_lines(COLUMNS, rows(arguments.small, arguments.drug_like, arguments.device, arguments.repeats)):
+        print(line, flush=True)

@@ -8,9 +8,9 @@ other, and no more.
 """
 
 import argparse
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from openmm_confgf.generators import ConfGFGenerator, ETKDGGenerator, Generator
 from openmm_confgf.generators.samplers import annealed_langevin
 from openmm_confgf.models.features import GraphBatch
 from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.tables import Column, markdown_lines
 from openmm_confgf.training.data import validates
 
 SETTINGS = {
@@ -50,6 +51,18 @@ SETTINGS = {
     "from noise": {"start": "noise"},
     "from noise, 80 calls of the flow": {"start": "noise", "flow_calls": 80},
 }
+
+
+COLUMNS = (
+    Column("settings", align="left"),
+    Column("calls"),
+    Column("COV-R", "%", "{:.1f}"),
+    Column("MAT-R", "A", "{:.3f}"),
+    Column("COV-P", "%", "{:.1f}"),
+    Column("MAT-P", "A", "{:.3f}"),
+    Column("rejected", "%", "{:.1f}"),
+    Column("seconds", layout="{:.0f}"),
+)
 
 
 class AnnealedLangevin(ConfGFGenerator):
@@ -81,7 +94,7 @@ def validation_molecules(path: str, count: int, every: bool) -> list[ReferenceMo
     return [m for m in held if len(m.positions) >= 3][:count]
 
 
-def row(name: str, generator: Generator, references: Sequence[ReferenceMolecule]) -> str:
+def row(name: str, generator: Generator, references: Sequence[ReferenceMolecule]) -> list[Any]:
     """Mean recall and precision at 0.5 Angstrom, twice as many conformers as references."""
     start = time.perf_counter()
     counts = [2 * len(m.positions) for m in references]
@@ -90,10 +103,20 @@ def row(name: str, generator: Generator, references: Sequence[ReferenceMolecule]
     found = [evaluate_molecule(references[k], outcome, counts[k], 0.5) for k, outcome in outcomes]
     mean = {key: np.nanmean([getattr(f.matching, key) for f in found]) for key in ("cov_r", "mat_r", "cov_p", "mat_p")}
     rejected = sum(f.rejected for f in found) / sum(counts)
-    return (
-        f"| {name} | {calls} | {100 * mean['cov_r']:.1f} | {mean['mat_r']:.3f} | {100 * mean['cov_p']:.1f} | {mean['mat_p']:.3f} "
-        f"| {100 * rejected:.1f} | {time.perf_counter() - start:.0f} |"
-    )
+    figures = [100 * mean["cov_r"], mean["mat_r"], 100 * mean["cov_p"], mean["mat_p"], 100 * rejected]
+    return [name, calls, *figures, time.perf_counter() - start]
+
+
+def chosen(weights: str, only: Sequence[str]) -> Iterator[tuple[str, Generator]]:
+    """The generators of whose names a part is asked for."""
+    for name, generator in (("etkdg", ETKDGGenerator()), ("etkdg+mmff", ETKDGGenerator(mmff=True))):
+        if any(part in name for part in only):
+            yield name, generator
+    if any(part in "langevin" for part in only) and only != [""]:  # hours: only where it is asked for
+        yield "annealed langevin", AnnealedLangevin(weights, start="noise")
+    for name, settings in SETTINGS.items():
+        if any(part in name for part in only):
+            yield name, ConfGFGenerator(weights, **settings)
 
 
 if __name__ == "__main__":
@@ -105,14 +128,6 @@ if __name__ == "__main__":
     parser.add_argument("--only", nargs="*", default=[""])
     arguments = parser.parse_args()
     references = validation_molecules(arguments.archive, arguments.molecules, arguments.all)
-    print("| settings | calls | COV-R % | MAT-R A | COV-P % | MAT-P A | rejected % | seconds |\n|---|---|---|---|---|---|---|---|")
-    for name, generator in (("etkdg", ETKDGGenerator()), ("etkdg+mmff", ETKDGGenerator(mmff=True))):
-        if any(part in name for part in arguments.only):
-            print(row(name, generator, references))
-            sys.stdout.flush()
-    if any(part in "langevin" for part in arguments.only) and arguments.only != [""]:  # hours: only where it is asked for
-        print(row("annealed langevin", AnnealedLangevin(arguments.weights, start="noise"), references))
-    for name, settings in SETTINGS.items():
-        if any(part in name for part in arguments.only):
-            print(row(name, ConfGFGenerator(arguments.weights, **settings), references))
-            sys.stdout.flush()
+    measured = (row(name, generator, references) for name, generator in chosen(arguments.weights, arguments.only))
+    for line in markdown_lines(COLUMNS, measured):
+        print(line, flush=True)

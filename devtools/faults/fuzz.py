@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openmm_confgf.tables import Column, Table
+
 if TYPE_CHECKING:
     from inputs import Case
 
@@ -311,8 +313,8 @@ def _keep(folder: Path, case: Case, outcome: Outcome, work: Path) -> None:
 def table(outcomes: list[tuple[str, Outcome]]) -> str:
     """Counts for each kind of input, as Markdown."""
     wrong = ("traceback", "crash", "slow", "code", "silent", "noise", "left", "differs")
-    headings = ("input", "calls", "exit 0", "exit 1", "exit 2", "slowest, s", "OK samples", "perceived", *wrong)
-    lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
+    headings = ("calls", "exit 0", "exit 1", "exit 2", "slowest, s", "OK samples", "perceived", *wrong)
+    rows = []
     kinds = list(dict.fromkeys(kind for kind, _ in outcomes))
     for kind in (*kinds, "all"):
         of_kind = [outcome for other, outcome in outcomes if kind in (other, "all")]
@@ -320,8 +322,8 @@ def table(outcomes: list[tuple[str, Outcome]]) -> str:
         found = Counter(name for outcome in of_kind for name in {finding.split(":")[0] for finding in outcome.findings})
         cells = [kind, len(of_kind), codes[0], codes[1], codes[2], f"{max((o.seconds for o in of_kind), default=0):.1f}"]
         cells += [sum(o.ok for o in of_kind), sum(o.perceived for o in of_kind), *(found[name] for name in wrong)]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return Table([Column("input", align="left"), *map(Column, headings)], rows).to_markdown()
 
 
 if __name__ == "__main__":

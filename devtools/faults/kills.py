@@ -17,6 +17,8 @@ from pathlib import Path
 
 from jobs import Job, Results, make_jobs, prepare
 
+from openmm_confgf.tables import Column, Table
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
@@ -258,15 +260,14 @@ def _files(folder: Path) -> set[str]:
 
 def table(trials: list[Trial]) -> str:
     """Counts for each command, as Markdown."""
-    headings = ("command", "kills", "SIGTERM", "SIGKILL", "runs with something finished", "runs with a finding")
-    lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
+    headings = ("kills", "SIGTERM", "SIGKILL", "runs with something finished", "runs with a finding")
+    rows = []
     for name in (*dict.fromkeys(trial.job for trial in trials), "all"):
         own = [trial for trial in trials if name in (trial.job, "all")]
         kills = [kill for trial in own for kill in trial.kills]
         counts = [sum(kill.startswith(how) for kill in kills) for how in ("SIGTERM", "SIGKILL")]
-        cells = [name, len(kills), *counts, sum(trial.saved > 0 for trial in own), sum(bool(trial.findings) for trial in own)]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        rows.append([name, len(kills), *counts, sum(trial.saved > 0 for trial in own), sum(bool(trial.findings) for trial in own)])
+    return Table([Column("command", align="left"), *map(Column, headings)], rows).to_markdown()
 
 
 if __name__ == "__main__":

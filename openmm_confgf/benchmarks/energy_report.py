@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from ..tables import Column, Table
+
 HOST_PLATFORMS = ("Reference", "CPU")
 """OpenMM's platforms that compute where torch's CPU code does."""
 
@@ -235,28 +237,20 @@ class EnergyBenchmark:
             operations = f"{system.energy_operations:.3g} operations per energy"
             if system.forces_operations is not None:
                 operations += f", {system.forces_operations:.3g} with forces"
-            lines += ["", f"{system.name}: {system.description}, {system.n_atoms} atoms, {operations}", "", *_HEADER]
-            for row in system.rows:
-                cells = [layout.format(value) if value is not None else "-" for layout, value in self._cells(system, row)]
-                lines.append("| " + " | ".join(cells) + " |")
+            lines += ["", f"{system.name}: {system.description}, {system.n_atoms} atoms, {operations}", ""]
+            lines.append(Table(_COLUMNS, [self._values(system, row) for row in system.rows]).to_markdown())
             lines += ["", *(_sentence(ratio) for ratio in system.ratios())]
         return "\n".join(lines)
 
-    def _cells(self, system: SystemTimings, row: EnergyRow) -> list[tuple[str, Any]]:
+    def _values(self, system: SystemTimings, row: EnergyRow) -> list[Any]:
+        """What the table tells of a row, in the order of `_COLUMNS`."""
         values = self._row(system, row)
+        solvent = row.way.solvent if row.way.program == "openmm" else None
         return [
-            ("{}", row.way.label),
-            ("{}", row.way.solvent if row.way.program == "openmm" else None),
-            ("{}", row.way.threads),
-            ("{}", row.conformations),
-            ("{:.3g}", row.energy_us),
-            ("{:.3g}", row.forces_us),
-            ("{:.1e}", row.energy_error),
-            ("{:.1e}", row.force_error),
-            ("{:.1f}", values["energy_gflop_per_s"]),
-            ("{:.1f}", values["forces_gflop_per_s"]),
-            ("{:.0%}", values["energy_share_of_peak"]),
-            ("{:.0%}", values["forces_share_of_peak"]),
+            *(row.way.label, solvent, row.way.threads, row.conformations),
+            *(row.energy_us, row.forces_us, row.energy_error, row.force_error),
+            *(values[f"{quantity}_gflop_per_s"] for quantity in ("energy", "forces")),
+            *(values[f"{quantity}_share_of_peak"] for quantity in ("energy", "forces")),
         ]
 
     def _row(self, system: SystemTimings, row: EnergyRow) -> dict[str, Any]:
@@ -282,11 +276,20 @@ class EnergyBenchmark:
         }
 
 
-_HEADINGS = (
-    *("way", "solvent", "threads", "conformations", "energy, us", "with forces, us", "error, kJ/mol", "of forces, relative"),
-    *("GFLOP/s", "with forces", "of the peak", "with forces"),
+_COLUMNS = (
+    Column("way", align="left"),
+    Column("solvent", align="left"),
+    Column("threads"),
+    Column("conformations"),
+    Column("energy", "us", "{:.3g}"),
+    Column("with forces", "us", "{:.3g}"),
+    Column("error", "kJ/mol", "{:.1e}"),
+    Column("of forces, relative", layout="{:.1e}"),
+    Column("GFLOP/s", layout="{:.1f}"),
+    Column("with forces", layout="{:.1f}"),
+    Column("of the peak", layout="{:.0%}"),
+    Column("with forces", layout="{:.0%}"),
 )
-_HEADER = ("| " + " | ".join(_HEADINGS) + " |", "|---|---|" + "---:|" * (len(_HEADINGS) - 2))
 
 
 def _way(way: Method) -> dict[str, Any]:

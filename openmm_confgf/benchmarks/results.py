@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.coverage import CoverageMatching
+from ..tables import Column, Table
 
 PROTOCOL = "A"
 
@@ -181,25 +182,21 @@ class BenchmarkResult:
 
     def to_table(self) -> str:
         """A Markdown table for people, one line per system, with what it was measured on above it."""
-        columns = self._columns()
+        columns = list(self._columns())
         deltas = " and ".join(f"{delta:g}" for delta in self.deltas)
         recall = ", recall only" if self.recall_only else ""
-        lines = [
-            f"Protocol {PROTOCOL}, delta {deltas} A{recall}, {self.n_molecules} molecules of {self.data}, seed {self.seed}",
-            "",
-            "| system | " + " | ".join(heading for heading, _, _ in columns) + " |",
-            "|---|" + "---:|" * len(columns),
-        ]
+        table = []
         for name, system in self.systems.items():
-            rows = {name: system}
+            parts = {name: system}
             if self.split_charge:
-                rows |= {f"{name}, {part}": some for part, some in system.by_charge().items()}
-            for label, row in rows.items():
-                values = self._summary(row)
+                parts |= {f"{name}, {kind}": some for kind, some in system.by_charge().items()}
+            for label, part in parts.items():
+                values = self._summary(part)
                 values |= {f"{key}@{k}": value for k, entry in enumerate(values["coverage"]) for key, value in entry.items()}
-                cells = [layout.format(values[key]) if values[key] is not None else "-" for _, key, layout in columns]
-                lines.append(f"| {label} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
+                table.append([label, *(values[key] for _, key in columns)])
+        measured = f"Protocol {PROTOCOL}, delta {deltas} A{recall}, {self.n_molecules} molecules of {self.data}, seed {self.seed}"
+        headings = [Column("system", align="left"), *(column for column, _ in columns)]
+        return f"{measured}\n\n{Table(headings, table).to_markdown()}"
 
     def _summary(self, system: SystemResult) -> dict[str, Any]:
         summary = system.to_dict()
@@ -208,27 +205,24 @@ class BenchmarkResult:
                 entry |= {key: None for key in entry if key.startswith(("cov_p", "mat_p"))}
         return summary
 
-    def _columns(self) -> Sequence[tuple[str, str, str]]:
-        """Heading, key of the summary (``@k``: of the k-th threshold's coverage) and format of each column."""
-        columns = [("molecules", "n_molecules", "{}")] if self.split_charge else []
+    def _columns(self) -> Iterator[tuple[Column, str]]:
+        """Each column and its key of the summary (``@k``: of the k-th threshold's coverage)."""
+        if self.split_charge:
+            yield Column("molecules"), "n_molecules"
         for side in ("R",) if self.recall_only else ("R", "P"):
             for k, delta in enumerate(self.deltas):
                 at = f" at {delta:g}" if len(self.deltas) > 1 else ""
-                columns.append((f"COV-{side}{at} mean", f"cov_{side.lower()}_mean@{k}", "{:.1%}"))
-                columns.append(("median", f"cov_{side.lower()}_median@{k}", "{:.1%}"))
-            columns.append((f"MAT-{side} mean, A", f"mat_{side.lower()}_mean", "{:.3f}"))
-            columns.append(("median", f"mat_{side.lower()}_median", "{:.3f}"))
+                yield Column(f"COV-{side}{at} mean", layout="{:.1%}"), f"cov_{side.lower()}_mean@{k}"
+                yield Column("median", layout="{:.1%}"), f"cov_{side.lower()}_median@{k}"
+            yield Column(f"MAT-{side} mean", "A", "{:.3f}"), f"mat_{side.lower()}_mean"
+            yield Column("median", layout="{:.3f}"), f"mat_{side.lower()}_median"
         if self.energy is not None:
-            columns.append((f"{self.energy} above minimum, kJ/mol", "above_minimum_median", "{:.1f}"))
-        return [
-            *columns,
-            ("failed", "failed", "{}"),
-            ("rejected", "rejected", "{:.1%}"),
-            ("repaired", "repaired", "{:.1%}"),
-            ("stereo right", "stereo_right", "{:.1%}"),
-            ("calls", "calls", "{}"),
-            ("seconds", "seconds", "{:.0f}"),
-        ]
+            yield Column(f"{self.energy} above minimum", "kJ/mol", "{:.1f}"), "above_minimum_median"
+        yield Column("failed"), "failed"
+        for heading, key in (("rejected", "rejected"), ("repaired", "repaired"), ("stereo right", "stereo_right")):
+            yield Column(heading, layout="{:.1%}"), key
+        yield Column("calls"), "calls"
+        yield Column("seconds", layout="{:.0f}"), "seconds"
 
 
 def _share(part: int, whole: int) -> float | None:

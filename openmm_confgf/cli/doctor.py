@@ -6,11 +6,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..tables import Column, Table
 from .options import AsJson
-from .output import as_json, as_table, note, results_only_on_stdout
+from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..installation import PlatformReport
+
+
+_OF_PLATFORMS = (
+    Column("platform", align="left"),
+    Column("precision"),
+    Column("energy", "kJ/mol", "{:.6f}"),
+    Column("deviation", layout="{:.1e}"),
+    Column("of forces", "kJ/mol/nm", "{:.1e}"),
+    Column(""),
+)
 
 
 def doctor(json: AsJson = False) -> None:
@@ -31,15 +42,14 @@ def doctor(json: AsJson = False) -> None:
         if json:
             show(as_json({"command": "doctor", **found.to_dict()}))
         else:
-            show(as_table(["package", "version"], [[name, version or "not installed"] for name, version in found.versions.items()]))
-            rows = [
-                [p.platform, p.precision or "-", f"{p.energy:.6f}", f"{p.deviation:.1e}", f"{p.force_deviation:.1e}", _verdict(p)]
-                for p in found.platforms
-            ]
-            show(as_table(["platform", "precision", "energy kJ/mol", "deviation", "of forces kJ/mol/nm", ""], rows))
+            versions = [[name, version or "not installed"] for name, version in found.versions.items()]
+            show(Table([Column("package", align="left"), Column("version")], versions).to_terminal())
+            platforms = [[p.platform, p.precision, p.energy, p.deviation, p.force_deviation, _verdict(p)] for p in found.platforms]
+            show(Table(_OF_PLATFORMS, platforms).to_terminal())
             show(f"CUDA: torch {_yes(found.torch_cuda)}, OpenMM {_yes(found.openmm_cuda)}")
-            weights = [[w.name, w.sha256[:16] if w.sha256 else "-", w.target or "-", w.error or "as on its card"] for w in found.weights]
-            show(as_table(["weights", "sha256", "target", ""], weights) if weights else "weights: none installed")
+            weights = [[w.name, w.sha256[:16] if w.sha256 else None, w.target, w.error or "as on its card"] for w in found.weights]
+            columns = [Column("weights", align="left"), Column("sha256"), Column("target"), Column("")]
+            show(Table(columns, weights).to_terminal() if weights else "weights: none installed")
         for problem in found.problems():
             note(f"problem: {problem}")
     raise typer.Exit(1 if found.problems() else 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfGFError
+from ..tables import Column, Table
 from .batch import Failure, run_kept_batch, status_text, tell_notes, write_kept
 from .options import (
     AsJson,
@@ -26,7 +27,7 @@ from .options import (
     Workers,
     checked_platform,
 )
-from .output import as_json, as_table, note, results_only_on_stdout
+from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
@@ -119,8 +120,8 @@ def generate(
             show(as_json(report))
         else:
             if batch.finished:
-                rows = [[m["name"], str(m["conformations"]), status_text(m)] for m in batch.finished.values()]
-                show(as_table(["molecule", "conformers", "status"], rows))
+                rows = [[m["name"], m["conformations"], status_text(m)] for m in batch.finished.values()]
+                show(Table([Column("molecule", align="left"), Column("conformers"), Column("status")], rows).to_terminal())
             note(f"wrote {', '.join(map(str, files)) or 'nothing'} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)
 

@@ -7,15 +7,11 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
-_WIDEST = 10_000
 
 
 def note(message: str) -> None:
@@ -65,16 +61,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(entry) for entry in value]
     return value
-
-
-def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> str:
-    """A table for people: the first column left, the others right, as wide as it needs to be, so that names can be copied."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))  # a string would be markup: [bold]
-    console = Console(width=Console(width=_WIDEST).measure(table).maximum, file=sys.stdout)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..tables import Column, Table
 from .batch import Failure, run_batch, tell_notes
 from .options import AsJson, LargestFragment, MoleculesFile, Seed
-from .output import as_json, as_table, note, results_only_on_stdout
+from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..files.archive import ReferenceMolecule
@@ -95,8 +96,9 @@ def reference(
         if json:
             show(as_json(report))
         elif batch.finished:
-            rows = [[m.name, str(len(m.positions)), f"{m.energies.max():.1f}"] for m in batch.finished.values()]
-            show(as_table(["molecule", "minima", "highest kJ/mol"], rows))
+            rows = [[m.name, len(m.positions), m.energies.max()] for m in batch.finished.values()]
+            columns = [Column("molecule", align="left"), Column("minima"), Column("highest", "kJ/mol", "{:.1f}")]
+            show(Table(columns, rows).to_terminal())
         if folder.exists():
             note(f"finished molecules are kept in {folder}; the same command tries the others again")
         note(f"wrote {output if complete else 'no archive'} in {report['seconds']:.1f} s")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..tables import Column, Table
 from .batch import named, run_kept_batch, status_text, write_kept
 from .generate import describe
 from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Resume, Temperature, Workers, checked_platform, thermal_energy
-from .output import as_json, as_table, note, results_only_on_stdout
+from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
@@ -88,9 +89,15 @@ def score(
             rows = []
             for molecule in (part for whole in batch.finished.values() for part in whole["compounds"] or [whole]):
                 numbers = [molecule[key] for key in ("lowest_kj_per_mol", "mean_kj_per_mol", "highest_kj_per_mol")]
-                cells = ["-" if number is None else f"{number:.2f}" for number in numbers]
-                rows.append([molecule["name"], status_text(molecule), *cells, str(molecule["within_3_kt"])])
-            show(as_table(["molecule", "status", "lowest kJ/mol", "mean", "highest", f"within 3 kT at {temperature:g} K"], rows))
+                rows.append([molecule["name"], status_text(molecule), *numbers, molecule["within_3_kt"]])
+            columns = [
+                Column("molecule", align="left"),
+                Column("status"),
+                Column("lowest", "kJ/mol", "{:.2f}"),
+                *(Column(heading, layout="{:.2f}") for heading in ("mean", "highest")),
+                Column(f"within 3 kT at {temperature:g} K"),
+            ]
+            show(Table(columns, rows).to_terminal())
         for path in files:
             note(f"wrote {path}")
     raise typer.Exit(batch.exit_code)

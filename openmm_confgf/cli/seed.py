@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfGFError
+from ..tables import Column, Table
 from .batch import attempt_each, names_of, run_batch
 from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Seed, Temperature, checked_platform, thermal_energy
-from .output import as_json, as_table, note, results_only_on_stdout
+from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
@@ -127,16 +128,24 @@ def seed(
             rows = [
                 [
                     names[i],
-                    str(s.index),
+                    s.index,
                     s.status.name,
-                    f"{s.minimized_energy:.2f}",
-                    f"{s.final_energy:.2f}",
-                    str(s.state_xml.relative_to(directory)) if s.state_xml else "-",
+                    s.minimized_energy,
+                    s.final_energy,
+                    s.state_xml.relative_to(directory) if s.state_xml else None,
                 ]
                 for i, seeds in batch.finished.items()
                 for s in seeds
             ]
-            show(as_table(["molecule", "conformer", "status", "minimum kJ/mol", "after the run", f"state in {directory}"], rows))
+            columns = [
+                Column("molecule", align="left"),
+                Column("conformer"),
+                Column("status"),
+                Column("minimum", "kJ/mol", "{:.2f}"),
+                Column("after the run", layout="{:.2f}"),
+                Column(f"state in {directory}"),
+            ]
+            show(Table(columns, rows).to_terminal())
         usable = sum(s.state_xml is not None for seeds in batch.finished.values() for s in seeds)
         note(f"wrote {usable} seeds to {directory} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)

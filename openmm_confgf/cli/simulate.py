@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..tables import Column, Table
 from .generate import describe
 from .interrupts import exit_code_after
 from .options import AsJson, Device, ForceField, Seed, Temperature
-from .output import as_json, as_table, note, progress_bar, results_only_on_stdout
+from .output import as_json, note, progress_bar, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
     from ..molecules.graph import MolecularGraph
+
+
+_COLUMNS = (
+    Column("molecule", align="left"),
+    Column("status"),
+    Column("ns with equilibration", layout="{:g}"),
+    Column("mean", "kJ/mol", "{:.1f}"),
+    Column("R-hat of the energy", layout="{:.3f}"),
+    Column("exchanges accepted"),
+)
 
 
 def simulate(
@@ -104,12 +115,10 @@ def simulate(
         else:
             energies = [] if ensemble.energy is None else ensemble.energy[ensemble.ok].tolist()
             rates = ", ".join(f"{rate:.2f}" for rate in found["exchange_acceptance"]) or "-"
-            mean = f"{sum(energies) / len(energies):.1f}" if len(energies) else "-"
+            mean = sum(energies) / len(energies) if energies else None
             status = ", ".join(f"{count} {name}" for name, count in ensemble.counts().items())
-            row = [ensemble.graph.name, status, f"{found['picoseconds'] / 1000:g}", mean, f"{found['r_hat_energy']:.3f}", rates]
-            show(
-                as_table(["molecule", "status", "ns with equilibration", "mean kJ/mol", "R-hat of the energy", "exchanges accepted"], [row])
-            )
+            row = [ensemble.graph.name, status, found["picoseconds"] / 1000, mean, found["r_hat_energy"], rates]
+            show(Table(_COLUMNS, [row]).to_terminal())
         note(f"wrote {output} in {report['seconds']:.1f} s")
 
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from openmm_confgf.cli.output import as_json, as_table, note, results_only_on_stdout
+from openmm_confgf.cli.output import as_json, note, results_only_on_stdout
 
 
 def test_json_is_one_line_and_has_no_nan():
@@ -32,10 +32,3 @@ def test_prints_of_libraries_go_to_stderr(capsys):
 def test_a_note_is_one_line(capsys):
     note("the molecule 'a\nb\r\nc' is bad")
     assert capsys.readouterr() == ("", "the molecule 'a b c' is bad\n")
-
-
-def test_table_keeps_brackets_and_long_names():
-    name = "C[C@H](O)[bold]" + "c1ccccc1" * 20
-    text = as_table(["molecule", "n"], [[name, "3"]])
-    (row,) = [line for line in text.splitlines() if line.startswith("│")]
-    assert row.split("│")[1].strip() == name  # in one piece, to be copied
