@@ -1,7 +1,8 @@
-"""Work on many items in several processes, where a process that dies or hangs costs one item."""
+"""Work on many items, one of which may die or hang at its own cost: the contract, and processes that keep it."""
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import itertools
@@ -28,39 +29,101 @@ _LOOK_EVERY = 0.2
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS")
 
 
-def in_processes(
-    setup: Callable[[], Callable[[Item], Result]], items: Iterable[Item], workers: int, time_limit: float = math.inf
-) -> Iterator[tuple[int, Result | ConfGFError]]:
-    """Each item's index and result once, as they finish, from `Processes` that end with the iteration.
+class Executor(abc.ABC, Generic[Item, Result]):
+    """Work on many items, each of which may fail, hang, or kill what works on it, at the cost of itself alone.
 
-    An error of the work is the result of its item; so is the end of its process, by a crash or by the time limit.
+    This is the contract; `ProcessExecutor` keeps it on this machine, and tests/test_executors.py holds every implementation to it.
+
+    - The setup is called once by each worker, before its first item, and gives the function that does the work. Setup, items and results
+      are pickled. Workers are started when a run needs them, and stay set up from one run to the next, until `close`.
+    - Each item's index and outcome come once, as items finish, in any order. No item is asked for before a worker is free for it.
+    - An error of the setup or of the work is the outcome of its item: a `ConfGFError` as it is, any other one as a `GenerationError`.
+    - A worker that dies, or an item that takes longer than the time limit, is a `WorkerError`, the outcome of that item alone: half a
+      sentence that says what happened. Other items do not notice.
+    - Whatever leaves a run early (closing it, an exception of the items, Ctrl-C) ends what is still worked on, and a later run gets
+      nothing of it.
 
     Parameters
     ----------
     setup : callable
-        As in `Processes`.
-    items : iterable
-        Each is asked for when a process is free.
+        Without arguments; gives the function that does the work on an item.
     workers : int
-        Number of processes, at least 1.
-    time_limit : float
-        Seconds for one item, and for the start of the process before its first.
+        How many items are worked on at once, at least 1.
+
+    Raises
+    ------
+    ConfGFError
+        If the number of workers is not positive.
+    """
+
+    def __init__(self, setup: Callable[[], Callable[[Item], Result]], workers: int) -> None:
+        if workers < 1:
+            raise ConfGFError(f"{workers} worker processes were asked for; ask for at least 1.")
+        self.setup = setup
+        self.workers = workers
+
+    def run(self, items: Iterable[Item], time_limit: float = math.inf) -> Generator[tuple[int, Result | ConfGFError], None, None]:
+        """Each item's index and outcome once, as they finish.
+
+        Parameters
+        ----------
+        items : iterable
+            Each is asked for when a worker is free.
+        time_limit : float
+            Seconds for one item, and for the start of its worker before the first.
+
+        Yields
+        ------
+        index : int
+        Result or ConfGFError
+
+        Raises
+        ------
+        ConfGFError
+            If the time limit is not positive.
+        """
+        if not time_limit > 0:
+            raise ConfGFError(f"The time limit is {time_limit} s; give a positive one.")
+        return self._outcomes(items, time_limit)
+
+    @abc.abstractmethod
+    def _outcomes(self, items: Iterable[Item], time_limit: float) -> Generator[tuple[int, Result | ConfGFError], None, None]:
+        """What `run` gives."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End the workers; a later run would start others."""
+
+
+Workers = int | Callable[[Callable[[], Callable[[Any], Any]]], Executor[Any, Any]]
+"""A number of processes on this machine, or what makes the `Executor` of a setup: ``functools.partial(ProcessExecutor, workers=4)``."""
+
+
+def work_through(
+    setup: Callable[[], Callable[[Item], Result]], items: Iterable[Item], workers: Workers, time_limit: float = math.inf
+) -> Iterator[tuple[int, Result | ConfGFError]]:
+    """Each item's index and outcome once, as they finish, from an `Executor` that is closed when the iteration ends.
+
+    Parameters
+    ----------
+    setup, items, time_limit
+        As in `Executor`; what a `WorkerError` says is a whole sentence here.
+    workers : int or callable
+        The number of processes, at least 1, or what makes an `Executor` of the setup.
 
     Raises
     ------
     ConfGFError
         If the number of processes or the time limit is not positive.
     """
-    processes = Processes(setup, workers)
-    if not time_limit > 0:
-        raise ConfGFError(f"The time limit is {time_limit} s; give a positive one.")
-    return _once(processes, items, time_limit)
+    executor = ProcessExecutor(setup, workers) if isinstance(workers, int) else workers(setup)
+    return _once(executor, executor.run(items, time_limit))
 
 
 def _once(
-    processes: Processes[Item, Result], items: Iterable[Item], time_limit: float
+    executor: Executor[Item, Result], outcomes: Generator[tuple[int, Result | ConfGFError], None, None]
 ) -> Generator[tuple[int, Result | ConfGFError], None, None]:
-    with contextlib.closing(processes), contextlib.closing(processes.run(items, time_limit)) as outcomes:
+    with contextlib.closing(executor), contextlib.closing(outcomes):
         for index, outcome in outcomes:
             if isinstance(outcome, WorkerError):
                 yield index, WorkerError(f"{outcome}; try it by itself, give it more time or memory, or leave it out.")
@@ -68,52 +131,20 @@ def _once(
                 yield index, outcome
 
 
-class Processes(Generic[Item, Result]):
-    """Worker processes that stay between one run and the next, until `close`.
+class ProcessExecutor(Executor[Item, Result]):
+    """An `Executor` whose workers are processes of this machine.
 
     They are spawned: a script that uses this needs ``if __name__ == "__main__"``. Each has one thread for numerical libraries. They end
-    with the parent, however that ends, and are started when a run needs them.
+    with the parent, however that ends. Where there are at least as many items as processes, each process gets one at the start.
 
-    Parameters
-    ----------
-    setup : callable
-        Called once in each process; gives the function that does the work on an item. It, the items and the results are pickled.
-    workers : int
-        Number of processes, at least 1.
-
-    Raises
-    ------
-    ConfGFError
-        If the number of processes is not positive.
+    Parameters are those of `Executor`.
     """
 
     def __init__(self, setup: Callable[[], Callable[[Item], Result]], workers: int) -> None:
-        if workers < 1:
-            raise ConfGFError(f"{workers} worker processes were asked for; ask for at least 1.")
-        self.workers = workers
-        self._setup = setup
+        super().__init__(setup, workers)
         self._idle: list[_Worker] = []
 
-    def run(self, items: Iterable[Item], time_limit: float = math.inf) -> Generator[tuple[int, Result | ConfGFError], None, None]:
-        """Each item's index and result once, as they finish.
-
-        Where there are at least as many items as processes, each process gets one at the start. Those that still work when the generator
-        is closed are killed.
-
-        Parameters
-        ----------
-        items : iterable
-            Each is asked for when a process is free.
-        time_limit : float
-            Seconds for one item, and for the start of the process before its first.
-
-        Yields
-        ------
-        index : int
-        Result or ConfGFError
-            An error of the work is the result of its item. So is a `WorkerError` where the process died or took too long: half a sentence
-            that says what happened. The next item that needs one starts another process.
-        """
+    def _outcomes(self, items: Iterable[Item], time_limit: float) -> Generator[tuple[int, Result | ConfGFError], None, None]:
         waiting = enumerate(items)
         busy: list[_Worker] = []
         try:
@@ -123,7 +154,7 @@ class Processes(Generic[Item, Result]):
                     self._idle.append(_start())
                 for index, item in begun:
                     busy.append(self._idle.pop())
-                    busy[-1].begin(self._setup, index, item, time_limit)
+                    busy[-1].begin(self.setup, index, item, time_limit)
                 connection.wait([worker.pipe for worker in busy], _LOOK_EVERY)
                 for worker in tuple(busy):
                     outcome: Result | ConfGFError
@@ -148,7 +179,6 @@ class Processes(Generic[Item, Result]):
                 worker.end()
 
     def close(self) -> None:
-        """End the processes; a later run would start others."""
         while self._idle:
             self._idle.pop().end()
 

@@ -86,7 +86,7 @@ class ContextEnergy:
     properties : mapping, optional
         Platform properties under OpenMM's own names.
     workers : int
-        1 for a Context in this process, or the number of worker processes (`Processes` says what they need), which change no result.
+        1 for a Context in this process, or the number of worker processes (`ProcessExecutor` says what they need), which change no result.
 
     Attributes
     ----------

@@ -11,13 +11,13 @@ import openmm
 from numpy.typing import NDArray
 
 from ..errors import ConfGFError, PlatformError, WorkerError
-from ..executors import Processes
+from ..executors import ProcessExecutor
 from .interface import EnergyResult
 
 _Piece = tuple[NDArray[np.float64], bool]
 """Conformations (B, N, 3) in nm, and whether their forces are wanted."""
 
-ContextProcesses = Processes[_Piece, EnergyResult]
+ContextProcesses = ProcessExecutor[_Piece, EnergyResult]
 
 PIECES_PER_WORKER = 4
 """Pieces of a large batch for each process, so that who has easy ones takes more of them."""
@@ -52,7 +52,7 @@ def start_contexts(system: openmm.System, platform: str, properties: Mapping[str
         raise ConfGFError(
             f"This System cannot be sent to worker processes ({error}); take workers=1, or Python functions at the top level of a module."
         ) from error
-    processes: ContextProcesses = Processes(functools.partial(_evaluation, xml, platform, properties), workers)
+    processes: ContextProcesses = ProcessExecutor(functools.partial(_evaluation, xml, platform, properties), workers)
     nothing = np.empty((0, system.getNumParticles(), 3)), False
     try:
         with contextlib.closing(processes.run([nothing] * workers)) as outcomes:
@@ -77,7 +77,7 @@ def evaluate_in_processes(processes: ContextProcesses, frames: NDArray[np.float6
 
     Parameters
     ----------
-    processes : Processes
+    processes : ProcessExecutor
         Of `start_contexts`; to be closed after any error.
     frames : ndarray of float64, (B, N, 3)
         nm.

@@ -13,7 +13,7 @@ from ..energies import SystemBuilder, resolve_platform
 from ..energies.scoring import score
 from ..ensemble import Ensemble
 from ..errors import ConfGFError, GenerationError
-from ..executors import in_processes
+from ..executors import Workers, work_through
 from ..generators import Generator, RelaxedGenerator, create_generator
 from ..molecules.graph import MolecularGraph
 from ..version import __version__
@@ -78,7 +78,7 @@ class Generation:
             settings |= _energy_settings(self.relax, self.platform, self.properties)
         return {"command": "generate", "version": __version__, **settings}
 
-    def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: int = 1) -> Iterator[tuple[int, Outcome]]:
+    def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: Workers = 1) -> Iterator[tuple[int, Outcome]]:
         """The place and the conformers of each molecule, as they finish; those of which none is usable have failed.
 
         Parameters
@@ -86,8 +86,8 @@ class Generation:
         molecules : iterable of MolecularGraph
         source : Generator
             What `source` gave. It checks the call, and makes the conformers if there is one process; each of several makes its own.
-        workers : int
-            Number of processes; 1 for this one.
+        workers : int or callable
+            1 for this process, in the generator's own batches; otherwise as in `work_through`.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class Generation:
         graphs = list(molecules)
         stream = source.sample_many(graphs, self.count, seed=self.seed, device=self.device)  # refuses what is wrong with the call
         if workers != 1:
-            return in_processes(self.work, graphs, workers)
+            return work_through(self.work, graphs, workers)
         return ((i, _usable(outcome)) for i, outcome in stream)
 
     def work(self) -> Callable[[MolecularGraph], Outcome]:
@@ -130,14 +130,14 @@ class Scoring:
         settings = dataclasses.asdict(self) | _energy_settings(self.forcefield, self.platform, self.properties)
         return {"command": "score", "version": __version__, **settings}
 
-    def each(self, ensembles: Iterable[Ensemble], workers: int = 1) -> Iterator[tuple[int, Outcome]]:
+    def each(self, ensembles: Iterable[Ensemble], workers: Workers = 1) -> Iterator[tuple[int, Outcome]]:
         """The place and the energies of each ensemble, as they finish; those of which none is usable have failed.
 
         Parameters
         ----------
         ensembles : iterable of Ensemble
-        workers : int
-            Number of processes; 1 for this one.
+        workers : int or callable
+            1 for this process; otherwise as in `work_through`.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class Scoring:
             If the call cannot be made.
         """
         work = self.work()  # refuses an unknown force field before the first
-        return in_processes(self.work, ensembles, workers) if workers != 1 else ((i, work(e)) for i, e in enumerate(ensembles))
+        return work_through(self.work, ensembles, workers) if workers != 1 else ((i, work(e)) for i, e in enumerate(ensembles))
 
     def work(self) -> Callable[[Ensemble], Outcome]:
         """What a process does with an ensemble."""

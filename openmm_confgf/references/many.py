@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfGFError, FileFormatError
-from ..executors import in_processes
+from ..executors import work_through
 from ..files.archive import ReferenceMolecule, load_archive, save_archive
 from ..molecules.graph import MolecularGraph
 from .protocol import ReferenceMaker, ReferenceProtocol
@@ -36,7 +36,7 @@ def reference_ensembles(
     maker : ReferenceMaker
         Its protocol is followed in every worker.
     workers : int
-        Number of processes (`in_processes` says what they need).
+        Number of processes (`work_through` says what they need).
     time_limit : float
         Seconds for one molecule, after which it has failed.
 
@@ -55,7 +55,7 @@ def reference_ensembles(
     paths = [Path(folder) / f"{_key(smiles, maker)}.npz" for smiles, _ in named]
     finished = {index: kept for index, path in enumerate(paths) if (kept := _read(path, molecules[index].name)) is not None}
     left = [index for index in range(len(named)) if index not in finished]
-    stream = in_processes(functools.partial(_work_of, maker.protocol), [named[i] for i in left], workers, time_limit)
+    stream = work_through(functools.partial(_work_of, maker.protocol), [named[i] for i in left], workers, time_limit)
     return _collect(finished, left, stream, named, paths, maker)
 
 

@@ -1,10 +1,12 @@
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
 from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import ConfGFError, MoleculeError
+from openmm_confgf.executors import ProcessExecutor
 from openmm_confgf.generators import ETKDGGenerator
 from openmm_confgf.library import Generation, Scoring
 from openmm_confgf.molecules.graph import MolecularGraph
@@ -31,7 +33,7 @@ def test_processes_give_the_same_conformers_to_the_last_bit(graphs, job):
 def test_processes_give_the_same_energies_to_the_last_bit(toy_level):
     ensembles = [ETKDGGenerator().sample(smiles, 3) for smiles in ("CO", "CCC", "CCO")]
     job = Scoring(toy_level, minimize=True, platform="Reference")
-    alone, shared = dict(job.each(ensembles)), dict(job.each(iter(ensembles), workers=2))
+    alone, shared = dict(job.each(ensembles)), dict(job.each(iter(ensembles), functools.partial(ProcessExecutor, workers=2)))
     assert isinstance(alone[1], ConfGFError) and str(alone[1]) == str(shared[1])
     for k in (0, 2):
         assert isinstance(alone[k], Ensemble)

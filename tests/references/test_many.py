@@ -20,7 +20,7 @@ def test_finished_molecules_are_kept_and_not_made_again(maker, tmp_path, monkeyp
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
     asked = []
-    monkeypatch.setattr(many, "in_processes", lambda setup, items, *rest: asked.extend(items) or iter(()))
+    monkeypatch.setattr(many, "work_through", lambda setup, items, *rest: asked.extend(items) or iter(()))
     renamed = [MolecularGraph.from_smiles("CCO", name="alcohol"), *graphs[1:], MolecularGraph.from_smiles("CCC", name="new")]
     again = dict(reference_ensembles(renamed, tmp_path, maker))
     assert asked == [("C[Xe]C", "xenon"), ("CCC", "new")] and set(again) == {0, 2} and again[0].name == "alcohol"
@@ -32,7 +32,7 @@ def test_damaged_files_and_those_of_other_protocols_are_not_taken(maker, tmp_pat
     assert len(dict(reference_ensembles([graph], tmp_path, maker))) == 1
     (path,) = tmp_path.glob("*.npz")
     asked = []
-    monkeypatch.setattr(many, "in_processes", lambda setup, items, *rest: asked.extend(items) or iter(()))
+    monkeypatch.setattr(many, "work_through", lambda setup, items, *rest: asked.extend(items) or iter(()))
     assert [index for index, _ in reference_ensembles([graph], tmp_path, maker)] == [0] and not asked
     other = ReferenceMaker.__new__(ReferenceMaker)
     other.protocol, other.provenance = maker.protocol, maker.provenance | {"seed": 1}
