@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,7 @@ def reference(
     from ..errors import FileFormatError
     from ..files import check_folder, read_molecules
     from ..files.archive import save_archive
-    from ..references import ReferenceMaker, ReferenceProtocol, reference_ensembles
+    from ..references import ReferenceMaker, ReferenceProtocol, reference_ensembles, reference_store
     from ..version import __version__
     from ..writing import clear_leftovers
 
@@ -67,22 +66,22 @@ def reference(
             raise FileFormatError(f"{output} is no name for an archive; give a file that ends in .npz.")
         check_folder(output.absolute().parent)
         clear_leftovers(output)
-        folder = output.with_name(f"{output.name}.partial")
         protocol = ReferenceProtocol(level, starts, window, max_kept, seed)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
         tell_notes(entries)
         maker = ReferenceMaker(protocol)
+        store = reference_store(output, maker)
         unreadable = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = {i: entry.graph for i, entry in enumerate(entries) if entry.graph is not None}
         places = list(graphs)
-        stream = reference_ensembles(list(graphs.values()), folder, maker, workers=workers, time_limit=time_limit)
+        stream = reference_ensembles(list(graphs.values()), store, maker, workers=workers, time_limit=time_limit)
         names = [entry.name for entry in entries]
         batch = run_batch(names, ((places[i], outcome) for i, outcome in stream), f"reference ensembles, {level}", unreadable)
         complete = bool(batch.finished) and not batch.interrupted
         if complete:
             save_archive(output, list(batch.finished.values()), maker.provenance)
         if complete and len(batch.finished) == len(graphs):
-            _remove(folder)
+            store.remove()
         report = {
             "command": "reference",
             "version": __version__,
@@ -99,8 +98,8 @@ def reference(
             rows = [[m.name, len(m.positions), m.energies.max()] for m in batch.finished.values()]
             columns = [Column("molecule", align="left"), Column("minima"), Column("highest", "kJ/mol", "{:.1f}")]
             show(Table(columns, rows).to_terminal())
-        if folder.exists():
-            note(f"finished molecules are kept in {folder}; the same command tries the others again")
+        if store.folder.exists():
+            note(f"finished molecules are kept in {store.folder}; the same command tries the others again")
         note(f"wrote {output if complete else 'no archive'} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)
 
@@ -112,11 +111,3 @@ def _describe(molecule: ReferenceMolecule) -> dict[str, Any]:
         "conformations": len(molecule.positions),
         "energy_kj_per_mol": molecule.energies.tolist(),
     }
-
-
-def _remove(folder: Path) -> None:
-    """Remove what is in the archive now; anything else in the folder stays."""
-    for path in (*folder.glob("*.npz"), *folder.glob(".*.partial")):  # the latter of calls that were killed
-        path.unlink()
-    with contextlib.suppress(OSError):
-        folder.rmdir()

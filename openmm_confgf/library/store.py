@@ -40,6 +40,8 @@ class Store:
         All that decides the results, in JSON's types.
     resume : bool
         Whether to go on with what an earlier call of the same settings has finished.
+    advice : str
+        How the call goes on, for the messages of what comes in between.
 
     Raises
     ------
@@ -47,9 +49,10 @@ class Store:
         If an earlier call left molecules and `resume` is not set, or its settings were others.
     """
 
-    def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
+    def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool = False, advice: str = "go on with --resume") -> None:
         self.folder = output.with_name(f"{output.name}.partial")
         self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._advice = advice
         self._kept = {path.name for path in self._files()}
         self._keys: dict[int, str] = {}
         if not self._kept:
@@ -104,7 +107,7 @@ class Store:
             kind: type[ConfGFError] = getattr(errors, failure["error"])
             return kind(failure["message"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, FileFormatError) as error:
-            raise FileFormatError(f"{self.folder / key} is damaged ({error}); delete it and go on with --resume.") from error
+            raise FileFormatError(f"{self.folder / key} is damaged ({error}); delete it and {self._advice}.") from error
 
     def keep(self, key: str, outcome: Outcome) -> None:
         """Keep what came out of a molecule; a `WorkerError` is not kept, so that the molecule is tried again.
@@ -131,7 +134,7 @@ class Store:
                 write_whole(self.folder / _CALL, json.dumps(self._settings, indent=1))
             write_whole(self.folder / name, content)
         except FileFormatError as error:
-            raise FileFormatError(f"{error} What is finished is kept in {self.folder}; go on with --resume.") from error
+            raise FileFormatError(f"{error} What is finished is kept in {self.folder}; {self._advice}.") from error
         self._kept.add(name)
 
     def place(self, index: int, key: str) -> None:

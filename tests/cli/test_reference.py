@@ -73,13 +73,13 @@ def test_ctrl_c_keeps_what_is_finished_for_the_next_time(run, tmp_path, monkeypa
         patch.setattr(openmm_confgf.references, "reference_ensembles", interrupted)
         outcome = run(*call)
     assert outcome.code == 130 and outcome.json["interrupted"] is True and outcome.json["files"] == []
-    assert not (tmp_path / "e.npz").exists() and len(list((tmp_path / "e.npz.partial").iterdir())) == 1
+    assert not (tmp_path / "e.npz").exists() and len(list((tmp_path / "e.npz.partial").glob("*.h5"))) == 1
     outcome = run(*call)
     assert outcome.code == 0 and len(load_archive(tmp_path / "e.npz")) == 2 and not (tmp_path / "e.npz.partial").exists()
 
 
 def test_a_molecule_that_takes_too_long_fails_alone(run, tmp_path, monkeypatch):
-    def slow(graphs, folder, maker, *, workers, time_limit):
+    def slow(graphs, store, maker, *, workers, time_limit):
         yield 0, GenerationError(f"it took more than {time_limit:g} s; raise the time limit, or leave it out.")
 
     monkeypatch.setattr(openmm_confgf.references, "reference_ensembles", slow)
@@ -106,7 +106,7 @@ def test_a_real_ctrl_c_stops_the_workers_and_the_same_command_goes_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("e.npz.partial/*.npz")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("e.npz.partial/*.h5")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
