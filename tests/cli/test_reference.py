@@ -74,6 +74,9 @@ def test_ctrl_c_keeps_what_is_finished_for_the_next_time(run, tmp_path, monkeypa
         outcome = run(*call)
     assert outcome.code == 130 and outcome.json["interrupted"] is True and outcome.json["files"] == []
     assert not (tmp_path / "e.npz").exists() and len(list((tmp_path / "e.npz.partial").glob("*.h5"))) == 1
+    outcome = run(*call, "--seed", 1)
+    assert outcome.code == 2 and outcome.out == "" and outcome.err.count("\n") == 1
+    assert "is of a call with seed 0; give the same settings to go on" in outcome.err
     outcome = run(*call)
     assert outcome.code == 0 and len(load_archive(tmp_path / "e.npz")) == 2 and not (tmp_path / "e.npz.partial").exists()
 
