@@ -4,7 +4,8 @@ from .batched.batched import BatchedEnergy, energy
 from .batched.packed import PackedEnergy
 from .batched.read_system import SUPPORTED, check_supported
 from .context import ContextEnergy, resolve_platform
-from .interface import EnergyResult
+from .context_pool import ContextPool
+from .interface import DifferentiableEnergy, Energy, EnergyResult
 from .minimize import Minimized, minimize
 from .systems.forcefields import SystemBuilder, create_system
 from .systems.source import ForceFieldLike, SystemSource, system_source
@@ -15,6 +16,9 @@ __all__ = [
     "SUPPORTED",
     "BatchedEnergy",
     "ContextEnergy",
+    "ContextPool",
+    "DifferentiableEnergy",
+    "Energy",
     "EnergyResult",
     "ForceFieldLike",
     "GFN2Energy",

@@ -14,8 +14,7 @@ from openmm import unit
 from ..errors import PlatformError
 from ..status import Status
 from .batched.degenerate import Defined, without_idle
-from .context_pool import ContextProcesses, evaluate_in_processes, start_contexts
-from .interface import EnergyResult, can_be_evaluated, frames_of
+from .interface import Energy, EnergyResult, can_be_evaluated, frames_of
 
 PLATFORMS_BY_PREFERENCE = ("CUDA", "OpenCL", "HIP", "CPU", "Reference")
 
@@ -71,22 +70,19 @@ def platform_properties(platform: openmm.Platform, properties: Mapping[str, Any]
     return defaults | {key: str(value) for key, value in (properties or {}).items()}
 
 
-class ContextEnergy:
-    """Evaluates conformations of one System in one OpenMM Context, or in one in each of several processes.
+class ContextEnergy(Energy):
+    """Evaluates conformations of one System in one OpenMM Context; `ContextPool` does so in several processes.
 
-    A context manager: the Context is deleted, and the processes are ended, on leaving it, or by `close`.
+    A context manager: the Context is deleted on leaving it, or by `close`.
 
     Parameters
     ----------
     system : openmm.System
-        Any System; it is not changed. More than one worker takes one that `openmm.XmlSerializer` can write: the function of a PythonForce
-        must be at the top level of a module.
+        Any System; it is not changed.
     platform : str
         As in `resolve_platform`.
     properties : mapping, optional
         Platform properties under OpenMM's own names.
-    workers : int
-        1 for a Context in this process, or the number of worker processes (`ProcessExecutor` says what they need), which change no result.
 
     Attributes
     ----------
@@ -100,26 +96,16 @@ class ContextEnergy:
     ------
     PlatformError
         If the platform is not available or cannot take the System.
-    WorkerError
-        If a worker process does not start.
-    ConfGFError
-        If the number of workers is not positive, or the System cannot be sent to them.
     """
 
-    def __init__(
-        self, system: openmm.System, platform: str = "auto", properties: Mapping[str, Any] | None = None, *, workers: int = 1
-    ) -> None:
+    def __init__(self, system: openmm.System, platform: str = "auto", properties: Mapping[str, Any] | None = None) -> None:
         chosen = resolve_platform(platform, properties)
         self.system = system
         self.platform: str = chosen.getName()
         self.properties = platform_properties(chosen, properties)
         self._integrator: openmm.Integrator | None = None
         self._context: openmm.Context | None = None
-        self._processes: ContextProcesses | None = None
         self._defined = Defined(system)
-        if workers != 1:
-            self._processes = start_contexts(system, self.platform, self.properties, workers)
-            return
         self._integrator = openmm.VerletIntegrator(0.001)
         try:
             self._context = openmm.Context(without_idle(system), self._integrator, chosen, self.properties)
@@ -134,10 +120,7 @@ class ContextEnergy:
         self.close()
 
     def close(self) -> None:
-        """Delete the Context and what it holds on the device, or end the worker processes; further evaluations raise."""
-        if self._processes is not None:
-            self._processes.close()
-        self._processes = None
+        """Delete the Context and what it holds on the device; further evaluations raise."""
         # in this order: OpenMM's Context keeps a reference to its integrator
         self._context = None
         self._integrator = None
@@ -149,10 +132,8 @@ class ContextEnergy:
         Raises
         ------
         ValueError
-            If it was closed, or if the Contexts are in worker processes.
+            If it was closed.
         """
-        if self._processes is not None:
-            raise ValueError("The Contexts of this ContextEnergy are in its worker processes; create one with workers=1.")
         if self._context is None:
             raise ValueError("This ContextEnergy is closed; create a new one.")
         return self._context
@@ -192,16 +173,7 @@ class ContextEnergy:
         ------
         ValueError
             If N is not the System's number of particles, or if it was closed.
-        WorkerError
-            If a worker process died; the others are ended then, and this object is closed.
         """
-        if self._processes is not None:
-            frames = frames_of(positions, self.system.getNumParticles())
-            try:
-                return evaluate_in_processes(self._processes, frames, forces)
-            except BaseException:  # Ctrl-C, too
-                self.close()
-                raise
         context, frames = self.context, frames_of(positions, self.system.getNumParticles())
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)

@@ -1,15 +1,18 @@
-"""EnergyResult: what an energy says of many conformations; and what it takes for one to be evaluated at all."""
+"""Energy: what evaluates conformations; EnergyResult: what it says of them; and what it takes for one to be evaluated at all."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..status import Status
 from ..units import in_md_units, positions_in_nm
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FARTHEST = 1e4
 """Largest coordinate (nm) that is evaluated. Beyond it an explosion threw the atoms apart: single precision cannot resolve a bond there."""
@@ -41,7 +44,53 @@ class EnergyResult:
         return np.asarray(self.status == Status.OK)
 
 
-def frames_of(positions: Any, n_atoms: int) -> NDArray[np.float64]:
+class Energy(Protocol):
+    """What evaluates conformations of one molecule, or of one System, whatever computes them.
+
+    A class of your own needs no more than `evaluate`; ``openmm_confgf.testing.EnergySuite`` is the tests that it must pass.
+    """
+
+    def evaluate(self, positions: Any, forces: bool = False) -> EnergyResult:
+        """Energies, and forces if asked for, of many conformations. A bad one never affects another.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm; an empty list is no conformation.
+        forces : bool
+            Whether to return forces as well; a conformation whose forces are not finite is then NON_FINITE too.
+
+        Returns
+        -------
+        EnergyResult
+            B = 1 where one conformation is given.
+
+        Raises
+        ------
+        ValueError
+            If N is another number than that of the atoms; the message names both.
+        """
+
+
+class DifferentiableEnergy(Energy, Protocol):
+    """An energy that torch can take derivatives of."""
+
+    def energy(self, positions: Tensor) -> Tensor:
+        """Energies as a differentiable function of positions.
+
+        Parameters
+        ----------
+        positions : Tensor, (B, N, 3)
+            nm, on any device, in any floating-point type.
+
+        Returns
+        -------
+        Tensor, (B,)
+            kJ/mol, on the device and in the type of the positions; +inf, with gradient zero, where there is none that is finite.
+        """
+
+
+def frames_of(positions: Any, n_atoms: int, owner: str = "the System", parts: str = "particles") -> NDArray[np.float64]:
     """Positions as (B, N, 3) in nm, once N is known to be right.
 
     Parameters
@@ -50,6 +99,8 @@ def frames_of(positions: Any, n_atoms: int) -> NDArray[np.float64]:
         nm; an empty list is no conformation.
     n_atoms : int
         N.
+    owner, parts : str
+        Who has N of what, for the message.
 
     Raises
     ------
@@ -62,7 +113,9 @@ def frames_of(positions: Any, n_atoms: int) -> NDArray[np.float64]:
     array = positions_in_nm(given)
     array = array[None] if array.ndim == 2 else array
     if array.shape[1] != n_atoms:
-        raise ValueError(f"The positions have {array.shape[1]} atoms, but the System has {n_atoms} particles.")
+        raise ValueError(
+            f"The positions have {array.shape[1]} atoms, but {owner} has {n_atoms} {parts}; give (B, {n_atoms}, 3) in the order of these."
+        )
     return np.ascontiguousarray(array)
 
 

@@ -90,7 +90,7 @@ def test_an_evaluation_that_raises_costs_its_sample_only():
 
 def test_wrong_number_of_atoms_names_both_numbers(ala2):
     system, positions = ala2
-    with ContextEnergy(system, "Reference") as energy, pytest.raises(ValueError, match=r"21 atoms.*22 particles"):
+    with ContextEnergy(system, "Reference") as energy, pytest.raises(ValueError, match=r"21 atoms.*22 particles; give \(B, 22, 3\)"):
         energy.evaluate(positions[:, :21])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_confgf.energies import ContextEnergy
+from openmm_confgf.energies import ContextEnergy, ContextPool
 from openmm_confgf.errors import ConfGFError, PlatformError, WorkerError
 from openmm_confgf.status import Status
 from tests.test_executors import is_running
@@ -58,8 +58,8 @@ def chain():
 
 @pytest.fixture(scope="module")
 def with_workers(chain):
-    """The chain's energy with 1, 2 and 3 workers."""
-    several = {workers: ContextEnergy(chain[0], "CPU", workers=workers) for workers in (1, 2, 3)}
+    """The chain's energy in this process (0), and in 1, 2 and 3 others."""
+    several = {0: ContextEnergy(chain[0], "CPU")} | {workers: ContextPool(chain[0], "CPU", workers=workers) for workers in (1, 2, 3)}
     yield several
     for energy in several.values():
         energy.close()
@@ -88,14 +88,14 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("forces", [False, True])
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_number_of_workers_changes_nothing(chain, with_workers, workers, forces):
     bad = chain[1].copy()
     for place, shift in itertools.product((0, 11, 20), range(3)):
         bad[place + shift, 2, 1] = (np.nan, np.inf, bad[place + shift, 4, 1])[shift]
         if shift == 2:
             bad[place + shift, 2] = bad[place + shift, 4]  # coincident
-    one, several = (with_workers[n].evaluate(bad, forces) for n in (1, workers))
+    one, several = (with_workers[n].evaluate(bad, forces) for n in (0, workers))
     assert_same(one, several)
     assert one.ok.tolist() == [i not in (0, 1, 2, 11, 12, 13, 20, 21, 22) for i in range(23)]
     assert several.energy.dtype == np.float64 and several.status.dtype == np.int8
@@ -105,12 +105,12 @@ def test_the_number_of_workers_changes_nothing(chain, with_workers, workers, for
 def test_small_batches(chain, with_workers, size):
     frames = chain[1][:size]
     for forces in (False, True):
-        assert_same(with_workers[1].evaluate(frames, forces), with_workers[3].evaluate(frames, forces))
+        assert_same(with_workers[0].evaluate(frames, forces), with_workers[3].evaluate(frames, forces))
     assert with_workers[3].evaluate(frames, True).forces.shape == (size, 5, 3)
 
 
 def test_one_frame_and_an_empty_list(chain, with_workers):
-    assert_same(with_workers[1].evaluate(chain[1][4]), with_workers[2].evaluate(chain[1][4]))
+    assert_same(with_workers[0].evaluate(chain[1][4]), with_workers[2].evaluate(chain[1][4]))
     assert with_workers[2].evaluate([], forces=True).forces.shape == (0, 5, 3)
 
 
@@ -128,35 +128,31 @@ def test_batches_that_print_alike_have_their_own_energies(chain, with_workers):
     second[100:130] += 0.01 * np.random.default_rng(3).normal(size=(30, 5, 3))
     assert str(first) == str(second)
     energies = [with_workers[2].evaluate(batch).energy for batch in (first, second)]
-    np.testing.assert_array_equal(energies[1], with_workers[1].evaluate(second).energy)
+    np.testing.assert_array_equal(energies[1], with_workers[0].evaluate(second).energy)
     assert (energies[0] != energies[1]).tolist() == [100 <= i < 130 for i in range(230)]
 
 
-def test_the_context_is_elsewhere_and_a_wrong_shape_closes_nothing(chain, with_workers):
-    with pytest.raises(ValueError, match="workers=1"):
-        with_workers[2].context
+def test_a_wrong_shape_closes_nothing(chain, with_workers):
     with pytest.raises(ValueError, match="4 atoms.*5 particles"):
         with_workers[2].evaluate(chain[1][:, :4])
     assert with_workers[2].evaluate(chain[1]).ok.all()
 
 
 def test_python_forces_and_their_errors_and_closing(started):
-    with ContextEnergy(python_system(), "Reference", workers=2) as energy:
+    with ContextPool(python_system(), "Reference", workers=2) as energy:
         result = energy.evaluate(along_x(1, RAISES, 3, RAISES, 5), forces=True)
         assert len(started()) == 2
     assert result.status.tolist() == [Status.OK, Status.FAILED, Status.OK, Status.FAILED, Status.OK]
     assert result.energy.tolist() == [1, np.inf, 3, np.inf, 5] and result.forces[4].tolist() == [[-1, 0, 0]]
     energy.close()
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match="ContextPool is closed; create a new one"):
         energy.evaluate(along_x(1))
-    with pytest.raises(ValueError, match="closed"):
-        energy.context
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL here")
 @pytest.mark.parametrize("in_mid_batch", [True, False])
 def test_a_worker_that_is_killed(started, in_mid_batch):
-    energy = ContextEnergy(python_system(), "Reference", workers=2)
+    energy = ContextPool(python_system(), "Reference", workers=2)
     victim = started()[0]
     begin = time.monotonic()
     if in_mid_batch:
@@ -166,7 +162,10 @@ def test_a_worker_that_is_killed(started, in_mid_batch):
     else:
         os.kill(victim, signal.SIGKILL)
         batch = along_x(1)  # which one worker would be enough for
-    with pytest.raises(WorkerError, match=r"^The evaluation of \d conformations.* died \(exit code -9\); create a new ContextEnergy.*\.$"):
+    with pytest.raises(
+        WorkerError,
+        match=r"^The evaluation of \d conformations.* died \(exit code -9\); create a new ContextPool.*\.$",
+    ):
         energy.evaluate(batch)
     assert time.monotonic() - begin < 10
     with pytest.raises(ValueError, match="closed"):
@@ -177,11 +176,11 @@ def test_a_worker_that_is_killed(started, in_mid_batch):
 SCRIPT = """
 import multiprocessing
 import openmm
-from openmm_confgf.energies import ContextEnergy
+from openmm_confgf.energies import ContextPool
 from tests.energies.test_context_pool import SLOW, along_x, python_system
 
 if __name__ == "__main__":
-    energy = ContextEnergy(python_system(), "Reference", workers=2)
+    energy = ContextPool(python_system(), "Reference", workers=2)
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
     energy.evaluate(along_x(*[SLOW] * 9))
 """
@@ -219,12 +218,12 @@ def test_a_parent_that_is_stopped_leaves_no_workers(tmp_path, number):
 
 UNGUARDED = """
 import openmm
-from openmm_confgf.energies import ContextEnergy
+from openmm_confgf.energies import ContextPool
 
 system = openmm.System()
 for _ in range(20000):
     system.addParticle(1.0)
-ContextEnergy(system, "Reference", workers=2)
+ContextPool(system, "Reference", workers=2)
 """
 
 
@@ -237,12 +236,12 @@ def test_a_script_without_its_guard_is_told_so(tmp_path):
 
 def test_calls_that_cannot_work_raise_at_once(started, chain):
     with pytest.raises(PlatformError, match="cannot take this System"):
-        ContextEnergy(openmm.System(), "CPU", workers=2)
+        ContextPool(openmm.System(), "CPU", workers=2)
     with pytest.raises(PlatformError, match="no OpenMM platform"):
-        ContextEnergy(chain[0], "Quantum", workers=2)
-    with pytest.raises(ConfGFError, match="cannot be sent to worker processes.*could not be pickled.*workers=1"):
-        ContextEnergy(python_system(lambda state: (0.0, np.zeros((1, 3)))), "Reference", workers=2)
+        ContextPool(chain[0], "Quantum", workers=2)
+    with pytest.raises(ConfGFError, match="cannot be sent to worker processes.*could not be pickled.*take ContextEnergy"):
+        ContextPool(python_system(lambda state: (0.0, np.zeros((1, 3)))), "Reference", workers=2)
     for workers in (0, -1):
         with pytest.raises(ConfGFError, match="at least 1"):
-            ContextEnergy(chain[0], "CPU", workers=workers)
+            ContextPool(chain[0], "CPU", workers=workers)
     assert started() == []

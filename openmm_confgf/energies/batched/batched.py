@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ...errors import UnsupportedForceError
 from ..context import ContextEnergy
-from ..interface import EnergyResult, can_be_evaluated, frames_of
+from ..interface import DifferentiableEnergy, EnergyResult, can_be_evaluated, frames_of
 from .packed import PackedEnergy
 from .read_system import check_parameters, refuse_constraints
 
 
-class BatchedEnergy:
+class BatchedEnergy(DifferentiableEnergy):
     """Evaluates conformations of one System, a batch at a time.
 
     Parameters

@@ -12,13 +12,13 @@ from ...errors import ForceFieldError
 from ...molecules.graph import MolecularGraph
 from ...status import Status
 from ...units import KJ_PER_HARTREE, NM_PER_BOHR
-from ..interface import EnergyResult, can_be_evaluated
+from ..interface import Energy, EnergyResult, can_be_evaluated, frames_of
 
 HEAVIEST_ELEMENT = 86
 """Radon, the last element that GFN2-xTB has parameters for."""
 
 
-class GFN2Energy:
+class GFN2Energy(Energy):
     """Evaluates conformations of one molecule with GFN2-xTB (Bannwarth, Ehlert & Grimme 2019, doi:10.1021/acs.jctc.8b01176).
 
     In the gas phase, with the molecule's formal charge, as a singlet: a `MolecularGraph` has no unpaired electrons.
@@ -59,7 +59,7 @@ class GFN2Energy:
         ValueError
             If N is not the molecule's number of atoms.
         """
-        frames = self.graph.frames(positions)
+        frames = frames_of(positions, len(self.graph), repr(self.graph.name), "atoms")
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
         gradients = np.full(frames.shape, np.nan) if forces else None

@@ -21,7 +21,7 @@ from ...errors import ForceFieldError
 from ...molecules.graph import MolecularGraph
 from ...status import Status
 from ...units import KJ_PER_HARTREE, NM_PER_ANGSTROM, NM_PER_BOHR
-from ..interface import can_be_evaluated
+from ..interface import can_be_evaluated, frames_of
 from ..minimize import Minimized
 from .gfn2 import GFN2Energy, check_elements, require_tblite
 
@@ -113,7 +113,7 @@ def minimize_gfn2(graph: MolecularGraph, positions: Any, optimizer: str = "auto"
     check_elements(graph)
     if max_iterations < 1:
         raise ValueError(f"The iteration limit is {max_iterations}; it must be positive.")
-    frames = graph.frames(positions).copy()
+    frames = frames_of(positions, len(graph), repr(graph.name), "atoms").copy()
     descend = _xtb_descent(graph) if resolve_optimizer(optimizer) == "xtb" else _tblite_descent(graph)
     energies = np.full(len(frames), np.inf)
     status = np.full(len(frames), Status.NON_FINITE, np.int8)

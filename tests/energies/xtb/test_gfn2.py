@@ -76,7 +76,7 @@ def test_shapes_and_units(energy, conformations):
     assert energy.evaluate(conformations[0]).energy.shape == (1,) and energy.evaluate(conformations[0]).forces is None
     angstrom = energy.evaluate(conformations * 10 * unit.angstrom)
     np.testing.assert_allclose(angstrom.energy, energy.evaluate(conformations).energy, atol=1e-6)
-    with pytest.raises(ValueError, match="12 atoms where 'alanine' has 13"):
+    with pytest.raises(ValueError, match="12 atoms, but 'alanine' has 13 atoms; give .B, 13, 3."):
         energy.evaluate(conformations[:, 1:])
 
 
