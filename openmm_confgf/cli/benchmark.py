@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Generators, Seed, Weights
+from .options import LEVELS, AsJson, Device, Generators, Seed, Weights
 from .output import as_json, note, progress_bar, results_only_on_stdout
 
 
@@ -31,7 +31,7 @@ def conformers(
         str | None,
         typer.Option(
             "--energy",
-            help="Also evaluate the samples as they are, above the lowest reference: gfn2, or a force field as in score.",
+            help=f"Also evaluate the samples as they are, above the lowest reference: {LEVELS}",
             metavar="LEVEL",
             show_default=False,
         ),

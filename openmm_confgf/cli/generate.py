@@ -14,6 +14,7 @@ from ..errors import ConfGFError
 from ..tables import Column, Table
 from .batch import Failure, run_kept_batch, status_text, tell_notes, write_kept
 from .options import (
+    LEVELS,
     AsJson,
     Device,
     Generator,
@@ -47,7 +48,7 @@ def generate(
         str | None,
         typer.Option(
             "--relax",
-            help="Relax each conformer afterwards: mmff94s, mmff (with UFF where MMFF94s has no parameters), or a force field as in score.",
+            help=f"Relax each conformer afterwards: {LEVELS}",
             metavar="FORCEFIELD",
             show_default=False,
         ),

@@ -32,6 +32,15 @@ ForceField = Annotated[
     str,
     typer.Option("--forcefield", help="openff-2.2.1, gaff-2.2.20, or Amber XML files: amber14-all.xml,implicit/obc2.xml.", metavar="NAME"),
 ]
+LEVELS = "mmff94s, mmff (with UFF where MMFF94s has no parameters), gfn2 (GFN2-xTB), or a force field: openff-2.2.1 ..."
+LevelOfTheory = Annotated[
+    str,
+    typer.Option(
+        "--forcefield",
+        help="openff-2.2.1, gaff-2.2.20, or Amber XML files: amber14-all.xml,implicit/obc2.xml; or mmff94s, mmff or gfn2 (GFN2-xTB).",
+        metavar="NAME",
+    ),
+]
 Temperature = Annotated[float, typer.Option("--temperature", help="In K.", metavar="K")]
 _GENERATORS = "confgf, mmff+confgf, confgf-noise, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff or conforge (needs CDPKit)"
 Generator = Annotated[str, typer.Option("--generator", help=f"{_GENERATORS}.", metavar="NAME")]

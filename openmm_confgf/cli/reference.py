@@ -10,7 +10,7 @@ import typer
 
 from ..tables import Column, Table
 from .batch import Failure, run_batch, tell_notes
-from .options import AsJson, LargestFragment, MoleculesFile, Seed
+from .options import LEVELS, AsJson, LargestFragment, MoleculesFile, Seed
 from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def reference(
     molecules: MoleculesFile,
     level: Annotated[
         str,
-        typer.Option("--level", help="gfn2 (GFN2-xTB: the xtb program, else tblite), or a force field: openff-2.2.1 ...", metavar="NAME"),
+        typer.Option("--level", help=f"{LEVELS} gfn2 takes the xtb program, else tblite.", metavar="NAME"),
     ] = "gfn2",
     output: Annotated[Path, typer.Option("-o", "--output", help="The archive.", metavar="NPZ")] = Path("ensembles.npz"),
     starts: Annotated[

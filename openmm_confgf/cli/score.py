@@ -11,7 +11,18 @@ import typer
 from ..tables import Column, Table
 from .batch import named, run_kept_batch, status_text, write_kept
 from .generate import describe
-from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Resume, Temperature, Workers, checked_platform, thermal_energy
+from .options import (
+    AsJson,
+    EnsembleFile,
+    LevelOfTheory,
+    Platform,
+    Properties,
+    Resume,
+    Temperature,
+    Workers,
+    checked_platform,
+    thermal_energy,
+)
 from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
 
 def score(
     ensembles: EnsembleFile,
-    forcefield: ForceField = "openff-2.2.1",
+    forcefield: LevelOfTheory = "openff-2.2.1",
     temperature: Temperature = 300.0,
     minimize: Annotated[bool, typer.Option("--minimize", help="Minimise each conformer first, and write the minima.")] = False,
     output: Annotated[
@@ -35,7 +46,7 @@ def score(
     resume: Resume = False,
     json: AsJson = False,
 ) -> None:
-    """Potential energies of conformers in a force field, evaluated by OpenMM.
+    """Potential energies of conformers in a force field, evaluated by OpenMM, or at another level of theory.
 
     \b
     Example:

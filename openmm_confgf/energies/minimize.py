@@ -14,6 +14,10 @@ from ..units import in_md_units
 from .context import ContextEnergy
 from .interface import can_be_evaluated, frames_of
 
+FORCE_TOLERANCE = 5.0
+"""Root mean square of the force components, kJ/mol/nm, at which a minimum counts as found, unless another is asked for. It leaves about
+0.1 kJ/mol in drug-like molecules."""
+
 
 class Minimized(NamedTuple):
     """Minimised conformations, in their order.
@@ -45,7 +49,9 @@ class _LastGradient(openmm.MinimizationReporter):
         return False
 
 
-def minimize(energy: ContextEnergy | openmm.System, positions: Any, tolerance: Any = 5.0, max_iterations: int = 5000) -> Minimized:
+def minimize(
+    energy: ContextEnergy | openmm.System, positions: Any, tolerance: Any = FORCE_TOLERANCE, max_iterations: int = 5000
+) -> Minimized:
     """Bring each conformation to its nearest minimum (OpenMM's L-BFGS). A bad one never affects another.
 
     Parameters
@@ -55,8 +61,8 @@ def minimize(energy: ContextEnergy | openmm.System, positions: Any, tolerance: A
     positions : array_like or Quantity, (B, N, 3) or (N, 3)
         nm.
     tolerance : float or Quantity
-        Root mean square of the force components, kJ/mol/nm, at which a minimum counts as found. The default leaves about 0.1 kJ/mol in
-        drug-like molecules; below 2, single precision (the CPU platform's) may not get there.
+        Root mean square of the force components, kJ/mol/nm, at which a minimum counts as found. Below 2, single precision (the CPU
+        platform's) may not get there.
     max_iterations : int
         Iterations per conformation, after which it is NOT_CONVERGED.
 

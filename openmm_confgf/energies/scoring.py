@@ -10,33 +10,32 @@ import numpy as np
 
 from ..ensemble import Ensemble
 from ..molecule_like import check_ensemble
-from . import ContextEnergy, ForceFieldLike
+from .levels import LevelLike, level_of
 from .relaxation import relax
-from .systems.source import system_source
 
 
 def score(
     ensemble: Ensemble,
-    forcefield: ForceFieldLike = "openff-2.2.1",
+    forcefield: LevelLike = "openff-2.2.1",
     *,
     minimize: bool = False,
     platform: str = "auto",
     properties: Mapping[str, Any] | None = None,
 ) -> Ensemble:
-    """Give each conformation its potential energy in a force field.
+    """Give each conformation its potential energy in a force field, or at another level of theory.
 
     Conformations that are already bad keep their status and are not evaluated. Minimised ones are checked again, as in `relax`.
 
     Parameters
     ----------
     ensemble : Ensemble
-    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
-        As in `system_source`: a name as in `create_system`; for many molecules, a `SystemBuilder` reads that once. The particles of a
-        System of your own must be the molecule's atoms in its order.
+    forcefield : str, Level, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
+        As in `Level`: a name as in `create_system`, ``"mmff94s"``, ``"mmff"`` or ``"gfn2"``; for many molecules, a `Level` reads a force
+        field once. The particles of a System of your own must be the molecule's atoms in its order.
     minimize : bool
         Whether to bring each conformation to its nearest minimum first; a density ``log_q`` is then dropped, since it is of others.
     platform, properties
-        As in `ContextEnergy`.
+        As in `Level`, whose own they are where one is given.
 
     Returns
     -------
@@ -54,17 +53,16 @@ def score(
         If the platform is not available.
     """
     check_ensemble(ensemble, "score")
-    source = system_source(forcefield)
+    level = level_of(forcefield, platform, properties)
     settings: dict[str, Any] = {"minimized": minimize}
     if minimize:
-        scored = relax(ensemble, source, platform=platform, properties=properties)
+        scored = relax(ensemble, level)
         settings |= scored.provenance.settings["relaxation"]
     else:
         usable = np.flatnonzero(ensemble.ok)
         energy, status = np.full(len(ensemble), np.inf), ensemble.status.copy()
-        with ContextEnergy(source.build(ensemble.graph), platform, properties) as evaluation:
-            result = evaluation.evaluate(ensemble.positions[usable])
-            settings |= source.settings(evaluation.system) | {"platform": evaluation.platform, "platform_properties": evaluation.properties}
+        result, used = level.evaluation(ensemble.graph, ensemble.positions[usable])
+        settings |= used
         energy[usable], status[usable] = result.energy, result.status
         scored = ensemble.replace(energy=energy, status=status)
     provenance = dataclasses.replace(ensemble.provenance, settings=ensemble.provenance.settings | settings)

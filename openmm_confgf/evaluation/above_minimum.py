@@ -1,4 +1,4 @@
-"""What raw samples cost: their energies above the molecule's minimum, in GFN2-xTB or a force field of OpenMM."""
+"""What raw samples cost: their energies above the molecule's minimum, at a level of theory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..energies import ContextEnergy, GFN2Energy, SystemBuilder
-from ..energies.xtb.gfn2 import require_tblite
+from ..energies import LevelLike, level_of
 from ..errors import ForceFieldError
 from ..files.archive import ReferenceMolecule
-from ..molecules.graph import MolecularGraph
 
 
 class EnergyAboveMinimum:
@@ -21,21 +19,19 @@ class EnergyAboveMinimum:
 
     Parameters
     ----------
-    level : str
-        ``"gfn2"``, or a force field as in `create_system`.
+    level : str, Level or force field
+        As in `Level`: ``"gfn2"``, ``"mmff94s"``, or a force field as in `create_system`.
     references : sequence of ReferenceMolecule
 
     Raises
     ------
     ForceFieldError
-        If the force field is unknown, or what it needs is not installed.
+        If the level is unknown, or what its energies need is not installed.
     """
 
-    def __init__(self, level: str, references: Sequence[ReferenceMolecule]) -> None:
-        if level == "gfn2":
-            require_tblite()
-        self._builder = None if level == "gfn2" else SystemBuilder(level)
-        self.level, self.references = level, references
+    def __init__(self, level: LevelLike, references: Sequence[ReferenceMolecule]) -> None:
+        self.level, self.references = level_of(level), references
+        self.level.check_energies()
         self._lowest: dict[int, float] = {}
 
     def __call__(self, index: int, positions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,15 +57,10 @@ class EnergyAboveMinimum:
         reference = self.references[index]
         # one evaluation for the two, since parametrising a molecule may cost more than its energies
         known = 0 if index in self._lowest else len(reference.positions)
-        energies = self._evaluate(reference.graph, np.concatenate([reference.positions[:known], positions]))
+        result, _ = self.level.evaluation(reference.graph, np.concatenate([reference.positions[:known], positions]))
+        energies = result.energy
         if known:
             self._lowest[index] = float(energies[:known].min())
         if not np.isfinite(self._lowest[index]):
-            raise ForceFieldError(f"{self.level} has no energy for any reference of {reference.name!r}; take another level.")
+            raise ForceFieldError(f"{self.level.name} has no energy for any reference of {reference.name!r}; take another level.")
         return energies[known:] - self._lowest[index]
-
-    def _evaluate(self, graph: MolecularGraph, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._builder is None:
-            return GFN2Energy(graph).evaluate(positions).energy
-        with ContextEnergy(self._builder.build(graph)) as energy:
-            return energy.evaluate(positions).energy

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..energies import ForceFieldLike, SystemSource, resolve_platform
-from ..energies.relaxation import RDKIT_FORCEFIELDS, relax
-from ..energies.systems.source import system_source
+from ..energies import LevelLike, level_of, resolve_platform
+from ..energies.relaxation import relax
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..molecules.graph import MolecularGraph
@@ -15,15 +14,14 @@ from .base import Generator
 
 
 class RelaxedGenerator(Generator):
-    """Another generator's conformations, each brought to the nearest minimum of a force field by `relax`.
+    """Another generator's conformations, each brought to the nearest minimum at a level of theory by `relax`.
 
     Parameters
     ----------
     source : Generator
-    forcefield : str, SystemBuilder, ForceField, SystemGenerator or callable
-        As in `relax`.
+    forcefield : str, Level, SystemBuilder, ForceField, SystemGenerator or callable
     platform, properties
-        As in `ContextEnergy`.
+        As in `relax`.
 
     Raises
     ------
@@ -34,16 +32,10 @@ class RelaxedGenerator(Generator):
     """
 
     def __init__(
-        self, source: Generator, forcefield: ForceFieldLike = "mmff94s", platform: str = "auto", properties: Mapping[str, Any] | None = None
+        self, source: Generator, forcefield: LevelLike = "mmff94s", platform: str = "auto", properties: Mapping[str, Any] | None = None
     ) -> None:
-        self.source, self._platform, self._properties = source, platform, properties
-        self._forcefield: str | SystemSource
-        if isinstance(forcefield, str) and forcefield in RDKIT_FORCEFIELDS:
-            self._forcefield, label = forcefield, forcefield
-        else:
-            self._forcefield = system_source(forcefield)
-            label = self._forcefield.forcefield
-        self.name = f"{source.name}+{label}"
+        self.source, self._level = source, level_of(forcefield, platform, properties)
+        self.name = f"{source.name}+{self._level.name}"
         self.weights_sha256 = source.weights_sha256
         resolve_platform(platform, properties)
 
@@ -66,6 +58,6 @@ class RelaxedGenerator(Generator):
                 yield index, outcome
                 continue
             try:
-                yield index, relax(outcome, self._forcefield, platform=self._platform, properties=self._properties)
+                yield index, relax(outcome, self._level)
             except ConfGFError as error:
                 yield index, error

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checksums import sha256_of
 from ..devices import resolve_device
-from ..energies import SystemBuilder, resolve_platform
+from ..energies import Level, resolve_platform
 from ..energies.scoring import score
 from ..ensemble import Ensemble
 from ..errors import ConfGFError, GenerationError
@@ -154,11 +154,11 @@ class Scoring:
 
     def work(self) -> Callable[[Ensemble], Outcome]:
         """What a process does with an ensemble."""
-        builder = SystemBuilder(self.forcefield)
+        level = Level(self.forcefield, platform=self.platform, properties=self.properties)
 
         def scored(ensemble: Ensemble) -> Outcome:
             try:
-                result = score(ensemble, builder, minimize=self.minimize, platform=self.platform, properties=self.properties)
+                result = score(ensemble, level, minimize=self.minimize)
             except ConfGFError as error:
                 return error
             return _usable(result, "generate more of them, or try another force field")

@@ -12,8 +12,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import importlib.metadata
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ import rdkit
 from numpy.typing import NDArray
 from rdkit import rdBase
 
-from ..energies import ContextEnergy, Minimized, SystemBuilder, minimize, minimize_gfn2, optimizer_version, resolve_optimizer
+from ..energies import Level
 from ..energies.relaxation import relax
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, ForceFieldError, GenerationError
@@ -60,7 +58,7 @@ class ReferenceProtocol:
     Attributes
     ----------
     level : str
-        ``"gfn2"`` (GFN2-xTB, gas phase), or a force field as in `create_system`.
+        As in `Level`: ``"gfn2"`` (GFN2-xTB, gas phase), ``"mmff94s"``, or a force field as in `create_system`.
     starts : int
         ETKDGv3 embeddings of each molecule; there are as many by plain distance geometry.
     window : float
@@ -111,14 +109,14 @@ class ReferenceMaker:
 
     def __init__(self, protocol: ReferenceProtocol) -> None:
         self.protocol = protocol
-        self._minimize, minimizer = _level(protocol.level)
+        self._level = Level(protocol.level, platform="Reference", tolerance=FORCE_TOLERANCE)
         self.provenance: dict[str, Any] = {
             **dataclasses.asdict(protocol),
             "protocol": "ETKDGv3 + distance geometry, MMFF94s (UFF), displaced, minimised, checked, window, mirror images, distinct",
             "displacement_nm": DISPLACEMENT,
             "duplicate_rmsd_nm": DUPLICATE_RMSD,
             "duplicate_energy_kj_per_mol": DUPLICATE_ENERGY,
-            "minimizer": minimizer,
+            "minimizer": self._level.minimizer,
             "openmm_confgf": __version__,
             "rdkit": rdkit.__version__,
         }
@@ -145,7 +143,7 @@ class ReferenceMaker:
             If the level has no parameters for the molecule.
         """
         starts = _starts(graph, self.protocol.starts, self.protocol.seed)
-        positions, energy, status = self._minimize(graph, starts)
+        positions, energy, status = self._level.minimize(graph, starts)
         reached = status == Status.OK
         status[reached] = check_conformations(graph, positions[reached])
         found = collections.Counter(Status(s).name for s in status)
@@ -190,27 +188,6 @@ def _with_mirror_images(
     mirrored = positions * [-1.0, 1.0, 1.0]
     also = check_conformations(graph, mirrored) == Status.OK
     return np.concatenate([positions, mirrored[also]]), np.concatenate([energy, energy[also]])
-
-
-_Minimize = Callable[[MolecularGraph, NDArray[np.float64]], Minimized]
-
-
-def _level(level: str) -> tuple[_Minimize, dict[str, str]]:
-    """The minimiser of a level, and what it is."""
-    if level == "gfn2":
-        optimizer = resolve_optimizer()
-
-        def in_gfn2(graph: MolecularGraph, positions: NDArray[np.float64]) -> Minimized:
-            return minimize_gfn2(graph, positions, optimizer)
-
-        return in_gfn2, {"program": optimizer, "version": optimizer_version(optimizer)}
-    builder = SystemBuilder(level)
-
-    def in_force_field(graph: MolecularGraph, positions: NDArray[np.float64]) -> Minimized:
-        with ContextEnergy(builder.build(graph), "Reference") as energy:
-            return minimize(energy, positions, FORCE_TOLERANCE)
-
-    return in_force_field, {"program": "openmm", "version": importlib.metadata.version("openmm")}
 
 
 def _starts(graph: MolecularGraph, n: int, seed: int) -> NDArray[np.float64]:

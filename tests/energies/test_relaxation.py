@@ -98,7 +98,7 @@ def test_a_minimum_that_is_another_stereoisomer_is_found_out(ensemble, forcefiel
 
 
 def test_the_step_limit_is_told(ensemble, monkeypatch):
-    monkeypatch.setattr("openmm_confgf.energies.relaxation.MAX_MMFF_STEPS", 2)
+    monkeypatch.setattr("openmm_confgf.energies.mmff.MAX_STEPS", 2)
     relaxed = relax(ensemble)
     assert relaxed.counts() == {"NOT_CONVERGED": 5}
     assert (relaxed.positions != ensemble.positions).any()

@@ -28,6 +28,9 @@ CHARGE_MODEL = "openff-gnn-am1bcc-1.0.0.pt"
 
 _SETTINGS = {"nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False}
 _NOISY_LOGGERS = ("openff", "openmmforcefields", "rdkit", "parmed")
+WITHOUT_SYSTEM = ("mmff94s", "mmff", "gfn2")
+"""Levels of theory that are not OpenMM's: RDKit's, and xtb's."""
+
 _WHAT_ELSE = "take another force field, or give ContextEnergy a System of your own"
 
 
@@ -134,6 +137,8 @@ def create_system(graph: MolecularGraph, forcefield: str = "openff-2.2.1", *, ca
 
 
 def _builder(forcefield: str) -> Callable[[MolecularGraph], openmm.System]:
+    if forcefield in WITHOUT_SYSTEM:
+        raise ForceFieldError(f"{forcefield} has energies and minima, but no System of OpenMM; take for example openff-2.2.1 here.")
     names = [name.strip() for name in forcefield.split(",") if name.strip()]
     if names and all(name.endswith(".xml") for name in names):
         return _xml_builder(names)
