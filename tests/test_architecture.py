@@ -20,7 +20,7 @@ LAYERS = (
     {"energies", "models"},
     {"dynamics"},
     {"generators"},
-    {"evaluation", "training", "simulation"},
+    {"evaluation", "training", "simulation", "testing"},
     {"openmm_plugin", "library", "references"},
     {"benchmarks", "plots"},
     {"installation"},
@@ -28,7 +28,7 @@ LAYERS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 STRANGERS = {frozenset({"energies", "models"}), frozenset({"evaluation", "training"})}
-MAY_IMPORT_OPENMM = {"units", "molecules", "molecule_like", "files", "energies", "dynamics", "openmm_plugin", "installation"}
+MAY_IMPORT_OPENMM = {"units", "molecules", "molecule_like", "files", "energies", "dynamics", "openmm_plugin", "installation", "testing"}
 
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py" and p != PACKAGE / "__main__.py")
 
