@@ -96,7 +96,7 @@ class Level:
         Returns
         -------
         Energy
-            A `ContextEnergy` of a force field of OpenMM's, an `MMFFEnergy`, or a `GFN2Energy`.
+            A `ContextEnergy` of a force field of OpenMM's, which is closed as any other, an `MMFFEnergy`, or a `GFN2Energy`.
 
         Raises
         ------

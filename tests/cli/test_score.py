@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from openmm_confgf.cli.score import energy_summary
-from openmm_confgf.energies import ContextEnergy, SystemBuilder
+from openmm_confgf.energies import ContextEnergy, MMFFEnergy, SystemBuilder
 from openmm_confgf.energies.scoring import score
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import ETKDGGenerator
@@ -119,3 +119,15 @@ def test_diastereomers_have_rows_of_their_own(run, tmp_path):
         assert sorted(compound["energy_kj_per_mol"]) == pytest.approx(sorted(its), abs=0.05)
     table = run("score", tmp_path / "in.sdf").out
     assert all(part.graph.name in table for part in mixed.compounds())
+
+
+def test_levels_of_theory_that_are_not_openmms(run, conformers, tmp_path):
+    report = run("score", conformers, "--forcefield", "mmff94s", "--json").json
+    for molecule, given in zip(report["molecules"], read_ensembles(conformers), strict=True):
+        expected = MMFFEnergy(given.graph).evaluate(given.positions).energy
+        np.testing.assert_allclose(molecule["energy_kj_per_mol"], expected, atol=1e-6)
+        assert molecule["provenance"]["settings"]["forcefield"] == "MMFF94s"
+    minima = run("score", conformers, "--forcefield", "mmff94s", "--minimize", "--workers", 2, "--json").json["molecules"][0]
+    assert minima["highest_kj_per_mol"] < report["molecules"][0]["lowest_kj_per_mol"]
+    wrong = run("score", conformers, "--forcefield", "GFN2")
+    assert wrong.code == 2 and "take gfn2" in wrong.err and wrong.err.count("\n") == 1

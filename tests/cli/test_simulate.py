@@ -91,6 +91,7 @@ def test_ladders():
         (["CCO", "--ladder", "200:3"], "no ladder above 300 K"),
         (["CCO", "--ladder", "310,350"], "does not rise from 300 K"),
         (["CCO", "--forcefield", "no-such"], "no force field 'no-such'"),
+        (["CCO", "--forcefield", "gfn2"], "no System of OpenMM; take for example openff-2.2.1"),
         (["C1CC"], "SMILES"),
         (["two.smi"], "2 molecules"),
         (["missing.sdf"], "missing.sdf"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from openmm_confgf.energies import ContextEnergy, GFN2Energy, create_system
+from openmm_confgf.energies import ContextEnergy, GFN2Energy, MMFFEnergy, create_system
 from openmm_confgf.errors import ForceFieldError
 from openmm_confgf.evaluation.above_minimum import EnergyAboveMinimum
 from openmm_confgf.files.archive import load_archive
@@ -14,11 +14,11 @@ def references(tmp_path):
     return load_archive(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("level", ["gfn2", "openff-2.2.1"])
+@pytest.mark.parametrize("level", ["gfn2", "openff-2.2.1", "mmff94s"])
 def test_energies_are_above_the_lowest_reference(references, level):
-    energies = EnergyAboveMinimum(level, references)
+    energies, own = EnergyAboveMinimum(level, references), {"gfn2": GFN2Energy, "mmff94s": MMFFEnergy}
     for index, reference in enumerate(references):
-        evaluation = GFN2Energy(reference.graph) if level == "gfn2" else ContextEnergy(create_system(reference.graph, level))
+        evaluation = own[level](reference.graph) if level in own else ContextEnergy(create_system(reference.graph, level))
         wanted = evaluation.evaluate(reference.positions).energy
         for _ in range(2):  # the second time, the lowest is known
             np.testing.assert_allclose(energies(index, reference.positions), wanted - wanted.min(), rtol=0, atol=1e-2)

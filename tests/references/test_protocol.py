@@ -124,6 +124,14 @@ def test_numbers_out_of_range_are_refused(change):
         ReferenceProtocol(**change)
 
 
+def test_mmff94s_is_a_level_too():
+    maker = ReferenceMaker(ReferenceProtocol("mmff94s", starts=4))
+    made = maker.make(MolecularGraph.from_smiles("CCCC", name="butane"))
+    assert maker.provenance["minimizer"]["program"] == "rdkit"
+    # anti, and both gauche ones 0.78 kcal/mol above it
+    np.testing.assert_allclose(made.energies, [0, 3.27, 3.27], atol=0.05)
+
+
 def test_an_unknown_level_is_refused():
     with pytest.raises(ForceFieldError, match="no force field 'gfn9'"):
         ReferenceMaker(ReferenceProtocol("gfn9"))

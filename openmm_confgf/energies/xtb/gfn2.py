@@ -116,7 +116,10 @@ def check_elements(graph: MolecularGraph) -> None:
         If it has an element beyond radon.
     """
     if graph.numbers.max() > HEAVIEST_ELEMENT:
-        raise ForceFieldError(f"GFN2-xTB has no parameters for element {graph.numbers.max()} of {graph.name!r}; it ends at radon (86).")
+        raise ForceFieldError(
+            f"GFN2-xTB ends at radon and has no parameters for element {graph.numbers.max()} of {graph.name!r}; take a System of your own, "
+            "or leave the molecule out."
+        )
 
 
 def require_tblite() -> Any:
