@@ -116,26 +116,51 @@ class Level:
         positions : array_like or Quantity, (B, N, 3) or (N, 3)
             nm, in the molecule's atom order.
 
+        Returns
+        -------
+        Minimized
+            Energies in kJ/mol.
+
         Raises
         ------
         ForceFieldError, PlatformError
-            As in `energy`.
+            As in `energy`; GFN2-xTB needs no tblite where there is the program xtb.
         ValueError
             If N is not the molecule's number of atoms.
         """
         return self.relaxation(as_graph(molecule), positions)[0]
 
     def evaluation(self, graph: MolecularGraph, positions: Any) -> tuple[EnergyResult, dict[str, Any]]:
-        """Energies of conformations (B, N, 3) in nm, and what `Provenance.settings` says of how they were computed.
+        """Energies of conformations, and how they were computed. Errors are those of `energy`.
 
-        The latter holds a ``"forcefield"``, and a ``"system_sha256"`` where there is a System. Errors are those of `energy`.
+        Parameters
+        ----------
+        graph : MolecularGraph
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm, in the graph's atom order.
+
+        Returns
+        -------
+        result : EnergyResult
+        settings : dict
+            What `Provenance.settings` says: ``"forcefield"``, where there is a System ``"system_sha256"``, versions, platform.
         """
         return self._theory.evaluation(graph, positions)
 
     def relaxation(self, graph: MolecularGraph, positions: Any) -> tuple[Minimized, dict[str, Any]]:
-        """Minima of conformations (B, N, 3) in nm, and what `Provenance.settings` says of how they were found, as in `evaluation`.
+        """Minima of conformations, and how they were found. Errors are those of `minimize`.
 
-        Errors are those of `minimize`.
+        Parameters
+        ----------
+        graph : MolecularGraph
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm, in the graph's atom order.
+
+        Returns
+        -------
+        minima : Minimized
+        settings : dict
+            As in `evaluation`.
         """
         return self._theory.relaxation(graph, positions)
 
@@ -146,6 +171,12 @@ LevelLike = Level | ForceFieldLike
 
 def level_of(level: LevelLike, platform: str = "auto", properties: Mapping[str, Any] | None = None) -> Level:
     """A `Level` as it is, and whatever else stands for one as a Level.
+
+    Parameters
+    ----------
+    level : Level, or whatever `Level` takes
+    platform, properties
+        As in `Level`.
 
     Raises
     ------

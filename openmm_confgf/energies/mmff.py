@@ -28,13 +28,16 @@ first conformation of a batch, whatever the others are like."""
 
 
 class MMFFEnergy(Energy):
-    """Evaluates and minimises conformations of one molecule with MMFF94s (Halgren, J. Comput. Chem. 1999, 20, 720), by RDKit on the CPU.
+    """Evaluates and minimises conformations of one molecule with MMFF94s, by RDKit on the CPU.
+
+    MMFF94s: Halgren 1999, doi:10.1002/(SICI)1096-987X(199905)20:7<720::AID-JCC7>3.0.CO;2-X; in RDKit: Tosco, Stiefl & Landrum 2014,
+    doi:10.1186/s13321-014-0037-3.
 
     Parameters
     ----------
     graph : MolecularGraph
     or_uff : bool
-        Whether UFF (Rappe et al., J. Am. Chem. Soc. 1992, 114, 10024) stands in for a molecule that MMFF94s has no parameters for.
+        Whether UFF (Rappe et al. 1992, doi:10.1021/ja00051a040) stands in for a molecule that MMFF94s has no parameters for.
 
     Attributes
     ----------
@@ -104,7 +107,13 @@ class MMFFEnergy(Energy):
         Parameters
         ----------
         positions : array_like or Quantity, (B, N, 3) or (N, 3)
-            nm.
+            nm, in the graph's atom order.
+
+        Returns
+        -------
+        Minimized
+            Energies are those of `evaluate`. A conformation that cannot be evaluated, or comes to nothing finite, keeps the positions that
+            were given.
 
         Raises
         ------
