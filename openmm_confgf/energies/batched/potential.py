@@ -23,6 +23,9 @@ _ARRAYS = 100
 
 _SMALLEST_PIECE = 16
 
+_ROUNDING = 1e4
+"""Units in the last place, of the sum of all terms or of the largest force, by which compiled code may differ."""
+
 _Evaluation = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 
@@ -215,8 +218,8 @@ class Potential(nn.Module):
                     traced = make_fx(plain)(example)
                     code = torch.compile(traced, dynamic=False)
                     with torch.no_grad():
-                        code(example)
-                self._code[key] = code
+                        found = code(example)
+                self._code[key] = code if self._is_right(example, *found) else plain
             except torch._dynamo.exc.TorchDynamoException as error:
                 warnings.warn(
                     f"torch cannot compile here ({compile_problem(error)}), so energies are evaluated without; install a C++ compiler.",
@@ -224,3 +227,22 @@ class Potential(nn.Module):
                 )
                 self._code[key] = plain
         return self._code[key]
+
+    def _is_right(self, example: Tensor, energy: Tensor, forces: Tensor | None) -> bool:
+        """Whether compiled code gives what the terms give, to rounding; old versions of torch compile some of them wrong."""
+        right, right_forces = self._evaluate(example, forces is not None)
+        with torch.no_grad():
+            size = sum((term.abs() for term in self.by_term(example)), torch.ones_like(right))
+        allowed = _ROUNDING * torch.finfo(right.dtype).eps
+        # what has no finite energy is judged by nobody
+        wrong = (right.isfinite() & ~((energy - right).abs() <= allowed * size)).any()
+        if forces is not None and right_forces is not None:
+            finite = right_forces.isfinite().all((0, 1))
+            largest = right_forces.abs().amax((0, 1)).clamp_min(1.0)
+            wrong |= (finite & ~((forces - right_forces).abs().amax((0, 1)) <= allowed * largest)).any()
+        if wrong:
+            warnings.warn(
+                f"torch {torch.__version__} compiles these energies wrong, so they are evaluated without compiling; upgrade torch.",
+                stacklevel=2,
+            )
+        return not wrong

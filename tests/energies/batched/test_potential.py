@@ -172,6 +172,26 @@ def compiled_gives_the_same(system, dtype, frames):
     assert list(compiled._code) == [(16, True)]
 
 
+@pytest.mark.parametrize("wrong", ["energy", "force"])
+def test_code_that_torch_compiles_wrong_is_not_used(springs, chain_frames, monkeypatch, wrong):
+    """As torch 2.5 does it, by 3 kJ/mol."""
+
+    def miscompiled(traced, **options):
+        def code(positions):
+            energy, forces = traced(positions)
+            return (energy + 3.2, forces) if wrong == "energy" else (energy, forces * 1.01)
+
+        return code
+
+    monkeypatch.setattr(torch, "compile", miscompiled)
+    eager, compiled = potential(springs(4)), potential(springs(4), True)
+    positions = torch.tensor(chain_frames(16, 4).transpose(2, 1, 0).copy())
+    with pytest.warns(UserWarning, match="compiles these energies wrong.*upgrade torch"):
+        found = compiled.evaluate(positions, True)
+    for ours, plain in zip(found, eager.evaluate(positions, True), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=0, atol=0)
+
+
 def test_compiled_springs(springs, chain_frames):
     compiled_gives_the_same(springs(4), torch.float64, chain_frames(16, 4))
 
