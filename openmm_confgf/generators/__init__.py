@@ -4,6 +4,7 @@ from .base import Generator
 from .confgf import ConfGFGenerator
 from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
+from .density import DensityGenerator, Draws
 from .etkdg import ETKDGGenerator
 from .registry import NETWORKS, PRESETS, create_generator, generate
 from .relaxed import RelaxedGenerator
@@ -14,6 +15,8 @@ __all__ = [
     "ConfGFDistGenerator",
     "ConfGFGenerator",
     "ConforgeGenerator",
+    "DensityGenerator",
+    "Draws",
     "ETKDGGenerator",
     "Generator",
     "PublishedConfGFGenerator",

@@ -1,10 +1,13 @@
-"""Generator: the one interface of everything that yields conformations."""
+"""Generator: the one interface of everything that yields conformations, and what all of them do with a request."""
 
 from __future__ import annotations
 
 import abc
+import hashlib
 import operator
 from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from ..devices import Device, device_name
 from ..ensemble import Ensemble
@@ -24,14 +27,11 @@ class Generator(abc.ABC):
     ----------
     name : str
         As in tables and in `Provenance.generator`.
-    has_density : bool
-        Whether the ensembles carry an exact ``log_q``.
     weights_sha256 : str or None
         Checksum of the network's weights, where there is one.
     """
 
     name: str
-    has_density: bool = False
     weights_sha256: str | None = None
 
     def sample(self, molecule: MoleculeLike, n: int, *, seed: int = 0, device: Device = "auto") -> Ensemble:
@@ -112,3 +112,9 @@ def check_request(molecules: Sequence[MolecularGraph], n: int | Sequence[int], s
         raise ConfGFError(f"The seed is {seed}; give one of at least 0.")
     check_memory(molecules, counts)
     return counts
+
+
+def sample_stream(graph: MolecularGraph, seed: int, k: int, attempt: int = 0) -> np.random.Generator:
+    """The random stream of sample k: it depends on the molecule, the seed, k and the attempt, and on no other sample."""
+    identity = int(hashlib.sha256(graph.smiles.encode()).hexdigest()[:8], 16)
+    return np.random.default_rng([seed, identity, k, attempt] if attempt else [seed, identity, k])

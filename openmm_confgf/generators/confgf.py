@@ -24,8 +24,9 @@ from ..molecules.graph import MolecularGraph
 from ..molecules.shapes import novel_picks, shape_vectors
 from ..units import NM_PER_ANGSTROM
 from ..version import __version__
+from .conformer_job import Starts
 from .etkdg import embed
-from .network import NetworkGenerator, Starts
+from .network_conformers import NetworkConformerGenerator
 from .samplers import mode_ascent, probability_flow
 
 _STARTS = {"etkdg": (0.3, 2), "etkdg+mmff": (0.3, 2), "noise": (5.0, 40)}
@@ -40,7 +41,7 @@ _FEW_HEAVY_ATOMS = 9
 """Larger molecules fold: from ETKDG they settle longer."""
 
 
-class ConfGFGenerator(NetworkGenerator):
+class ConfGFGenerator(NetworkConformerGenerator):
     """Starts with noise on them, brought back by the probability flow of a trained `PairField`, and settled in its modes.
 
     Settling moves each sample to the conformation that it belongs to, so the samples are conformers, not draws from a thermal

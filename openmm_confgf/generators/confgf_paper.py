@@ -16,11 +16,12 @@ from ..models.features import GraphBatch
 from ..molecules.bond_windows import HOTTEST
 from ..molecules.geometry import distances, pseudo_forces
 from ..molecules.graph import MolecularGraph
-from .network import NetworkGenerator, Starts
+from .conformer_job import Starts
+from .network_conformers import NetworkConformerGenerator
 from .samplers import annealed_langevin, embed_distances
 
 
-class PublishedConfGFGenerator(NetworkGenerator):
+class PublishedConfGFGenerator(NetworkConformerGenerator):
     """Annealed Langevin dynamics of positions from noise under the published field (Shi et al. 2021).
 
     It has no notion of handedness: where stereo is specified, about half of the samples of each centre are WRONG_STEREO.

@@ -11,7 +11,7 @@ from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.ensemble import Ensemble, Provenance
 from openmm_confgf.errors import ConfGFError, GenerationError, ImpossibleStereoError, PlatformError, UnsupportedMoleculeError
 from openmm_confgf.generators import ConfGFGenerator, create_generator, generate
-from openmm_confgf.generators.network import sample_stream
+from openmm_confgf.generators.base import sample_stream
 from openmm_confgf.molecules.bond_windows import HOTTEST
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.status import Status
@@ -45,7 +45,7 @@ def three_cores(monkeypatch):
     """Three threads of torch, and batches so small that each molecule takes several."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    monkeypatch.setattr("openmm_confgf.generators.network.PAIRS_PER_BATCH", {"cpu": 500})
+    monkeypatch.setattr("openmm_confgf.generators.row_batches.PAIRS_PER_BATCH", {"cpu": 500})
     yield
     torch.set_num_threads(before)
 

@@ -28,7 +28,7 @@ def test_samples_do_not_depend_on_the_other_molecules(untrained_confgf):
 
 def test_sampler_is_the_published_update_written_out_for_one_molecule(untrained_confgf):
     """The batched generator against algorithm 1 with plain loops, the same noise and the network's own scores by the chain rule."""
-    from openmm_confgf.generators.network import sample_stream
+    from openmm_confgf.generators.base import sample_stream
     from openmm_confgf.models.confgf import EdgeGraph
     from openmm_confgf.models.features import collate, featurise
 
