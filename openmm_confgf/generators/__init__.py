@@ -6,6 +6,7 @@ from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
 from .density import DensityGenerator, Draws
 from .etkdg import ETKDGGenerator
+from .harmonic import HarmonicGenerator
 from .registry import NETWORKS, PRESETS, create_generator, generate
 from .relaxed import RelaxedGenerator
 
@@ -19,6 +20,7 @@ __all__ = [
     "Draws",
     "ETKDGGenerator",
     "Generator",
+    "HarmonicGenerator",
     "PublishedConfGFGenerator",
     "RelaxedGenerator",
     "create_generator",
