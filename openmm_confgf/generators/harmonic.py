@@ -125,7 +125,7 @@ class _Mixture:
         return np.einsum("bij,bnj->bni", turns, self.zmatrix.positions(torch.from_numpy(coordinates)).numpy())
 
     def log_density(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """On the mean-free subspace, at positions (B, N, 3) in nm, (B,) in nats; -inf where three atoms are in line."""
+        """On the mean-free subspace, at positions (B, N, 3) in nm, (B,) in nats; -inf where there is no dihedral, atoms being in line."""
         coordinates = self.zmatrix.coordinates(torch.from_numpy(positions))
         of_coordinates = logsumexp([well.log_density(coordinates.numpy()) for well in self.wells] + self.log_weights[:, None], axis=0)
         found = of_coordinates - self.zmatrix.log_volume_element(coordinates).numpy()

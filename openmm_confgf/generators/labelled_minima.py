@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from ..energies import ContextEnergy, minimize
 from ..errors import GenerationError
@@ -87,7 +86,14 @@ def labelled_minima(graph: MolecularGraph, system: Any, zmatrix: ZMatrix, starts
 
 def _is_new(minimum: NDArray[np.float64], found: list[NDArray[np.float64]]) -> bool:
     centred = minimum - minimum.mean(axis=0)
-    return all(Rotation.align_vectors(centred, other)[1] > _SAME * math.sqrt(len(centred)) for other in found)
+    return all(_aligned_rmsd(centred, other) > _SAME for other in found)
+
+
+def _aligned_rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Of centred positions (N, 3), atom by atom after the best rotation (Kabsch 1978, doi:10.1107/S0567739478001680)."""
+    u, s, vt = np.linalg.svd(a.T @ b)
+    s[2] *= np.sign(np.linalg.det(u @ vt))
+    return math.sqrt(max(0.0, (np.square(a).sum() + np.square(b).sum() - 2 * s.sum()) / len(a)))
 
 
 def _turned(zmatrix: ZMatrix, minimum: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
