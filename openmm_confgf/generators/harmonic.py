@@ -1,4 +1,4 @@
-"""Harmonic densities of small molecules: the first DensityGenerator, and the classical one."""
+"""HarmonicGenerator: densities of small molecules in internal coordinates, around all of their minima."""
 
 from __future__ import annotations
 
@@ -127,9 +127,12 @@ class _Mixture:
     def log_density(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """On the mean-free subspace, at positions (B, N, 3) in nm, (B,) in nats; -inf where there is no dihedral, atoms being in line."""
         coordinates = self.zmatrix.coordinates(torch.from_numpy(positions))
-        of_coordinates = logsumexp([well.log_density(coordinates.numpy()) for well in self.wells] + self.log_weights[:, None], axis=0)
-        found = of_coordinates - self.zmatrix.log_volume_element(coordinates).numpy()
-        return np.where(np.isfinite(found), found, -np.inf)
+        known = coordinates.isfinite().all(dim=-1)
+        values = coordinates[known].numpy()
+        of_coordinates = logsumexp([well.log_density(values) for well in self.wells] + self.log_weights[:, None], axis=0)
+        found = np.full(len(positions), -np.inf)
+        found[known.numpy()] = of_coordinates - self.zmatrix.log_volume_element(coordinates[known]).numpy()
+        return found
 
 
 def _well(zmatrix: ZMatrix, minimum: NDArray[np.float64], energy: BatchedEnergy, thermal: float) -> HarmonicWell | None:

@@ -127,7 +127,10 @@ def test_the_density_depends_on_neither_seed_nor_order_of_calls():
 
 
 def test_a_conformation_without_a_torsion_has_no_density():
-    assert HarmonicGenerator(peroxide).log_prob("OO", [[0, 0, 0], [0.1, 0, 0], [-0.1, 0, 0], [0.2, 0.1, 0]]).tolist() == [-np.inf]
+    straight = np.array([[0, 0, 0], [0.145, 0, 0], [-0.097, 0, 0], [0.2, 0.1, 0]])
+    sound = HarmonicGenerator(peroxide).sample("OO", 1)
+    found = HarmonicGenerator(peroxide).log_prob("OO", np.stack([straight, sound.positions[0]]))
+    assert found[0] == -np.inf and found[1] == pytest.approx(sound.log_q[0])
 
 
 def test_what_it_cannot_take_is_refused_with_its_reason(toy_level, openff):
