@@ -11,7 +11,7 @@ system = create_system(conformers.graph, forcefield="openff-2.2.1")
 
 # a batch: the conformers, shaken by 2 pm
 torch.manual_seed(0)
-batch = torch.from_numpy(conformers.positions).repeat(20, 1, 1)
+batch = torch.tensor(conformers.positions).repeat(20, 1, 1)
 batch += 0.002 * torch.randn_like(batch)
 
 # compiled=True is several times faster once it has compiled, which takes some ten seconds

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import MoleculeError
+from .errors import ConfGFError, MoleculeError
 from .molecules.graph import MolecularGraph
 from .status import Status
-from .units import NM_PER_ANGSTROM, positions_in_nm
+from .units import NM_PER_ANGSTROM, in_md_units, positions_in_nm
 
 if TYPE_CHECKING:
     import mdtraj
@@ -39,22 +40,54 @@ class Provenance:
     weights_sha256 : str or None
         Checksum of the network weights, where there are any.
     settings : dict
-        Everything else that decides the result (steps, force field, temperature ...), in JSON's types.
+        Everything else that decides the result (steps, force field of a relaxation ...), in JSON's types. What the energies are of is the
+        `Target` of the ensemble, and what a run measured of itself are its ``diagnostics``.
     """
 
     generator: str
     version: str
     seed: int | None = None
     weights_sha256: str | None = None
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What the energies of an ensemble are of, and at which temperature they are to be weighed: exp(-U / kT).
+
+    Attributes
+    ----------
+    forcefield : str or None
+        Its name; None where it has none.
+    system_sha256 : str or None
+        `system_hash` of the molecule's OpenMM System; None where there is none, as with MMFF94s.
+    temperature : float or None
+        K (a Quantity is taken); None where no temperature is meant, as for minima.
+
+    Raises
+    ------
+    ConfGFError
+        If the temperature is none.
+    """
+
+    forcefield: str | None = None
+    system_sha256: str | None = None
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None:
+            kelvin = float(in_md_units(self.temperature))
+            if not 0 < kelvin < math.inf:
+                raise ConfGFError(f"The temperature of a target is {kelvin:g} K; give a finite one above 0 K, or None.")
+            object.__setattr__(self, "temperature", kelvin)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ensemble:
     """Conformations of one molecule. Operations return a new ensemble; the order is never changed silently.
 
-    ``ensemble[3]``, slices and boolean masks give ensembles, and iteration gives one for each conformation. Two ensembles are equal where
-    they are the same object.
+    ``ensemble[3]``, slices and boolean masks give ensembles, and iteration gives one for each conformation. Its arrays are copies of what
+    was given, and read-only. Two ensembles are equal where they are the same object.
 
     Attributes
     ----------
@@ -65,11 +98,18 @@ class Ensemble:
     status : ndarray of int8, (B,)
         A `Status` per sample. Generators and energies must set it: by default all are OK, and only what is not finite becomes NON_FINITE.
     energy : ndarray of float64, (B,), optional
-        Potential energy in kJ/mol; +inf where the status is not OK.
+        Potential energy in kJ/mol, as it was evaluated, whatever the status is; +inf where there is none that is finite. Whether a row
+        counts is for its reader to say: ranking and pictures take those that are `ok`, weights and averages over equilibrium take all.
     log_q : ndarray of float64, (B,), optional
-        Natural log of the generator's density on the mean-free subspace, nm units.
+        Natural log of the generator's density on the mean-free subspace, nm units. Rows that were picked for what they are, or moved, are
+        no samples of it any more: operations that do so drop it.
     provenance : Provenance
         Where it comes from.
+    target : Target, optional
+        What the energies are of.
+    diagnostics : mapping
+        What the run that made the ensemble tells of itself as a whole (`r_hat_energy`, `repaired` ...), in JSON's types. It decides
+        nothing, and stays whatever is selected.
     properties : tuple of mappings of str to str, optional
         What the source says of each conformation in words of its own: the properties of its record in a file, in their order, and the
         record's title under `TITLE`. They stay with their conformation, whatever is selected or scored.
@@ -87,29 +127,43 @@ class Ensemble:
     energy: NDArray[np.float64] | None = None
     log_q: NDArray[np.float64] | None = None
     properties: tuple[Mapping[str, str], ...] | None = None
+    target: Target | None = None
+    diagnostics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        positions = positions_in_nm(self.positions).copy()
+        positions = positions_in_nm(self.positions)
         if positions.shape[-2] != len(self.graph):
             raise ValueError(f"The positions have {positions.shape[-2]} atoms where {self.graph.name!r} has {len(self.graph)}.")
-        positions = positions.reshape(-1, len(self.graph), 3)
+        positions = positions.reshape(-1, len(self.graph), 3).copy()
         status = np.zeros(len(positions), np.int8) if self.status is None else np.array(self.status, np.int8)
-        object.__setattr__(self, "positions", positions)
-        object.__setattr__(self, "status", status)
-        if self.properties is not None:
-            object.__setattr__(self, "properties", tuple(self.properties))
-            if len(self.properties) != len(positions):
-                raise ValueError(f"There are properties of {len(self.properties)} conformations for {len(positions)}; give each its own.")
-        for name in ("status", "energy", "log_q"):
-            values = getattr(self, name)
-            if values is not None and np.shape(values) != (len(positions),):
-                raise ValueError(f"{name} has shape {np.shape(values)} for {len(positions)} conformations; give one value each.")
+        energy, log_q = (None if values is None else np.array(in_md_units(values), np.float64) for values in (self.energy, self.log_q))
+        for name, values in (("status", status), ("energy", energy), ("log_q", log_q)):
+            if values is not None and values.shape != (len(positions),):
+                raise ValueError(f"{name} has shape {values.shape} for {len(positions)} conformations; give one value each.")
+        if self.properties is not None and len(self.properties) != len(positions):
+            raise ValueError(f"There are properties of {len(self.properties)} conformations for {len(positions)}; give each its own.")
         if not np.isin(status, list(Status)).all():
             raise ValueError(f"A status is none of {', '.join(f'{s.value} ({s.name})' for s in Status)}; give one of these each.")
-        finite = np.isfinite(positions).all(axis=(1, 2)) & (True if self.energy is None else np.isfinite(self.energy))
+        finite = np.isfinite(positions).all(axis=(1, 2))
+        if energy is not None:
+            finite &= np.isfinite(energy)
+            energy[~finite] = np.inf
         status[~finite & (status == Status.OK)] = Status.NON_FINITE
-        if self.energy is not None:
-            object.__setattr__(self, "energy", np.where(self.ok, np.asarray(self.energy, np.float64), np.inf))
+        changed = {"positions": positions, "status": status, "energy": energy, "log_q": log_q, "diagnostics": dict(self.diagnostics)}
+        for name, value in changed.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "properties", None if self.properties is None else tuple(self.properties))
+        self._protect()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """NumPy's arrays come writable out of a pickle or a copy."""
+        self.__dict__.update(state)
+        self._protect()
+
+    def _protect(self) -> None:
+        for name in ("positions", "status", "energy", "log_q"):
+            if (values := getattr(self, name)) is not None:
+                values.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -121,12 +175,18 @@ class Ensemble:
     def __getitem__(self, index: Any) -> Ensemble:
         """The samples of an integer, a slice, a list of integers or a boolean mask, as an ensemble.
 
+        The rows of an integer or a slice are what they are by their place alone, and keep ``log_q``; lists and masks drop it, as `select`.
+
         Raises
         ------
         IndexError
             If there is no such sample, or a mask has another length.
         """
-        return self.select(np.arange(len(self))[index])
+        rows = np.arange(len(self))[index]
+        picked = self.select(rows)
+        if self.log_q is None or not isinstance(index, (int, np.integer, slice)):
+            return picked
+        return picked.replace(log_q=np.atleast_1d(self.log_q[rows]))
 
     def __iter__(self) -> Iterator[Ensemble]:
         return (self[k] for k in range(len(self)))
@@ -137,19 +197,19 @@ class Ensemble:
         return np.asarray(self.status == Status.OK)
 
     def replace(self, **changes: Any) -> Ensemble:
-        """A copy with some attributes changed."""
+        """A copy with some attributes changed. What belongs to others that are not given (energies to positions) is not looked after."""
         return dataclasses.replace(self, **changes)
 
     def select(self, index: ArrayLike) -> Ensemble:
-        """The samples of `index` (integers or a boolean mask), in its order."""
+        """The samples of `index` (integers or a boolean mask), in its order, without ``log_q``: what was picked is no sample of it."""
         index = np.atleast_1d(index)
         index = index if index.dtype == bool else index.astype(np.int64)
         pick = lambda values: None if values is None else values[index]  # noqa: E731
         properties = self.properties
         if properties is not None:
             properties = tuple(properties[k] for k in np.arange(len(self))[index])
-        picked = {name: pick(getattr(self, name)) for name in ("positions", "status", "energy", "log_q")}
-        return self.replace(**picked, properties=properties)
+        picked = {name: pick(getattr(self, name)) for name in ("positions", "status", "energy")}
+        return self.replace(**picked, log_q=None, properties=properties)
 
     def ranked(self) -> Ensemble:
         """The usable samples by increasing energy (in their own order where there is no energy).

@@ -1,4 +1,6 @@
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -6,13 +8,13 @@ from openmm import unit
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from openmm_confgf.ensemble import Ensemble, Provenance
-from openmm_confgf.errors import MoleculeError
+from openmm_confgf.ensemble import Ensemble, Provenance, Target
+from openmm_confgf.errors import ConfGFError, MoleculeError
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.status import Status
 
 
-def test_bad_rows_keep_their_place_and_cost_infinity(alanine_ensemble):
+def test_rows_without_a_finite_energy_keep_their_place_and_cost_infinity(alanine_ensemble):
     ensemble = alanine_ensemble
     assert len(ensemble) == 8
     assert ensemble.status.tolist() == [0, 0, Status.NON_FINITE, 0, 0, Status.NON_FINITE, 0, 0]
@@ -23,11 +25,14 @@ def test_bad_rows_keep_their_place_and_cost_infinity(alanine_ensemble):
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s != Status.OK])
-def test_every_bad_status_costs_infinity(alanine_ensemble, status):
+def test_a_bad_status_keeps_the_energy_and_is_left_out_of_what_reads_it(alanine_ensemble, status):
     marked = np.zeros(8, np.int8)
-    marked[0] = status
+    marked[[0, 7]] = status
     ensemble = alanine_ensemble.replace(status=marked)
-    assert ensemble.energy[0] == np.inf
+    assert ensemble.energy.tolist() == [5, 1, np.inf, 3, 2, np.inf, 4, -6.5]
+    assert ensemble.ranked().energy.tolist() == [1, 2, 3, 4] == sorted(ensemble.deduplicated(1e-6).energy)
+    assert "energies 1.0 to 4.0 kJ/mol" in ensemble.summary()
+    assert [part.energy.tolist() for part in ensemble.by_stereoisomer().values()] == [[1, 3, 2, 4]]
     assert ensemble.counts()[status.name] >= 1
     assert not ensemble.ok[0] and ensemble.ok[1]
 
@@ -43,13 +48,28 @@ def test_a_status_that_is_already_bad_is_kept(alanine_ensemble):
 
 
 def test_is_frozen_and_apart_from_what_it_was_made_of(alanine):
-    positions, status = np.zeros((2, len(alanine), 3)), np.zeros(2, np.int8)
-    ensemble = Ensemble(alanine, positions, Provenance("test", "0"), status)
+    given = {"positions": np.zeros((2, len(alanine), 3)), "status": np.zeros(2, np.int8), "energy": np.zeros(2), "log_q": np.zeros(2)}
+    diagnostics = {"repaired": 0}
+    ensemble = Ensemble(alanine, provenance=Provenance("test", "0"), diagnostics=diagnostics, **given)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        ensemble.status = status
-    positions[:] = 1
-    status[:] = 3
-    assert (ensemble.positions == 0).all() and ensemble.ok.all()
+        ensemble.status = given["status"]
+    diagnostics["repaired"] = 1
+    for name, values in given.items():
+        values[:] = 1  # what was given is still the caller's
+        assert (getattr(ensemble, name) == 0).all()
+    assert ensemble.ok.all() and ensemble.diagnostics == {"repaired": 0}
+
+
+@pytest.mark.parametrize(
+    "way", [lambda e: e, lambda e: e[2:], lambda e: e.replace(), copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))]
+)
+@pytest.mark.parametrize("name", ["positions", "status", "energy", "log_q"])
+def test_arrays_are_read_only_however_the_ensemble_was_made(alanine_ensemble, way, name):
+    values = getattr(way(alanine_ensemble), name)
+    np.testing.assert_array_equal(values, getattr(alanine_ensemble, name)[-len(values) :])
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 0
+    assert not isinstance(values.base, np.ndarray)  # no other way to the same memory
 
 
 def test_one_frame_and_quantities(alanine):
@@ -63,18 +83,18 @@ def test_one_frame_and_quantities(alanine):
 def test_select_follows_the_given_order(alanine_ensemble):
     picked = alanine_ensemble.select([7, 2, 0])
     assert picked.energy.tolist() == [-6.5, np.inf, 5]
-    assert picked.log_q.tolist() == [7, 2, 0]
     assert picked.status.tolist() == [0, Status.NON_FINITE, 0]
     np.testing.assert_array_equal(picked.positions[2], alanine_ensemble.positions[0])
     assert picked.provenance == alanine_ensemble.provenance
-    assert alanine_ensemble.select(alanine_ensemble.ok).log_q.tolist() == [0, 1, 3, 4, 6, 7]
+    assert alanine_ensemble.select(alanine_ensemble.ok).energy.tolist() == [5, 1, 3, 2, 4, -6.5]
     assert alanine_ensemble.select(3).energy.tolist() == [3]
     assert len(alanine_ensemble.select([])) == 0
 
 
 def test_ranked_is_by_energy_and_drops_the_bad(alanine_ensemble):
-    assert alanine_ensemble.ranked().log_q.tolist() == [7, 1, 4, 3, 6, 0]
-    assert alanine_ensemble.replace(energy=None).ranked().log_q.tolist() == [0, 1, 3, 4, 6, 7]
+    assert alanine_ensemble.ranked().energy.tolist() == [-6.5, 1, 2, 3, 4, 5]
+    unranked = alanine_ensemble.replace(energy=None).ranked()
+    np.testing.assert_array_equal(unranked.positions, alanine_ensemble.positions[[0, 1, 3, 4, 6, 7]])
     assert alanine_ensemble.energy.tolist()[:2] == [5, 1]  # itself is unchanged
 
 
@@ -83,7 +103,7 @@ def test_deduplicated_keeps_the_first_of_each_shape(alanine_ensemble):
     doubled = usable.select([*range(6), *range(6)])
     assert len(doubled.deduplicated(1e-4)) == 6
     assert doubled.ranked().deduplicated(1 * unit.nanometer).energy.tolist() == [-6.5]
-    assert alanine_ensemble.deduplicated(1e-6).log_q.tolist() == [0, 1, 3, 4, 6, 7]
+    assert alanine_ensemble.deduplicated(1e-6).energy.tolist() == [5, 1, 3, 2, 4, -6.5]
 
 
 def test_other_shapes_are_refused(alanine):
@@ -121,7 +141,7 @@ def test_is_indexed_like_a_sequence(alanine_ensemble):
     assert alanine_ensemble[3].energy.tolist() == [3] and alanine_ensemble[-1].energy.tolist() == [-6.5]
     assert alanine_ensemble[np.int64(1)].log_q.tolist() == [1]
     assert alanine_ensemble[1:8:3].log_q.tolist() == [1, 4, 7]
-    assert alanine_ensemble[[4, 0]].log_q.tolist() == [4, 0] and alanine_ensemble[alanine_ensemble.ok].ok.all()
+    assert alanine_ensemble[[4, 0]].energy.tolist() == [2, 5] and alanine_ensemble[alanine_ensemble.ok].ok.all()
     assert [len(e) for e in alanine_ensemble] == [1] * 8
     assert [float(e.log_q[0]) for e in alanine_ensemble] == list(range(8))
     for wrong in (8, -9, [0, 8], np.ones(7, bool)):
@@ -137,7 +157,56 @@ def test_says_what_it_is_in_short(alanine_ensemble):
 
 def test_is_equal_to_itself_alone(alanine_ensemble):
     assert alanine_ensemble == alanine_ensemble and alanine_ensemble != alanine_ensemble.replace()
-    assert alanine_ensemble in {alanine_ensemble}
+    assert alanine_ensemble in {alanine_ensemble} and alanine_ensemble in [alanine_ensemble.replace(), alanine_ensemble]
+
+
+def test_where_it_comes_from_can_be_compared_and_hashed():
+    first, second, other = Provenance("test", "0", settings={"a": [1]}), Provenance("test", "0", settings={"a": [1]}), Provenance("x", "0")
+    assert first == second != other and hash(first) == hash(second) and len({first, second, other}) == 2
+    assert Target("openff-2.2.1", "ab", 300) == Target("openff-2.2.1", "ab", 300 * unit.kelvin) and hash(Target()) == hash(Target(None))
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda e: e.ranked(),
+        lambda e: e.deduplicated(),
+        lambda e: e.select([0, 1]),
+        lambda e: e.select(e.ok),
+        lambda e: e[e.ok],
+        lambda e: e[[0, 1]],
+        lambda e: next(iter(e.by_stereoisomer().values())),
+    ],
+)
+def test_what_is_picked_is_no_sample_of_the_density(alanine_ensemble, drop):
+    picked = drop(alanine_ensemble)
+    assert len(picked) and picked.log_q is None and alanine_ensemble.log_q is not None
+    assert picked.energy is not None and picked.provenance == alanine_ensemble.provenance
+
+
+def test_what_is_taken_by_its_place_is_one(alanine_ensemble):
+    assert alanine_ensemble[:5].log_q.tolist() == [0, 1, 2, 3, 4] and alanine_ensemble[2].log_q.tolist() == [2]
+    assert alanine_ensemble.compounds()[0].log_q is not None
+    assert alanine_ensemble.replace(log_q=None)[:5].log_q is None
+
+
+def test_target_and_diagnostics_stay_with_the_rows(alanine_ensemble):
+    told = alanine_ensemble.replace(target=Target("openff-2.2.1", "ab", 300), diagnostics={"repaired": 2})
+    for part in (told.ranked(), told.deduplicated(), told[0], told[told.ok], *told.by_stereoisomer().values()):
+        assert part.target == told.target and part.diagnostics == {"repaired": 2}
+    assert alanine_ensemble.target is None and "repaired" not in alanine_ensemble.diagnostics
+
+
+@pytest.mark.parametrize("temperature", [0, -300, np.inf, np.nan, 0 * unit.kelvin])
+def test_a_target_has_a_temperature_or_none(temperature):
+    with pytest.raises(ConfGFError, match="give a finite one above 0 K, or None"):
+        Target("openff-2.2.1", None, temperature)
+
+
+def test_energies_come_as_quantities_too(alanine_ensemble):
+    kcal = alanine_ensemble.replace(energy=np.ones(8) * unit.kilocalorie_per_mole)
+    np.testing.assert_allclose(kcal.energy[kcal.ok], 4.184)
+    assert np.isposinf(alanine_ensemble.replace(energy=np.full(8, -np.inf)).energy).all()
 
 
 def test_properties_stay_with_their_sample(alanine_ensemble):

@@ -127,5 +127,5 @@ def stereo_against_specified(
     centres, double_bonds = graph.stereocentres, graph.stereobonds
     corners = np.array([centre_and_neighbours(graph.mol.GetAtomWithIdx(int(centre))) for centre in centres[:, 0]], np.int64).reshape(-1, 5)
     hands = tetrahedral_hands(frames / NM_PER_ANGSTROM, corners, most_inverted=most_inverted) * centres[:, 4].astype(np.int8)
-    angles = dihedrals(torch.from_numpy(frames), torch.from_numpy(double_bonds[:, :4])).numpy()
+    angles = dihedrals(torch.tensor(frames), torch.from_numpy(double_bonds[:, :4])).numpy()
     return hands, np.cos(angles) * double_bonds[:, 4] > 0

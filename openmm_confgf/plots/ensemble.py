@@ -101,7 +101,7 @@ def torsion_plot(ensemble: Ensemble, axes: Axes) -> None:
     usable = _with_energies(ensemble)
     energy = relative_energies(usable)
     quadruples = rotatable_torsions(usable.graph)
-    angles = np.degrees(dihedrals(torch.from_numpy(usable.positions), torch.from_numpy(quadruples)).numpy())
+    angles = np.degrees(dihedrals(torch.tensor(usable.positions), torch.from_numpy(quadruples)).numpy())
     # the highest first, so that the lowest lie on top
     order = np.argsort(-energy, kind="stable")
     spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(energy))
