@@ -65,6 +65,36 @@ def alanine_ensemble(alanine):
 
 
 @pytest.fixture(scope="session")
+def as_of_layout_1():
+    """Make an .h5 file what the version before `Target` would have written: all that is told in the settings, energies of OK rows only."""
+    return _as_of_layout_1
+
+
+def _as_of_layout_1(path):
+    import json
+
+    import h5py
+    import numpy as np
+
+    from openmm_confgf.files import hdf5
+
+    with h5py.File(path, "a") as file:
+        group = file["openmm_confgf"]
+        provenance = json.loads(group["provenance"][()])
+        target = json.loads(group["target"][()]) if "target" in group else {}
+        told = {name: target[name] for name in ("forcefield", "system_sha256") if name in target} | json.loads(group["diagnostics"][()])
+        provenance["settings"] |= told
+        for name in ("target", "diagnostics", "provenance"):
+            if name in group:
+                del group[name]
+        group["provenance"] = json.dumps(provenance)
+        if "energy" in group:
+            group["energy"][:] = np.where(group["status"][()] == 0, group["energy"][()], np.inf)
+        group.attrs["layout"] = 1
+        group.attrs["sha256"] = hdf5._digest(hdf5._content(group))
+
+
+@pytest.fixture(scope="session")
 def toy_level(tmp_path_factory):
     """A force field of springs and angles for methanol and ethanol, as OpenMM's XML: ready at once, where a real one loads for seconds."""
     from openmm_confgf.molecules.graph import MolecularGraph

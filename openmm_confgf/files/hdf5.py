@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolInterchange
 
-from ..ensemble import Ensemble, Provenance
-from ..errors import FileFormatError, MoleculeError
+from ..ensemble import Ensemble, Provenance, Target
+from ..errors import ConfGFError, FileFormatError
 from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
 from ..version import __version__
+from .earlier import taken_apart
 from .hdf5_guard import opened, sealed
 
 GROUP = "openmm_confgf"
 STATE = "openmm_confgf_state"
-_LAYOUT = 1
+_LAYOUT = 2
+"""Files of layout 1 have target and diagnostics among the settings, and no energy of conformations that are not OK."""
+
 _DIGEST = "sha256"
 
 
@@ -50,6 +53,9 @@ def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = No
         group["molecule"] = rdMolInterchange.MolToJSON(ensemble.graph.mol)
         group["residues"] = json.dumps([_residue(atom) for atom in ensemble.graph.mol.GetAtoms()])
         group["provenance"] = json.dumps(dataclasses.asdict(ensemble.provenance))
+        if ensemble.target is not None:
+            group["target"] = json.dumps(dataclasses.asdict(ensemble.target))
+        group["diagnostics"] = json.dumps(dict(ensemble.diagnostics))
         group["status"] = ensemble.status
         for name, unit in (("positions", "nanometers"), ("energy", "kilojoules_per_mole"), ("log_q", "nats")):
             values = getattr(ensemble, name)
@@ -87,18 +93,27 @@ def read_hdf5(path: Path) -> Ensemble:
         raise FileFormatError(f"{path} has layout {layout}, newer than this version ({__version__}) reads; update openmm-confgf.")
     try:
         graph = MolecularGraph.from_rdkit(_molecule(content), content["name"].decode())
-        provenance = Provenance(**json.loads(content["provenance"]))
         properties = tuple(json.loads(content["properties"])) if "properties" in content else None
         values = (content["status"], content.get("energy"), content.get("log_q"), properties)
-        ensemble = Ensemble(graph, content["positions"], provenance, *values)
+        provenance, target, diagnostics = _origin(content, layout)
+        ensemble = Ensemble(graph, content["positions"], provenance, *values, target, diagnostics)
         if digest is None:
             checked = check_conformations(graph, ensemble.positions)
             return ensemble.replace(status=np.where(ensemble.ok, checked, ensemble.status))
         if digest != _digest(content):
             raise ValueError("it is not what this package wrote")
         return ensemble
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MoleculeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, ConfGFError) as error:
         raise FileFormatError(f"{path} was altered ({error}); write it again.") from error
+
+
+def _origin(content: Mapping[str, Any], layout: int) -> tuple[Provenance, Target | None, dict[str, Any]]:
+    provenance = Provenance(**json.loads(content["provenance"]))
+    if layout == 1:
+        settings, target, diagnostics = taken_apart(provenance.settings)
+        return dataclasses.replace(provenance, settings=settings), target, diagnostics
+    target = Target(**json.loads(content["target"])) if "target" in content else None
+    return provenance, target, dict(json.loads(content["diagnostics"]))
 
 
 def _content(group: h5py.Group) -> dict[str, Any]:

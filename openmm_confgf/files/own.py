@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ..ensemble import Ensemble, Provenance
-from ..errors import FileFormatError
+from ..ensemble import Ensemble, Provenance, Target
+from ..errors import ConfGFError, FileFormatError
 from ..molecules.graph import MolecularGraph, centre_key
 from ..molecules.stereoisomers import stereoisomers
 from ..status import Status
+from .earlier import taken_apart
 
 PREFIX = "openmm_confgf_"
 """Of the names of all properties that are ours; any other is the user's."""
@@ -26,6 +27,24 @@ MOLECULE, DIGEST = f"{PREFIX}molecule", f"{PREFIX}digest"
 
 DECIMALS = 4
 """Of a coordinate in Angstrom in a MOL block."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where the ensemble of a record comes from; two are equal where the records say it in the same words (NaN is not equal to itself).
+
+    Attributes
+    ----------
+    words : tuple of str or None
+    provenance : Provenance
+    target : Target or None
+    diagnostics : dict
+    """
+
+    words: tuple[str | None, ...]
+    provenance: Provenance = dataclasses.field(compare=False)
+    target: Target | None = dataclasses.field(compare=False)
+    diagnostics: dict[str, Any] = dataclasses.field(compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +59,13 @@ class Own:
     stereo : str
         The specified centres and double bonds by the numbers of their atoms, where coordinates alone would specify all, with their hands
         as in `MolecularGraph.order_key`: ``4:+1 6=7:-1``.
-    provenance : Provenance or None
+    origin : Origin or None
     """
 
     status: Status
     energy: float | None
     stereo: str
-    provenance: Provenance | None
+    origin: Origin | None
 
     def specified(self, graph: MolecularGraph) -> MolecularGraph:
         """The molecule with the stereo that was specified when the record was written; its coordinates specify more, or another hand."""
@@ -95,6 +114,8 @@ def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:
         "seed": None if given.seed is None else str(given.seed),
         "weights_sha256": given.weights_sha256,
         "settings": json.dumps(given.settings, sort_keys=True),
+        "target": None if ensemble.target is None else json.dumps(dataclasses.asdict(ensemble.target)),
+        "diagnostics": json.dumps(dict(ensemble.diagnostics), sort_keys=True),
     }
     energies = [None] * len(ensemble) if ensemble.energy is None else [repr(float(energy)) for energy in ensemble.energy]
     isomers = stereoisomers(graph, ensemble.positions)
@@ -121,16 +142,25 @@ def read_own(properties: Mapping[str, str]) -> Own:
         cost = None if energy is None else float(energy)
     except ValueError as error:
         raise FileFormatError(f"has the {PREFIX}energy_kj_per_mol {energy!r}; give a number") from error
-    return Own(Status[status], cost, own.get("specified_stereo", ""), _provenance(own))
+    return Own(Status[status], cost, own.get("specified_stereo", ""), _origin(own))
 
 
-def _provenance(own: Mapping[str, str]) -> Provenance | None:
+_OF_ORIGIN = ("generator", "version", "seed", "weights_sha256", "settings", "target", "diagnostics")
+
+
+def _origin(own: Mapping[str, str]) -> Origin | None:
     try:
         seed = int(own["seed"]) if "seed" in own else None
-        settings: Any = json.loads(own["settings"])
-        return Provenance(own["generator"], own["version"], seed, own.get("weights_sha256"), dict(settings))
-    except (KeyError, ValueError, TypeError):
+        settings = dict(json.loads(own["settings"]))
+        if "diagnostics" in own:
+            target = Target(**json.loads(own["target"])) if "target" in own else None
+            diagnostics = dict(json.loads(own["diagnostics"]))
+        else:
+            settings, target, diagnostics = taken_apart(settings)
+        provenance = Provenance(own["generator"], own["version"], seed, own.get("weights_sha256"), settings)
+    except (KeyError, ValueError, TypeError, AttributeError, ConfGFError):
         return None
+    return Origin(tuple(own.get(name) for name in _OF_ORIGIN), provenance, target, diagnostics)
 
 
 def molecule_digest(mol: Chem.Mol) -> str:

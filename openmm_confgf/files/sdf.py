@@ -22,7 +22,7 @@ from ..molecules.graph import MolecularGraph
 from ..status import Status
 from ..units import NM_PER_ANGSTROM
 from ..version import __version__
-from .own import DECIMALS, DIGEST, PREFIX, molecule_digest, own_properties, record_digest
+from .own import DECIMALS, DIGEST, PREFIX, Origin, molecule_digest, own_properties, record_digest
 from .sdf_records import Preparation, Record, iter_records
 from .sdf_text import format_record
 
@@ -126,21 +126,26 @@ def _ensemble(group: Group, path_name: str, label: str) -> Ensemble | ConfGFErro
     checked = check_conformations(group.graph, positions)
     told = np.array([Status.OK if record.own is None else record.own.status for record in records], np.int8)
     energies = [None if record.own is None else record.own.energy for record in records]
+    origin = _common_origin(records)
     return Ensemble(
         group.graph,
         positions,
-        _provenance(group, path_name),
+        _of_file(group, path_name) if origin is None else origin.provenance,
         np.where(checked == Status.OK, told, checked).astype(np.int8),
         None if None in energies else np.array(energies, np.float64),
         properties=tuple(record.properties for record in records),
+        target=None if origin is None else origin.target,
+        diagnostics={} if origin is None else origin.diagnostics,
     )
 
 
-def _provenance(group: Group, path_name: str) -> Provenance:
-    """That of the records where they share one, else the file, with the numbers of the records that were edited since they were written."""
-    first = group.records[0].own
-    if first is not None and first.provenance is not None:
-        if all(record.own is not None and record.own.provenance == first.provenance for record in group.records):
-            return first.provenance
+def _common_origin(records: list[Record]) -> Origin | None:
+    """That of the records where they share one."""
+    first, *others = [None if record.own is None else record.own.origin for record in records]
+    return first if all(other == first for other in others) else None
+
+
+def _of_file(group: Group, path_name: str) -> Provenance:
+    """The file, with the numbers of the records that were edited since they were written."""
     edited = [group.number + k for k, record in enumerate(group.records) if record.edited]
     return Provenance(path_name, __version__, settings={"edited_records": edited} if edited else {})

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from openmm_confgf.ensemble import Target
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.status import Status
@@ -27,7 +28,9 @@ def ensembles(alanine_ensemble):
         ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles, name=f"molecule {seed}"), 5, seed)
         status = ensemble.status.copy()
         status[1] = Status.CLASH
-        made.append(ensemble.replace(status=status, energy=np.linspace(1, 2, 5) / 3))
+        target = Target("openff-2.2.1", f"{seed:064x}", 300 + seed) if seed % 3 else None
+        diagnostics = {"r_hat_energy": 1 / 3, "repaired": seed, "ways": {"etkdg": 5}} if seed % 2 else {}
+        made.append(ensemble.replace(status=status, energy=np.linspace(1, 2, 5) / 3, target=target, diagnostics=diagnostics))
     return made
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import h5py
@@ -18,12 +19,38 @@ def test_hdf5_gives_everything_back(ensembles, tmp_path, same_molecule):
         assert same_molecule(found.graph, wanted.graph)
         assert found.graph.name == wanted.graph.name
         assert found.provenance == wanted.provenance
+        assert (found.target, found.diagnostics) == (wanted.target, wanted.diagnostics)
         for name in ("positions", "status", "energy", "log_q"):
             ours, theirs = getattr(found, name), getattr(wanted, name)
             assert (ours is None) == (theirs is None)
             if ours is not None:
                 assert ours.dtype == theirs.dtype
                 np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_that_are_not_ok_keep_their_energies(ensembles, tmp_path):
+    (path,) = write_ensembles(ensembles[1], tmp_path / "out.h5")
+    (found,) = read_ensembles(path)
+    assert found.status[1] == Status.CLASH and np.isfinite(found.energy[1])
+    assert mdtraj.load(str(path)).n_frames == 4
+
+
+def test_a_file_of_before_there_were_targets(ensembles, tmp_path, as_of_layout_1):
+    told = ensembles[2].replace(energy=np.linspace(1, 2, 5))
+    assert told.target is not None and told.diagnostics
+    (path,) = write_ensembles(told.replace(target=dataclasses.replace(told.target, temperature=None)), tmp_path / "out.h5")
+    as_of_layout_1(path)
+    (found,) = read_ensembles(path)
+    assert found.provenance == told.provenance and found.diagnostics == told.diagnostics
+    assert found.target == dataclasses.replace(told.target, temperature=None)
+    np.testing.assert_array_equal(found.energy, np.where(told.ok, told.energy, np.inf))
+
+
+def test_settings_with_the_names_of_before_are_the_users_own(alanine_ensemble, tmp_path):
+    own = dataclasses.replace(alanine_ensemble.provenance, settings={"repaired": 3, "forcefield": "mine", "ways": "many"})
+    (path,) = write_ensembles(alanine_ensemble.replace(provenance=own, target=None, diagnostics={}), tmp_path / "out.h5")
+    (found,) = read_ensembles(path)
+    assert found.provenance == own and found.target is None and found.diagnostics == {}
 
 
 def test_mdtraj_loads_the_usable_samples(alanine_ensemble, tmp_path):
@@ -70,7 +97,7 @@ def test_hdf5_with_nonsense_in_it(alanine_ensemble, tmp_path):
         read_ensembles(path)
 
 
-@pytest.mark.parametrize("change", ["molecule", "provenance", "status", "layout"])
+@pytest.mark.parametrize("change", ["molecule", "provenance", "target", "diagnostics", "status", "layout"])
 def test_altered_hdf5(alanine_ensemble, tmp_path, change):
     (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
     with h5py.File(path, "a") as file:
@@ -78,8 +105,10 @@ def test_altered_hdf5(alanine_ensemble, tmp_path, change):
         if change == "layout":
             group.attrs["layout"] = 99
         else:
-            del group[change]
-            group[change] = {"molecule": "{}", "provenance": json.dumps({"nonsense": 1}), "status": np.zeros(2, np.int8)}[change]
+            nonsense = {"provenance": json.dumps({"nonsense": 1}), "target": json.dumps({"temperature": -1}), "diagnostics": "[1, 2]"}
+            if change in group:
+                del group[change]
+            group[change] = {"molecule": "{}", "status": np.zeros(2, np.int8), **nonsense}[change]
     with pytest.raises(FileFormatError, match="newer than this version" if change == "layout" else "was altered"):
         read_ensembles(path)
 

@@ -1,13 +1,17 @@
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from openmm_confgf.ensemble import Ensemble
+from openmm_confgf.ensemble import Ensemble, Target
 from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import read_each_ensemble, read_ensembles, read_molecules, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.status import Status
 
 
 def test_sdf_gives_the_usable_samples_back(ensembles, tmp_path, same_molecule):
@@ -22,6 +26,52 @@ def test_sdf_gives_the_usable_samples_back(ensembles, tmp_path, same_molecule):
         np.testing.assert_array_equal(ours.energy, usable.energy)
         assert ours.ok.all()
         assert ours.provenance == theirs.provenance
+        assert (ours.target, ours.diagnostics) == (theirs.target, theirs.diagnostics)
+
+
+def test_numbers_that_are_none_do_not_part_the_records(alanine_ensemble, tmp_path):
+    """NaN is not equal to NaN: the R-hat of a run that is too short."""
+    told = alanine_ensemble.replace(target=Target("openff-2.2.1", None, 300), diagnostics={"r_hat_energy": np.nan})
+    (path,) = write_ensembles(told, tmp_path / "out.sdf")
+    (found,) = read_ensembles(path)
+    assert found.provenance == told.provenance and found.target == told.target and np.isnan(found.diagnostics["r_hat_energy"])
+
+
+def test_records_of_several_targets_have_none(alanine_ensemble, tmp_path):
+    usable = alanine_ensemble.ranked()
+    first, second = (usable[part].replace(target=Target(name)) for part, name in ((slice(0, 3), "one"), (slice(3, 6), "other")))
+    (path,) = write_ensembles([first, second], tmp_path / "out.sdf")
+    (found,) = read_ensembles(path)
+    assert len(found) == 6 and found.target is None and found.provenance.generator == "out.sdf"
+
+
+@pytest.mark.parametrize("target", ["{}{", '{"temperature": -3}', '{"nonsense": 1}', "[]"])
+def test_a_target_that_is_none_costs_where_it_comes_from(alanine_ensemble, tmp_path, target):
+    (path,) = write_ensembles(alanine_ensemble.replace(target=Target("mine")), tmp_path / "out.sdf")
+    path.write_text(path.read_text().replace('{"forcefield": "mine", "system_sha256": null, "temperature": null}', target))
+    (found,) = read_ensembles(path)
+    assert found.target is None and found.provenance.generator == "out.sdf" and found.energy is not None
+
+
+def test_records_of_before_there_were_targets(alanine_ensemble, tmp_path):
+    settings = {"steps": 3, "repaired": 1, "forcefield": "openff-2.2.1", "system_sha256": "ab", "minimized": False}
+    old = dataclasses.replace(alanine_ensemble.provenance, settings=settings)
+    (path,) = write_ensembles(alanine_ensemble.replace(provenance=old, diagnostics={}), tmp_path / "out.sdf")
+    path.write_text(re.sub(r">  <openmm_confgf_diagnostics>.*\n.*\n\n", "", path.read_text()))
+    (found,) = read_ensembles(path)
+    assert found.target == Target("openff-2.2.1", "ab") and found.diagnostics == {"repaired": 1}
+    assert found.provenance == dataclasses.replace(old, settings={"steps": 3, "minimized": False})
+    np.testing.assert_array_equal(found.energy, alanine_ensemble.energy[alanine_ensemble.ok])
+
+
+def test_a_record_that_is_not_ok_keeps_its_energy_and_is_not_ranked(alanine_ensemble, tmp_path):
+    (path,) = write_ensembles(alanine_ensemble, tmp_path / "out.sdf")
+    parts = path.read_text().split("$$$$\n")
+    parts[5] = parts[5].replace("\nOK\n", "\nCLASH\n")
+    path.write_text("$$$$\n".join(parts))
+    (found,) = read_ensembles(path)
+    assert found.status.tolist() == [0, 0, 0, 0, 0, Status.CLASH] and found.energy.tolist() == [5, 1, 3, 2, 4, -6.5]
+    assert found.ranked().energy.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_sdf_is_what_other_programs_read(alanine_ensemble, tmp_path):
