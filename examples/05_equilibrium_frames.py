@@ -14,7 +14,7 @@ butane = MolecularGraph.from_smiles("CCCC", name="butane")
 # 24 ladders of three temperatures; compiled=True pays from some ten thousand steps on
 settings = MDSettings(replicas=24, ladder=(300, 400, 530), equilibration=1, frame_interval=0.1, compiled=False)
 frames = simulate(butane, path, "openff-2.2.1", length=1.5, settings=settings, seed=1, device="cpu")
-told = frames.provenance.settings
+told = frames.diagnostics
 print(frames.summary())
 print(f"R-hat of the energy {told['r_hat_energy']:.2f}, exchanges accepted {np.round(told['exchange_acceptance'], 2)}")
 

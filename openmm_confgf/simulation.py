@@ -17,7 +17,7 @@ from .dynamics.molecular_dynamics import MolecularDynamics
 from .dynamics.settings import MDSettings
 from .energies import BatchedEnergy, ForceFieldLike
 from .energies.systems.source import system_source
-from .ensemble import Ensemble
+from .ensemble import Ensemble, Target
 from .errors import ConfGFError, FileFormatError, GenerationError
 from .files import check_writable, read_run, write_run
 from .generators.md import md_ensemble, minimised, minimised_starts
@@ -68,7 +68,8 @@ def simulate(
     Returns
     -------
     Ensemble
-        Frame t of replica r is sample ``t * replicas + r``. Energies are in kJ/mol, in double precision.
+        Frame t of replica r is sample ``t * replicas + r``. Energies are in kJ/mol, in double precision. A frame whose status is not OK is
+        one of equilibrium as well, and has its energy: averages take all that are finite.
 
     Raises
     ------
@@ -95,16 +96,17 @@ def simulate(
     graph = molecule.graph if isinstance(molecule, Ensemble) else as_graph(molecule)
     source = system_source(forcefield)
     system = source.build(graph)
-    used = settings.as_settings() | source.settings(system)
-    before = _read(path, graph, used, seed) if path.exists() else None
+    used = settings.as_settings() | {"charges": source.charges}
+    target = source.target(system, settings.temperature)
+    before = _read(path, graph, used, target, seed) if path.exists() else None
     dynamics = MolecularDynamics(system, settings, seed, device)
     energy = BatchedEnergy(system, device=device)
     if before is not None:
-        run = _Run(graph, path, used, seed, (dynamics.restore(**before.state), 1), [before.positions], [before.energies])
+        run = _Run(graph, path, used, target, seed, (dynamics.restore(**before.state), 1), [before.positions], [before.energies])
     elif isinstance(molecule, Ensemble):
-        run = _Run(graph, path, used, seed, (dynamics.start(minimised(molecule, system)), 0))
+        run = _Run(graph, path, used, target, seed, (dynamics.start(minimised(molecule, system)), 0))
     else:
-        run = _Run(graph, path, used, seed, (dynamics.start(minimised_starts(graph, system, settings.replicas, seed)), 0))
+        run = _Run(graph, path, used, target, seed, (dynamics.start(minimised_starts(graph, system, settings.replicas, seed)), 0))
     begun, pause, saved = run.frames, save_every, time.monotonic()
     try:
         for done in range(begun, wanted):
@@ -135,6 +137,7 @@ class _Run:
     graph: MolecularGraph
     path: Path
     used: dict[str, Any]
+    target: Target
     seed: int
     progress: tuple[ReplicaState, int]
     _positions: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
@@ -167,14 +170,13 @@ class _Run:
     def ensemble(self) -> Ensemble:
         """All frames, with their energies."""
         positions, energies = np.concatenate(self._positions[: self.progress[1]]), np.concatenate(self._energies[: self.progress[1]])
-        return md_ensemble(self.graph, positions, energies, self.seed, self.used, self.state)
+        return md_ensemble(self.graph, positions, energies, self.seed, self.used, self.target, self.state)
 
     def save(self) -> None:
         """Write everything."""
         arrays = {field.name: getattr(self.state, field.name) for field in dataclasses.fields(self.state)}
         arrays |= {name: arrays[name].cpu().numpy() for name in ("positions", "velocities")}
-        # an ensemble keeps the energies of usable samples only
-        write_run(self.ensemble(), arrays | {"energies": np.concatenate(self._energies[: self.progress[1]])}, self.path)
+        write_run(self.ensemble(), arrays, self.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,16 +188,20 @@ class _Earlier:
     state: dict[str, Any]
 
 
-def _read(path: Path, graph: MolecularGraph, used: dict[str, Any], seed: int) -> _Earlier:
+def _read(path: Path, graph: MolecularGraph, used: dict[str, Any], target: Target, seed: int) -> _Earlier:
     """The frames and the state of an earlier run, once it is known to be one of the same."""
     ensemble, state = read_run(path)
-    if set(state) != {"energies", *(field.name for field in dataclasses.fields(ReplicaState))}:
+    # earlier versions kept the energies of all frames there, since their ensembles had them of usable ones only
+    energies = state.pop("energies", ensemble.energy)
+    if energies is None or set(state) != {field.name for field in dataclasses.fields(ReplicaState)}:
         raise FileFormatError(f"{path} holds no simulation that could go on; name another output file.")
     if not ensemble.graph.same_as(graph):
         raise FileFormatError(f"{path} holds a simulation of {ensemble.graph.name!r} or of another atom order; name another output file.")
     # where charges come from decides nothing that the System's checksum does not, and earlier versions did not tell it
     before = ensemble.provenance.settings | {"seed": ensemble.provenance.seed, "charges": used["charges"]}
-    if other := sorted(name for name, value in (used | {"seed": seed}).items() if before.get(name) != value):
+    before |= dataclasses.asdict(ensemble.target or Target())
+    wanted = used | {"seed": seed} | dataclasses.asdict(target)
+    if other := sorted(name for name, value in wanted.items() if before.get(name) != value):
         given = ", ".join(f"{name} {before.get(name)}" for name in other)
         raise FileFormatError(f"{path} holds a run with {given}; give the same settings to go on with it, or name another output file.")
-    return _Earlier(ensemble.positions, state.pop("energies"), state)
+    return _Earlier(ensemble.positions, energies, state)

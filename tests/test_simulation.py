@@ -1,18 +1,21 @@
+import dataclasses
 import itertools
 
+import h5py
 import mdtraj
 import numpy as np
 import openmm
 import pytest
 
 from openmm_confgf.dynamics.settings import MDSettings
-from openmm_confgf.energies import SystemBuilder
+from openmm_confgf.energies import BatchedEnergy, SystemBuilder
 from openmm_confgf.errors import ConfGFError, FileFormatError, ForceFieldError, MoleculeError, WrongTypeError
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.generators.md import MDGenerator
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.simulation import simulate
+from openmm_confgf.thermodynamics.convergence import r_hat
 
 QUICK = MDSettings(replicas=3, equilibration=0.1, frame_interval=0.05, ladder=(300, 360), exchange_interval=0.02, compiled=False)
 
@@ -42,6 +45,8 @@ def test_mdtraj_and_this_package_read_the_file(whole):
     assert len(ensemble) == 30 and ensemble.ok.all()
     (again,) = read_ensembles(path)
     assert same(again, ensemble) and again.provenance == ensemble.provenance
+    assert (again.target, again.diagnostics) == (ensemble.target, ensemble.diagnostics)
+    assert ensemble.target.temperature == 300 and set(ensemble.diagnostics) == {"picoseconds", "exchange_acceptance", "r_hat_energy"}
     trajectory = mdtraj.load(str(path))
     assert trajectory.n_frames == 30
     np.testing.assert_allclose(trajectory.xyz, ensemble.positions, atol=1e-6)
@@ -144,8 +149,12 @@ def test_frames_that_are_not_ok_keep_their_energies_in_a_run_that_goes_on(builde
     whole = simulate(ethanol, tmp_path / "whole.h5", builder, length=0.5, settings=QUICK, seed=4)
     simulate(ethanol, tmp_path / "halves.h5", builder, length=0.25, settings=QUICK, seed=4)
     halves = simulate(ethanol, tmp_path / "halves.h5", builder, length=0.5, settings=QUICK, seed=4)
-    assert whole.counts() == {"OK": 24, "CLASH": 6} and np.isfinite(whole.provenance.settings["r_hat_energy"])
-    assert halves.provenance == whole.provenance and same(halves, whole)
+    assert whole.counts() == {"OK": 24, "CLASH": 6} and np.isfinite(whole.diagnostics["r_hat_energy"])
+    assert halves.provenance == whole.provenance and halves.diagnostics == whole.diagnostics and same(halves, whole)
+    np.testing.assert_allclose(whole.energy, BatchedEnergy(builder.build(ethanol)).evaluate(whole.positions).energy, atol=1e-9)
+    (read,) = read_ensembles(tmp_path / "halves.h5")
+    assert same(read, whole) and read.counts() == whole.counts()
+    assert whole.diagnostics["r_hat_energy"] == r_hat(whole.energy.reshape(-1, 3).T)
 
 
 @pytest.mark.parametrize("where", ["evaluate", "next_frames"])
@@ -180,20 +189,51 @@ def test_molecules_and_systems_as_users_hold_them(whole, builder, ethanol, tmp_p
     options = {"length": 0.5, "settings": QUICK, "seed": 4}
     own = simulate(ethanol.to_topology(), tmp_path / "own.h5", builder.build(ethanol), **options)
     np.testing.assert_array_equal(own.positions, whole[0].positions)
-    assert own.provenance.settings["forcefield"] == "openmm.System"
-    assert own.provenance.settings["system_sha256"] == whole[0].provenance.settings["system_sha256"]
+    assert own.target.forcefield == "openmm.System" and own.target.system_sha256 == whole[0].target.system_sha256
     again = simulate("CCO", tmp_path / "own.h5", builder.build(ethanol), **options)
     np.testing.assert_array_equal(again.positions, own.positions)
 
 
 def test_a_file_of_before_charges_were_named_goes_on(whole, builder, ethanol, tmp_path, monkeypatch):
-    from openmm_confgf.energies import SystemSource
+    import openmm_confgf.simulation as simulation
 
-    path, settings = tmp_path / "old.h5", SystemSource.settings
+    path, source_of = tmp_path / "old.h5", simulation.system_source
     with monkeypatch.context() as patched:
-        patched.setattr(SystemSource, "settings", lambda self, system: settings(self, system) | {"charges": None})
+        patched.setattr(simulation, "system_source", lambda given: dataclasses.replace(source_of(given), charges=None))
         simulate(ethanol, path, builder, length=0.25, settings=QUICK, seed=4)
     np.testing.assert_array_equal(simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4).positions, whole[0].positions)
+
+
+def test_a_file_of_before_there_were_targets_goes_on(whole, builder, ethanol, tmp_path, as_of_layout_1):
+    """Its settings held what is target and diagnostics today, its ensemble the energies of usable frames, its state those of all."""
+    path = tmp_path / "old.h5"
+    half = simulate(ethanol, path, builder, length=0.25, settings=QUICK, seed=4)
+    as_of_layout_1(path)
+    with h5py.File(path, "a") as file:
+        file["openmm_confgf_state"]["energies"] = half.energy
+    (read,) = read_ensembles(path)
+    assert (read.provenance, read.target, read.diagnostics) == (half.provenance, half.target, half.diagnostics)
+    with pytest.raises(FileFormatError, match="holds a run with ladder .*, temperature 300.*same settings"):
+        simulate(ethanol, path, builder, length=0.5, settings=dataclasses.replace(QUICK, temperature=310, ladder=(310, 360)), seed=4)
+    again = simulate(ethanol, path, builder, length=0.5, settings=QUICK, seed=4)
+    assert same(again, whole[0]) and again.diagnostics == whole[0].diagnostics and again.provenance == whole[0].provenance
+    with h5py.File(path) as file:
+        assert "energies" not in file["openmm_confgf_state"]
+
+
+def test_energies_of_frames_that_were_not_ok_come_from_the_state_of_an_old_file(builder, ethanol, tmp_path, monkeypatch, as_of_layout_1):
+    import openmm_confgf.generators.md as md
+
+    check = md.check_conformations
+    monkeypatch.setattr(md, "check_conformations", lambda graph, frames: np.where(np.arange(len(frames)) % 5 == 1, 4, check(graph, frames)))
+    whole = simulate(ethanol, tmp_path / "whole.h5", builder, length=0.5, settings=QUICK, seed=4)
+    half = simulate(ethanol, tmp_path / "old.h5", builder, length=0.25, settings=QUICK, seed=4)
+    as_of_layout_1(tmp_path / "old.h5")
+    with h5py.File(tmp_path / "old.h5", "a") as file:
+        file["openmm_confgf_state"]["energies"] = half.energy
+    (read,) = read_ensembles(tmp_path / "old.h5")
+    assert np.isposinf(read.energy[~read.ok]).all() and (~read.ok).sum() == 3
+    assert same(simulate(ethanol, tmp_path / "old.h5", builder, length=0.5, settings=QUICK, seed=4), whole)
 
 
 def test_frames_of_several_compounds_are_no_equilibrium(tmp_path):

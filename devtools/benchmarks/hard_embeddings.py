@@ -157,7 +157,7 @@ def measured(generator: Generator, kind: str, name: str, smiles: str, n: int) ->
     begun = time.process_time()
     try:
         ensemble = generator.sample(MolecularGraph.from_smiles(smiles), n, device="cpu")
-        row |= {"ok": int(ensemble.ok.sum()), "settings": dict(ensemble.provenance.settings)}
+        row |= {"ok": int(ensemble.ok.sum()), "settings": ensemble.provenance.settings | dict(ensemble.diagnostics)}
         row["status"] = dict(Counter(ensemble.status.tolist()))
     except ConfGFError as error:
         row |= {"ok": 0, "error": f"{type(error).__name__}: {error}"}

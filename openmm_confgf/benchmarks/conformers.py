@@ -8,7 +8,7 @@ What is counted how:
 
 - A molecule for which nothing usable came out has *failed*: its coverages are 0, and it is left out of the MAT averages.
 - A sample whose status is not OK is *rejected*: it was generated and matches nothing, so it stays in COV-P's denominator.
-- A sample that the generator says it put right by itself is *repaired* (`Provenance.settings`); it is used like any other.
+- A sample that the generator says it put right by itself is *repaired* (``Ensemble.diagnostics``); it is used like any other.
 - A sample whose energy cannot be evaluated costs +inf.
 """
 
@@ -166,7 +166,7 @@ def evaluate_molecule(
     charge, nothing = reference.graph.total_charge, len(deltas) * (CoverageMatching.failure(),)
     if isinstance(outcome, ConfGFError):
         return MoleculeResult(reference.name, charge, requested, 0, 0, None, None, nothing, str(outcome))
-    usable, repaired = outcome.select(outcome.ok), outcome.provenance.settings.get("repaired")
+    usable, repaired = outcome.select(outcome.ok), outcome.diagnostics.get("repaired")
     if len(usable) == 0:
         counts = ", ".join(f"{count} {status}" for status, count in outcome.counts().items())
         reason = f"no usable conformation ({counts or 'none at all'})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -166,4 +167,6 @@ def describe(ensemble: Ensemble) -> dict[str, Any]:
             "weights_sha256": ensemble.provenance.weights_sha256,
             "settings": ensemble.provenance.settings,
         },
+        "target": None if ensemble.target is None else dataclasses.asdict(ensemble.target),
+        "diagnostics": dict(ensemble.diagnostics),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -102,7 +103,7 @@ def simulate(
             except KeyboardInterrupt as interrupt:
                 note(f"stopped; {output} holds the frames so far, if there are any, and the same command goes on from there")
                 raise typer.Exit(exit_code_after(interrupt)) from None
-        found = ensemble.provenance.settings
+        found = ensemble.diagnostics
         report = {
             "command": "simulate",
             "version": __version__,
@@ -113,7 +114,8 @@ def simulate(
         if json:
             show(as_json(report))
         else:
-            energies = [] if ensemble.energy is None else ensemble.energy[ensemble.ok].tolist()
+            # every frame is a sample of equilibrium: to leave out those that are bent too far would move the mean
+            energies = [] if ensemble.energy is None else [e for e in ensemble.energy.tolist() if math.isfinite(e)]
             rates = ", ".join(f"{rate:.2f}" for rate in found["exchange_acceptance"]) or "-"
             mean = sum(energies) / len(energies) if energies else None
             status = ", ".join(f"{count} {name}" for name, count in ensemble.counts().items())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ensemble import Ensemble
+from ..ensemble import Ensemble, Target
 from ..molecule_like import check_ensemble
 from ..molecules.checks import check_conformations
 from ..status import Status
@@ -38,8 +38,9 @@ def relax(
     Returns
     -------
     Ensemble
-        With energies in kJ/mol, of the force field. ``provenance.generator`` becomes ``"<generator>+<force field>"``, and
-        ``provenance.settings["relaxation"]`` tells what was used.
+        With energies in kJ/mol, of the force field that ``target`` names: of all that was minimised, whatever came of it, and +inf in the
+        rows that were not. ``provenance.generator`` becomes ``"<generator>+<force field>"``, and ``provenance.settings["relaxation"]``
+        tells what was used.
 
     Raises
     ------
@@ -65,6 +66,21 @@ def relax(
     positions[usable], energy[usable], status[usable] = relaxed
     good = usable[status[usable] == Status.OK]
     status[good] = check_conformations(ensemble.graph, positions[good])
-    given = ensemble.provenance
+    moved = retargeted(ensemble, Target(used["forcefield"], used.get("system_sha256")))
+    given = moved.provenance
     provenance = dataclasses.replace(given, generator=f"{given.generator}+{level.name}", settings=given.settings | {"relaxation": used})
-    return ensemble.replace(positions=positions, energy=energy, status=status, log_q=None, provenance=provenance)
+    return moved.replace(positions=positions, energy=energy, status=status, log_q=None, provenance=provenance)
+
+
+def retargeted(ensemble: Ensemble, target: Target) -> Ensemble:
+    """The ensemble with another target; what its samples were drawn from, which is one with a temperature, stays in the settings.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    target : Target
+    """
+    before, given = ensemble.target, ensemble.provenance
+    if before is not None and before.temperature is not None and before != target:
+        given = dataclasses.replace(given, settings={"sampled": dataclasses.asdict(before)} | given.settings)
+    return ensemble.replace(target=target, provenance=given)

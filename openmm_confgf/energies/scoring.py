@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..ensemble import Ensemble
+from ..ensemble import Ensemble, Target
 from ..molecule_like import check_ensemble
+from ..molecules.checks import check_conformations
+from ..status import Status
+from .interface import EnergyResult
 from .levels import LevelLike, level_of
-from .relaxation import relax
+from .relaxation import relax, retargeted
 
 
 def score(
@@ -24,7 +28,9 @@ def score(
 ) -> Ensemble:
     """Give each conformation its potential energy in a force field, or at another level of theory.
 
-    Conformations that are already bad keep their status and are not evaluated. Minimised ones are checked again, as in `relax`.
+    All that can be evaluated are, whatever their status: a bad conformation keeps that, and has an energy beside it. Where the energy is
+    not finite or cannot be had, the status says so: OK becomes NON_FINITE, and all become FAILED where the evaluation raised an error.
+    What earlier evaluations said (these two) is said anew. Minimised ones are checked again, as in `relax`.
 
     Parameters
     ----------
@@ -40,8 +46,9 @@ def score(
     Returns
     -------
     Ensemble
-        With energies in kJ/mol; ``provenance.settings`` tells force field, charges, the System's checksum, platform, its properties, and
-        whether it was minimised.
+        With energies in kJ/mol; ``target`` tells the force field and the System's checksum, and keeps the temperature that the samples
+        have, unless they were minimised. ``provenance.settings`` tells charges, platform, its properties, and whether it was minimised; and
+        as ``"sampled"`` the target of before where that had a temperature and is another.
 
     Raises
     ------
@@ -54,16 +61,25 @@ def score(
     """
     check_ensemble(ensemble, "score")
     level = level_of(forcefield, platform, properties)
-    settings: dict[str, Any] = {"minimized": minimize}
     if minimize:
         scored = relax(ensemble, level)
-        settings |= scored.provenance.settings["relaxation"]
+        used = scored.provenance.settings["relaxation"]
     else:
-        usable = np.flatnonzero(ensemble.ok)
-        energy, status = np.full(len(ensemble), np.inf), ensemble.status.copy()
-        result, used = level.evaluation(ensemble.graph, ensemble.positions[usable])
-        settings |= used
-        energy[usable], status[usable] = result.energy, result.status
-        scored = ensemble.replace(energy=energy, status=status)
-    provenance = dataclasses.replace(ensemble.provenance, settings=ensemble.provenance.settings | settings)
+        result, used = level.evaluation(ensemble.graph, ensemble.positions)
+        temperature = None if ensemble.target is None else ensemble.target.temperature
+        target = Target(used["forcefield"], used.get("system_sha256"), temperature)
+        scored = retargeted(ensemble, target).replace(energy=result.energy, status=_status(ensemble, result))
+    settings = {"minimized": minimize} | {key: value for key, value in used.items() if key not in ("forcefield", "system_sha256")}
+    provenance = dataclasses.replace(ensemble.provenance, settings=scored.provenance.settings | settings)
     return scored.replace(provenance=provenance)
+
+
+def _status(ensemble: Ensemble, result: EnergyResult) -> NDArray[np.int8]:
+    """Statuses, (B,), after an evaluation of all rows."""
+    status = ensemble.status.copy()
+    again = np.isin(status, [Status.NON_FINITE, Status.FAILED])
+    decided = again | (status == Status.OK) | (result.status == Status.FAILED)
+    status[decided] = result.status[decided]
+    again &= result.ok
+    status[again] = check_conformations(ensemble.graph, ensemble.positions[again])
+    return status

@@ -48,7 +48,7 @@ class ConfGFGenerator(NetworkConformerGenerator):
     distribution.
 
     Where a molecule has no ETKDG start, or a sample does not come out OK from it, it is drawn from noise, with the specified stereo told to
-    the network; where that fails, its start is left as it is, relaxed in MMFF94s or UFF. ``provenance.settings["ways"]`` counts the samples
+    the network; where that fails, its start is left as it is, relaxed in MMFF94s or UFF. ``diagnostics["ways"]`` counts the samples
     of each way. A molecule without start of which the first four samples fail from noise as well is refused.
 
     Parameters

@@ -30,7 +30,7 @@ class ConforgeGenerator(Generator):
 
     It is deterministic: the seed makes no difference. It picks its `n` conformers for their diversity, so that the first samples of a
     larger `n` need not be those of a smaller one, and it often finds fewer. The rows beyond those repeat them in their order, which
-    costs it neither recall nor precision. ``provenance.settings["distinct"]`` tells how many there are; `Ensemble.deduplicated` drops
+    costs it neither recall nor precision. ``diagnostics["distinct"]`` tells how many there are; `Ensemble.deduplicated` drops
     the repeats. Macrocycles may take minutes each.
 
     CONFORGE does not tell the two arms of a symmetric ring apart, so it may give a pseudo-asymmetric centre the label of its mirror image
@@ -67,9 +67,10 @@ class ConforgeGenerator(Generator):
                 yield index, error
                 continue
             positions = relabelled(graph, found)[np.arange(count) % len(found)]
-            settings = {"cdpkit": self._cdpl.__version__, "preset": "LARGE_SET_DENSE", "distinct": len(found)} | stereo_settings(graph)
+            settings = {"cdpkit": self._cdpl.__version__, "preset": "LARGE_SET_DENSE"} | stereo_settings(graph)
             provenance = Provenance(self.name, __version__, settings=settings)
-            yield index, Ensemble(graph, positions, provenance, check_conformations(graph, positions))
+            status = check_conformations(graph, positions)
+            yield index, Ensemble(graph, positions, provenance, status, diagnostics={"distinct": len(found)})
 
     def _conformers(self, graph: MolecularGraph, count: int) -> NDArray[np.float64]:
         """Up to `count` different conformers, lowest in energy first, in nm."""

@@ -63,7 +63,7 @@ class ETKDGGenerator(Generator):
 def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> Ensemble:
     """ETKDGv3 conformations, not pruned. Sample k depends on the molecule, `seed`, `per_sample` and k alone.
 
-    What ETKDG cannot embed is tried again in the other ways of `embedding.WAYS`; ``provenance.settings["ways"]`` counts the samples of
+    What ETKDG cannot embed is tried again in the other ways of `embedding.WAYS`; ``diagnostics["ways"]`` counts the samples of
     each. What fails in all is a row of NaN, with status NON_FINITE.
 
     Parameters
@@ -102,9 +102,10 @@ def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tupl
             positions, status, ways = _embed(graph, n, seed, per_sample)
     except (RuntimeError, ValueError) as error:
         raise GenerationError(f"RDKit cannot embed {graph.name!r}: {error}; check its valences and its stereo.") from error
-    settings = {"rdkit": rdkit.__version__, "ways": dict(collections.Counter(way.name for way in ways))} | stereo_settings(graph)
+    settings = {"rdkit": rdkit.__version__} | stereo_settings(graph)
     provenance = Provenance("etkdg", __version__, seed, settings=settings)
-    return Ensemble(graph, positions, provenance, status), ways
+    counts = dict(collections.Counter(way.name for way in ways))
+    return Ensemble(graph, positions, provenance, status, diagnostics={"ways": counts}), ways
 
 
 def _embed(graph: MolecularGraph, n: int, seed: int, per_sample: int) -> tuple[NDArray[np.float64], NDArray[np.int8], list[Embedding]]:

@@ -13,7 +13,7 @@ from ..dynamics.langevin import ReplicaState
 from ..dynamics.molecular_dynamics import MolecularDynamics
 from ..dynamics.settings import MDSettings
 from ..energies import BatchedEnergy, ContextEnergy, ForceFieldLike, minimize, system_source
-from ..ensemble import Ensemble, Provenance
+from ..ensemble import Ensemble, Provenance, Target
 from ..errors import ConfGFError, GenerationError
 from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
@@ -31,7 +31,8 @@ class MDGenerator(Generator):
     """Frames of replicas that start from minimised ETKDG conformations (``"md"``).
 
     The frames of one replica are correlated, and replicas that do not cross a barrier keep the populations of their starts:
-    ``Provenance.settings`` holds `r_hat` of the energy, which must be close to 1, and the acceptance of exchanges.
+    ``diagnostics`` hold `r_hat` of the energy, which must be close to 1, and the acceptance of exchanges. Every frame is a sample, whatever
+    its status: averages over equilibrium take all energies that are finite.
 
     Parameters
     ----------
@@ -71,8 +72,9 @@ class MDGenerator(Generator):
                     rounds.append(frames)
                 frames = np.concatenate(rounds)
                 energy = BatchedEnergy(system, device=device).evaluate(frames).energy
-                settings = self.settings.as_settings() | self.source.settings(system)
-                yield index, md_ensemble(graph, frames, energy, seed, settings, state).select(np.arange(count))
+                target = self.source.target(system, self.settings.temperature)
+                settings = self.settings.as_settings() | {"charges": self.source.charges}
+                yield index, md_ensemble(graph, frames, energy, seed, settings, target, state)[:count]
             except ConfGFError as error:
                 yield index, error
 
@@ -113,9 +115,10 @@ def md_ensemble(
     energy: NDArray[np.float64],
     seed: int,
     settings: dict[str, Any],
+    target: Target,
     state: ReplicaState,
 ) -> Ensemble:
-    """Frames (T * replicas, N, 3), time by time, with their statuses, and diagnostics beside the settings.
+    """Frames (T * replicas, N, 3), time by time, with their statuses and the diagnostics of the run.
 
     Parameters
     ----------
@@ -126,7 +129,9 @@ def md_ensemble(
         kJ/mol.
     seed : int
     settings : dict
-        `MDSettings.as_settings` and `SystemSource.settings`.
+        `MDSettings.as_settings`, and where the charges come from.
+    target : Target
+        What was sampled.
     state : ReplicaState
         At the end.
     """
@@ -135,5 +140,5 @@ def md_ensemble(
         "exchange_acceptance": [float(rate) for rate in state.accepted / np.maximum(state.attempts, 1)],
         "r_hat_energy": r_hat(energy.reshape(-1, settings["replicas"]).T),
     }
-    provenance = Provenance("md", __version__, seed, settings=settings | diagnostics | stereo_settings(graph))
-    return Ensemble(graph, frames, provenance, check_conformations(graph, frames), energy)
+    provenance = Provenance("md", __version__, seed, settings=settings | stereo_settings(graph))
+    return Ensemble(graph, frames, provenance, check_conformations(graph, frames), energy, target=target, diagnostics=diagnostics)

@@ -42,7 +42,7 @@ class NetworkConformerGenerator(Generator):
     """A generator that moves atoms with a trained network, and ends at conformers.
 
     A sample that does not come out OK is drawn again, up to `attempts` times in all, and then by the `fallback` where there is one.
-    ``Provenance.settings`` counts those that were `repaired` so, and the `ways` in which the starts were made.
+    ``diagnostics`` count those that were `repaired` so, and the `ways` in which the starts were made.
 
     Parameters
     ----------
@@ -244,6 +244,6 @@ class NetworkConformerGenerator(Generator):
         positions = (job.finished - job.finished.mean(axis=1, keepdims=True)) * NM_PER_ANGSTROM
         repaired, ways = job.first_bad - len(job.bad), dict(collections.Counter(job.ways))
         of_molecule = self._settings(job.graph) | stereo_settings(job.graph)
-        settings = {"calls": self.calls(job.graph), "repaired": repaired, "ways": ways} | of_molecule
+        settings = {"calls": self.calls(job.graph)} | of_molecule
         provenance = Provenance(self.name, __version__, job.seed, self.card.sha256, settings)
-        return Ensemble(job.graph, positions, provenance, job.status)
+        return Ensemble(job.graph, positions, provenance, job.status, diagnostics={"repaired": repaired, "ways": ways})

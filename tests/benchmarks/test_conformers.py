@@ -206,7 +206,7 @@ def test_repaired_samples_are_those_the_generator_tells_of(archive):
         ensemble = perfect(index, graph, n)
         if index == 2:
             return ensemble  # this one does not say
-        return ensemble.replace(provenance=Provenance("scripted", "0", settings={"repaired": 2 * index}))
+        return ensemble.replace(diagnostics={"repaired": 2 * index})
 
     systems = {"telling": Scripted(outcome), "silent": Scripted(perfect)}
     found = benchmark_conformers(archive, systems).to_dict()["systems"]

@@ -23,7 +23,8 @@ def test_frames_come_out_and_more_of_them_the_next_time(run, tmp_path, toy_level
     report = outcome.json
     assert report["command"] == "simulate" and report["files"] == [str(output)] and report["status"] == {"OK": 12}
     settings = report["provenance"]["settings"]
-    assert settings["ladder"] == pytest.approx([300, 300 * (4 / 3) ** 0.5, 400]) and len(settings["exchange_acceptance"]) == 2
+    assert settings["ladder"] == pytest.approx([300, 300 * (4 / 3) ** 0.5, 400]) and len(report["diagnostics"]["exchange_acceptance"]) == 2
+    assert report["target"]["forcefield"] == toy_level and report["target"]["temperature"] == 300
     assert mdtraj.load(str(output)).n_frames == 12
     (before,) = read_ensembles(output)
 

@@ -66,7 +66,7 @@ def test_it_is_what_score_does_when_it_minimises(ensemble, openff):
 def test_provenance_names_the_step(ensemble, name, used):
     provenance = relax(ensemble, name).provenance
     assert provenance.generator == f"etkdg+{name}" and provenance.seed == 2
-    assert provenance.settings["relaxation"]["forcefield"] == used
+    assert provenance.settings["relaxation"]["forcefield"] == used == relax(ensemble, name).target.forcefield
     assert provenance.settings["rdkit"] == ensemble.provenance.settings["rdkit"]
 
 
@@ -94,13 +94,16 @@ def test_bad_samples_keep_row_and_status_and_affect_no_other(ensemble, forcefiel
 
 def test_a_minimum_that_is_another_stereoisomer_is_found_out(ensemble, forcefield):
     mirrored = ensemble.replace(positions=ensemble.positions * [1, 1, -1])
-    assert relax(mirrored, forcefield).counts() == {"WRONG_STEREO": 5}
+    relaxed = relax(mirrored, forcefield)
+    assert relaxed.counts() == {"WRONG_STEREO": 5}
+    # mirror images cost the same, and the energy stays whatever the status is
+    np.testing.assert_allclose(relaxed.energy, relax(ensemble, forcefield).energy, atol=0.5)
 
 
 def test_the_step_limit_is_told(ensemble, monkeypatch):
     monkeypatch.setattr("openmm_confgf.energies.mmff.MAX_STEPS", 2)
     relaxed = relax(ensemble)
-    assert relaxed.counts() == {"NOT_CONVERGED": 5}
+    assert relaxed.counts() == {"NOT_CONVERGED": 5} and np.isfinite(relaxed.energy).all() and not len(relaxed.ranked())
     assert (relaxed.positions != ensemble.positions).any()
 
 

@@ -58,7 +58,7 @@ def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field
     found = [collected(generator, molecules, 9, seed=2)]
     generator.side_by_side = False
     found.append(collected(generator, molecules, 9, seed=2))
-    assert any(e.provenance.settings["repaired"] for e in found[0].values())
+    assert any(e.diagnostics["repaired"] for e in found[0].values())
     for index in range(len(molecules)):
         one, other = (outcome[index] for outcome in found)
         np.testing.assert_array_equal(one.status, other.status)
@@ -142,12 +142,9 @@ def test_what_rdkit_cannot_embed_comes_from_noise_with_its_stereo(preset):
     generator.roughness = generator.fallback.roughness = HOTTEST
     results = collected(generator, [graph, MOLECULES[1]], [6, 3], seed=4)
     ensemble = results[0]
-    assert ensemble.ok.sum() >= 5 and set(ensemble.provenance.settings["ways"]) <= {
-        "noise",
-        "noise, relaxed",
-        "distance geometry by chance",
-    }
-    assert ensemble.provenance.generator == "confgf" and results[1].provenance.settings["ways"] == {"etkdg": 3}
+    assert ensemble.ok.sum() >= 5
+    assert set(ensemble.diagnostics["ways"]) <= {"noise", "noise, relaxed", "distance geometry by chance"}
+    assert ensemble.provenance.generator == "confgf" and results[1].diagnostics["ways"] == {"etkdg": 3}
     np.testing.assert_allclose(generator.sample(graph, 2, seed=4).positions, ensemble.positions[:2], atol=1e-4)
     for frame in ensemble.positions[ensemble.ok]:  # an independent reading of the stereo
         seen = graph.to_rdkit(frame)
@@ -157,7 +154,7 @@ def test_what_rdkit_cannot_embed_comes_from_noise_with_its_stereo(preset):
 
 def test_a_fused_aziridine_that_rdkit_gives_up_comes_out(shipped):
     ensemble, fewer = (shipped.sample("C[C@@H]1N2C[C@H](CO)[C@]12C", n, seed=0) for n in (10, 4))
-    assert ensemble.ok.all() and sum(ensemble.provenance.settings["ways"].values()) == 10
+    assert ensemble.ok.all() and sum(ensemble.diagnostics["ways"].values()) == 10
     np.testing.assert_allclose(ensemble.positions[:4], fewer.positions, atol=1e-4)
 
 
@@ -165,7 +162,7 @@ def test_a_fused_aziridine_that_rdkit_gives_up_comes_out(shipped):
 def test_the_alkynes_of_rings_have_their_length(smiles, length, shipped):
     """The field makes them 0.1 A too short, and what it spoils is left as its relaxed start; lengths of GFN2-xTB."""
     ensemble = shipped.sample(smiles, 4, seed=0)
-    assert ensemble.ok.sum() >= 3 and any("without the network" in way for way in ensemble.provenance.settings["ways"])
+    assert ensemble.ok.sum() >= 3 and any("without the network" in way for way in ensemble.diagnostics["ways"])
     (triple,) = [bond for bond in ensemble.graph.mol.GetBonds() if bond.GetBondTypeAsDouble() == 3]
     ends = ensemble.positions[ensemble.ok][:, [triple.GetBeginAtomIdx(), triple.GetEndAtomIdx()]]
     np.testing.assert_allclose(10 * np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1), length, atol=0.03)
@@ -174,9 +171,9 @@ def test_the_alkynes_of_rings_have_their_length(smiles, length, shipped):
 def test_bad_samples_keep_their_row_where_noise_gives_none(untrained_field, monkeypatch):
     generator = ConfGFGenerator(untrained_field, sigma_max=0.05, flow_calls=1, mode_seeking_sigmas=(0.02,))
     generator.roughness = generator.fallback.roughness = HOTTEST  # nothing settles in it
-    assert any(len(ensemble.provenance.settings["ways"]) == 2 for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
+    assert any(len(ensemble.diagnostics["ways"]) == 2 for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
     monkeypatch.setattr(generator, "fallback", None)
-    assert all(set(ensemble.provenance.settings["ways"]) == {"etkdg"} for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
+    assert all(set(ensemble.diagnostics["ways"]) == {"etkdg"} for ensemble in collected(generator, MOLECULES, 8, seed=5).values())
 
 
 def test_what_noise_does_not_give_either_is_refused(shipped):
@@ -294,7 +291,7 @@ def test_where_a_relaxed_start_leads_nowhere_the_plain_one_is_taken(untrained_fi
 
     monkeypatch.setattr(generator, "_run", collapsed_at_first)
     ensemble = generator.sample("CCO", 3, seed=4)
-    assert ensemble.ok.all() and ensemble.provenance.settings["repaired"] == 3
+    assert ensemble.ok.all() and ensemble.diagnostics["repaired"] == 3
     np.testing.assert_allclose(np.stack(starts_seen), np.stack(generator._starts(MOLECULES[0], 3, 4, []).frames), atol=1e-6)
 
 
@@ -313,8 +310,8 @@ def test_bad_samples_are_drawn_again_whatever_the_other_molecules(untrained_fiel
     once = collected(generator, MOLECULES, 8, seed=5)
     monkeypatch.setattr(ConfGFGenerator, "attempts", 3)
     thrice = collected(generator, MOLECULES, 8, seed=5)
-    repaired = {i: e.provenance.settings["repaired"] for i, e in thrice.items()}
-    assert sum(repaired.values()) > 0 and all(e.provenance.settings["repaired"] == 0 for e in once.values())
+    repaired = {i: e.diagnostics["repaired"] for i, e in thrice.items()}
+    assert sum(repaired.values()) > 0 and all(e.diagnostics["repaired"] == 0 for e in once.values())
     for i, ensemble in thrice.items():
         assert repaired[i] == (ensemble.ok & ~once[i].ok).sum()
         np.testing.assert_allclose(ensemble.positions[once[i].ok], once[i].positions[once[i].ok], atol=1e-6)

@@ -33,14 +33,14 @@ def generator():
 def test_samples_are_distinct_conformers_of_the_molecule_in_its_atom_order(generator):
     ensemble = generator.sample(LIGAND, 8)
     assert ensemble.counts() == {"OK": 8} and stereo_is_right(ensemble).all()
-    assert ensemble.provenance.settings["distinct"] == 8
+    assert ensemble.diagnostics["distinct"] == 8
     rmsd = rmsd_matrix(ensemble.graph, ensemble.positions, ensemble.positions)
     assert (rmsd + np.eye(8)).min() > 0.02  # nm; CONFORGE's own threshold is 0.03, by another way of aligning
 
 
 def test_rows_beyond_what_it_finds_repeat_in_order(generator):
     ensemble = generator.sample("CCCO", 20)
-    distinct = ensemble.provenance.settings["distinct"]
+    distinct = ensemble.diagnostics["distinct"]
     assert 1 < distinct < 20 and len(ensemble) == 20
     np.testing.assert_array_equal(ensemble.positions[distinct:], ensemble.positions[np.arange(distinct, 20) % distinct])
     assert len(ensemble.deduplicated(0.001)) == distinct

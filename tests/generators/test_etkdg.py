@@ -122,10 +122,10 @@ def test_strained_bicycles_have_all_their_candidates():
 def test_strained_bicycles_are_rescued():
     ensemble = embed_etkdg(MolecularGraph.from_smiles(BICYCLE), 5, 0)
     assert ensemble.ok.all()
-    assert ensemble.provenance.settings["ways"] == {"etkdg without stereo tests": 5}
+    assert ensemble.diagnostics["ways"] == {"etkdg without stereo tests": 5}
     apart = np.abs(ensemble.positions[:, None] - ensemble.positions[None]).max(axis=(2, 3)) + np.eye(5)
     assert apart.min() > 1e-4
-    assert embed_etkdg(MolecularGraph.from_smiles(LIGAND), 5, 0).provenance.settings["ways"] == {"etkdg": 5}
+    assert embed_etkdg(MolecularGraph.from_smiles(LIGAND), 5, 0).diagnostics["ways"] == {"etkdg": 5}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_strained_bicycles_are_rescued():
 )
 def test_strained_molecules_have_conformations_and_say_how_they_were_made(smiles, way):
     ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 4, 0)
-    assert ensemble.ok.sum() >= 3 and max(ensemble.provenance.settings["ways"].items(), key=lambda item: item[1])[0] == way
+    assert ensemble.ok.sum() >= 3 and max(ensemble.diagnostics["ways"].items(), key=lambda item: item[1])[0] == way
     assert all(stereo_is_right(ensemble.graph, frame) for frame in ensemble.positions[ensemble.ok])
 
 
@@ -156,7 +156,7 @@ def test_trans_fused_small_rings_are_made(smiles):
 def test_a_sample_that_is_no_conformation_is_made_again_in_another_way():
     """ETKDG gives phosphoranes fluorines that touch; one of ten comes out square by the other ways, too."""
     ensemble = embed_etkdg(MolecularGraph.from_smiles("CP(F)(F)(F)F"), 10, 0)
-    assert ensemble.ok.sum() >= 9 and "etkdg" not in ensemble.provenance.settings["ways"]
+    assert ensemble.ok.sum() >= 9 and "etkdg" not in ensemble.diagnostics["ways"]
 
 
 def test_molecules_that_cannot_exist_are_an_error_and_stop_no_others(generator):

@@ -4,6 +4,8 @@ import pytest
 from openmm_confgf.dynamics.molecular_dynamics import MolecularDynamics
 from openmm_confgf.dynamics.settings import MDSettings
 from openmm_confgf.energies import BatchedEnergy, SystemBuilder
+from openmm_confgf.energies.batched.read_system import system_hash
+from openmm_confgf.ensemble import Target
 from openmm_confgf.errors import ConfGFError, GenerationError, UnsupportedForceError
 from openmm_confgf.generators.md import MDGenerator, minimised
 from openmm_confgf.molecules.graph import MolecularGraph
@@ -33,8 +35,12 @@ def test_frames_carry_energies_statuses_and_diagnostics(ensemble, generator, eth
     np.testing.assert_allclose(ensemble.energy, energies, atol=1e-9)
     settings = ensemble.provenance.settings
     assert settings["temperature"] == 300 and settings["ladder"] == [300, 360] and settings["replicas"] == 4
-    assert settings["picoseconds"] == pytest.approx(0.2 + 3 * 0.1)
-    assert len(settings["exchange_acceptance"]) == 1 and 0 <= settings["exchange_acceptance"][0] <= 1
+    told = ensemble.diagnostics
+    assert told["picoseconds"] == pytest.approx(0.2 + 3 * 0.1)
+    assert len(told["exchange_acceptance"]) == 1 and 0 <= told["exchange_acceptance"][0] <= 1
+    system = generator.source.build(ethanol)
+    assert ensemble.target == Target(generator.source.forcefield, system_hash(system), 300)
+    assert not {"forcefield", "system_sha256", *told} & set(settings)
 
 
 def test_the_first_samples_do_not_depend_on_how_many_there_are(ensemble, generator, ethanol):

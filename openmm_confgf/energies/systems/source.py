@@ -9,6 +9,7 @@ from typing import Any
 import openmm
 from openmm import app
 
+from ...ensemble import Target
 from ...errors import ConfGFError, ForceFieldError, WrongTypeError, type_text
 from ...molecules.graph import MolecularGraph
 from ..batched.read_system import system_hash
@@ -30,7 +31,7 @@ class SystemSource:
     Attributes
     ----------
     forcefield : str
-        What it is called in tables and in `Provenance`; a System of one's own has no name, its `system_sha256` is told beside it.
+        What it is called in tables, in `Provenance` and `Target`; a System of one's own has no name, its `system_sha256` is told beside it.
     charges : str or None
         Where the partial charges come from; None where that is not known.
     build : callable
@@ -49,6 +50,10 @@ class SystemSource:
         system : openmm.System
         """
         return {"forcefield": self.forcefield, "charges": self.charges, "system_sha256": system_hash(system)}
+
+    def target(self, system: openmm.System, temperature: float | None = None) -> Target:
+        """What energies of a System that was made here are of."""
+        return Target(self.forcefield, system_hash(system), temperature)
 
 
 ForceFieldLike = str | SystemBuilder | SystemSource | Callable[[MolecularGraph], openmm.System] | Any
