@@ -30,10 +30,13 @@ def test_a_smiles_becomes_an_sdf_with_the_right_stereo(run, tmp_path):
 def test_relaxed_conformers_say_so_and_carry_the_energies_of_the_force_field(run, tmp_path):
     path = tmp_path / "out.h5"
     arguments = ["generate", "CCCO", "-n", 2, "--generator", "etkdg", "-o", path, "--json"]
-    assert run(*arguments).code == 0 and read_ensembles(path)[0].energy is None
+    plain = run(*arguments)
+    assert plain.code == 0 and read_ensembles(path)[0].energy is None
+    assert plain.json["molecules"][0]["target"] is None and plain.json["molecules"][0]["diagnostics"] == {"ways": {"etkdg": 2}}
     outcome = run(*arguments, "--relax", "mmff94s")
     assert outcome.code == 0 and outcome.json["generator"] == "etkdg+mmff94s"
     assert outcome.json["molecules"][0]["provenance"]["settings"]["relaxation"]["forcefield"] == "MMFF94s"
+    assert outcome.json["molecules"][0]["target"] == {"forcefield": "MMFF94s", "system_sha256": None, "temperature": None}
     (relaxed,) = read_ensembles(path)
     assert relaxed.provenance.generator == "etkdg+mmff94s" and relaxed.energy is not None
     outcome = run(*arguments, "--relax", "openff-2.2.1", "--platform", "CPU", "--property", "Threads=1")

@@ -37,6 +37,22 @@ def test_frames_come_out_and_more_of_them_the_next_time(run, tmp_path, toy_level
     assert other.code == 2 and "same settings" in other.err
 
 
+def test_the_mean_is_over_all_frames(run, tmp_path, toy_level, monkeypatch):
+    """Those that are bent too far are frames of equilibrium too, and the highest in energy: a mean without them is too low."""
+    import openmm_confgf.generators.md as md
+
+    def bent(graph, frames):
+        stretched = np.linalg.norm(frames[:, 0] - frames[:, 1], axis=1)
+        return np.where(stretched > np.median(stretched), 7, 0).astype(np.int8)
+
+    monkeypatch.setattr(md, "check_conformations", bent)
+    outcome = run("simulate", "CCO", "--forcefield", toy_level, *QUICK, "--ns", 0.0004, "-o", tmp_path / "md.h5")
+    (ensemble,) = read_ensembles(tmp_path / "md.h5")
+    assert ensemble.counts() == {"OK": 12, "DISTORTED": 12} and np.isfinite(ensemble.energy).all()
+    assert "12 OK, 12 DISTORTED" in outcome.out and f"{ensemble.energy.mean():.1f}" in outcome.out
+    assert f"{ensemble.energy.mean():.1f}" != f"{ensemble.energy[ensemble.ok].mean():.1f}"
+
+
 def test_conformers_to_start_from(run, tmp_path, toy_level):
     assert run("generate", "CCO", "--generator", "etkdg", "-n", 2, "-o", tmp_path / "start.sdf").code == 0
     outcome = run("simulate", tmp_path / "start.sdf", "--forcefield", toy_level, *QUICK, "--ns", 0.0001, "-o", tmp_path / "md.h5", "--json")
