@@ -26,7 +26,7 @@ class Starts:
     frames : sequence of ndarray, (n, N, 3)
         Angstrom; a row of NaN is passed over. One array for each attempt, of which the last is for all later ones as well.
     ways : sequence of str
-        How the start of each sample was made, for `Provenance.settings`.
+        How the start of each sample was made, for ``Ensemble.diagnostics``.
     """
 
     frames: Sequence[NDArray[Any]]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..devices import Device, resolve_device
-from ..ensemble import Ensemble, Provenance
+from ..ensemble import Ensemble, Provenance, Target
 from ..errors import ConfGFError
 from ..molecule_like import MoleculeLike, as_graph
 from ..molecules.checks import check_conformations
@@ -34,11 +34,14 @@ class Draws:
         Natural logarithm of the density in the measure of `DensityGenerator`.
     settings : dict
         What decided them besides weights and seed, for `Provenance.settings`.
+    target : Target, optional
+        The distribution that the density is meant to be near.
     """
 
     positions: NDArray[np.float64]
     log_q: NDArray[np.float64]
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    target: Target | None = None
 
 
 class DensityGenerator(Generator):
@@ -143,7 +146,10 @@ class DensityGenerator(Generator):
                 continue
             graph, positions = molecules[index], _mean_free(draws.positions)
             provenance = Provenance(self.name, __version__, seed, self.weights_sha256, draws.settings | stereo_settings(graph))
-            yield index, Ensemble(graph, positions, provenance, check_conformations(graph, positions), log_q=draws.log_q)
+            yield (
+                index,
+                Ensemble(graph, positions, provenance, check_conformations(graph, positions), log_q=draws.log_q, target=draws.target),
+            )
 
 
 def _mean_free(positions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp
 
 from ..energies import BatchedEnergy, ForceFieldLike, system_source
+from ..ensemble import Target
 from ..errors import ConfGFError, GenerationError, UnsupportedMoleculeError
 from ..molecules.graph import MolecularGraph
 from ..units import in_md_units, kT
@@ -73,7 +74,7 @@ class HarmonicGenerator(DensityGenerator):
                 yield index, error
                 continue
             positions = mixture.sample([sample_stream(graph, seed, k) for k in range(count)])
-            yield index, Draws(positions, mixture.log_density(positions), mixture.settings)
+            yield index, Draws(positions, mixture.log_density(positions), mixture.settings, mixture.target)
 
     def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
         return self._mixture(graph).log_density(positions)
@@ -102,8 +103,9 @@ class HarmonicGenerator(DensityGenerator):
             log_weights.append(well.normal.log_volume + volume_element - energy / thermal)
         if not wells:
             raise GenerationError(f"{graph.name!r} has no minimum at which its stiffness is positive; try another force field.")
-        settings = {"temperature": self.temperature, "starts": self.starts, "minima": len(wells)}
-        return _Mixture(zmatrix, tuple(wells), np.array(log_weights) - logsumexp(log_weights), self.source.settings(system) | settings)
+        settings = {"charges": self.source.charges, "starts": self.starts, "minima": len(wells)}
+        target = self.source.target(system, self.temperature)
+        return _Mixture(zmatrix, tuple(wells), np.array(log_weights) - logsumexp(log_weights), settings, target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +116,7 @@ class _Mixture:
     wells: tuple[HarmonicWell, ...]
     log_weights: NDArray[np.float64]
     settings: dict[str, Any]
+    target: Target
 
     def sample(self, streams: Sequence[np.random.Generator]) -> NDArray[np.float64]:
         """Conformations (n, N, 3) in nm, turned at random, one of each random stream."""

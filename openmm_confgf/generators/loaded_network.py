@@ -11,7 +11,8 @@ from torch import nn
 
 from ..checksums import molecule_hash
 from ..errors import UnsupportedMoleculeError, WeightsError
-from ..models.weights import Card, load_weights
+from ..models.cards import Card
+from ..models.weights import load_weights
 from ..molecules.graph import MolecularGraph
 
 

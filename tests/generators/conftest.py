@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from openmm_confgf.models.cards import Card
 from openmm_confgf.models.confgf import ConfGF
 from openmm_confgf.models.field import FieldConfig, PairField
-from openmm_confgf.models.weights import Card, save_weights
+from openmm_confgf.models.weights import save_weights
 
 SIZES = {"pair_width": 8, "atom_width": 8, "vectors": 2, "references": 2, "graph_layers": 1, "blocks": 2}
 
