@@ -10,6 +10,7 @@ BENCHMARK_OPTIONS ?=
 KEY := $(shell cat setup.py devtools/constraints.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 RUNTIME := $(VENV)/.installed-runtime-$(KEY)
 DEVELOP := $(VENV)/.installed-dev-$(KEY)
+LOWEST := $(VENV)-lowest/.installed-$(shell cat setup.py devtools/constraints-lowest.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint devtools/constraints.txt
 
 # one thread each: the tests run side by side, and small tensors gain nothing from more
@@ -17,7 +18,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint types docs benchmark clean
+.PHONY: help install demo test test-slow test-lowest lint types docs benchmark clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -34,9 +35,14 @@ test: $(DEVELOP)
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --quiet -m slow
 
-## make lint        ruff
+## make test-lowest the fast tests, with the lowest versions that setup.py allows, in .venv-lowest
+test-lowest: $(LOWEST)
+	$(VENV)-lowest/bin/python -m pytest --numprocesses $(WORKERS) --quiet
+
+## make lint        ruff: its rules, and its format
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 ## make types       mypy
 types: $(DEVELOP)
@@ -55,7 +61,7 @@ install: $(DEVELOP)
 
 ## make clean       remove what the targets above made, .venv included
 clean:
-	rm -rf $(VENV) docs/_build demo_output build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest docs/_build demo_output build dist *.egg-info
 
 # torch first and pinned: a looser range may pull several gigabytes of CUDA
 $(RUNTIME):
@@ -67,4 +73,10 @@ $(RUNTIME):
 
 $(DEVELOP): $(RUNTIME)
 	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(LOWEST):
+	$(PYTHON) -m venv $(VENV)-lowest
+	@echo "installing the lowest versions into $(VENV)-lowest, some minutes and gigabytes: old torch comes with CUDA ..."
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint devtools/constraints-lowest.txt --editable ".[dev]"
 	@touch $@

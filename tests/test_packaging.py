@@ -63,7 +63,8 @@ def conda_dependencies(path):
 
 def test_environment_yml_lists_what_setup_py_requires(setup_py):
     module, arguments = setup_py
-    listed = [*module["REQUIRES"], *module["OPENFF"], *arguments["extras_require"]["reference"]]
+    extras = arguments["extras_require"]
+    listed = [*module["REQUIRES"], *module["OPENFF"], *extras["reference"], *extras["plugin"]]
     wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds(listed).items()}
     assert lower_bounds(conda_dependencies("environment.yml")) == wanted
 
@@ -80,22 +81,37 @@ def test_dev_environment_lists_the_dev_extra(setup_py):
     assert lower_bounds(conda_dependencies("devtools/conda-envs/dev.yaml")) == wanted
 
 
+def pins(path):
+    """Package name -> version, of a file of constraints."""
+    lines = [line for line in (ROOT / path).read_text().splitlines() if line and not line.startswith("#")]
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in (line.split("==") for line in lines)}
+
+
 def test_constraints_pin_every_requirement_within_its_range(setup_py):
     _, arguments = setup_py
-    pins = {}
-    for line in (ROOT / "devtools" / "constraints.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, pinned = line.split("==")
-            pins[re.sub(r"[-_.]+", "-", name).lower()] = pinned
+    pinned = pins("devtools/constraints.txt")
     for text in [*arguments["install_requires"], *arguments["extras_require"]["dev"]]:
         requirement = Requirement(text)
-        assert requirement.name in pins, f"{requirement.name} is not pinned"
-        assert requirement.specifier.contains(pins[requirement.name], prereleases=True), f"{text} excludes the pin {pins[requirement.name]}"
+        assert requirement.name in pinned, f"{requirement.name} is not pinned"
+        version = pinned[requirement.name]
+        assert requirement.specifier.contains(version, prereleases=True), f"{text} excludes the pin {version}"
+
+
+def test_the_lowest_constraints_are_the_lower_bounds(setup_py):
+    _, arguments = setup_py
+    bounds = lower_bounds([*arguments["install_requires"], *arguments["extras_require"]["dev"]])
+    lowest = {name: Version(version).release for name, version in pins("devtools/constraints-lowest.txt").items()}
+    assert {name: lowest[name] for name in bounds} == bounds
+
+
+def test_torchmd_net_is_an_extra_as_long_as_nothing_imports_it(setup_py):
+    imported = any("torchmdnet" in file.read_text(encoding="utf-8") for file in (ROOT / "openmm_confgf").rglob("*.py"))
+    assert any(text.startswith("torchmd-net") for text in setup_py[0]["REQUIRES"]) == imported
 
 
 def test_extras_are_the_documented_ones(setup_py):
     _, arguments = setup_py
-    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "dev"}
+    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "plugin", "dev"}
     offered = importlib.metadata.metadata("openmm").get_all("Provides-Extra")
     (cuda,) = arguments["extras_require"]["cuda"]
     assert Requirement(cuda).extras <= set(offered)
@@ -116,3 +132,33 @@ def test_version_has_one_source(setup_py):
 def test_every_weights_file_has_its_card():
     folder = ROOT / "openmm_confgf" / "weights"
     assert {p.stem for p in folder.glob("*.safetensors")} == {p.stem for p in folder.glob("*.json")}
+
+
+def test_the_licence_is_the_same_everywhere(setup_py):
+    _, arguments = setup_py
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert arguments["license"] == citation["license"] == (ROOT / "LICENSE").read_text().split()[0]
+    assert arguments["license_files"] == ["LICENSE"]
+
+
+def test_papers_are_cited_with_their_doi():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["title"] and citation["authors"]
+    assert {paper["doi"].rpartition("arXiv.")[2] for paper in citation["references"]} == {"2105.03902", "2406.14426", "2505.24203"}
+    for paper in citation["references"]:
+        assert paper["title"] and paper["year"] and all(set(author) == {"given-names", "family-names"} for author in paper["authors"])
+
+
+def test_hooks_run_what_make_runs():
+    hooks = [hook for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"] for hook in repo["hooks"]]
+    makefile = (ROOT / "Makefile").read_text()
+    assert {hook["id"] for hook in hooks} == {"ruff", "ruff-format", "mypy"}
+    for hook in hooks:
+        tool = hook["entry"].removesuffix(" --force-exclude").replace(".venv/bin/", "$(BIN)/")
+        assert hook["language"] == "system" and tool in makefile
+
+
+def test_hosted_runs_call_what_anybody_calls():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert commands == [".ci/run", "make test-lowest"]
