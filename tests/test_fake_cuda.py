@@ -19,6 +19,7 @@ import numpy as np
 import openmm
 import pytest
 import torch
+from packaging.version import Version
 
 from openmm_confgf.dynamics.langevin import ReplicaLangevin
 from openmm_confgf.dynamics.molecular_dynamics import MolecularDynamics
@@ -37,6 +38,8 @@ from openmm_confgf.training.batches import LadderNoise, NoiseConfig
 from openmm_confgf.training.data import TrainingMolecule
 from openmm_confgf.training.denoising import DenoisingModule, DistanceScoreModule
 from tests.fake_cuda import FAKE, FakeCuda
+
+pytestmark = pytest.mark.skipif(Version(torch.__version__).release < (2, 13), reason="older torch cannot fake this device")
 
 SIZES = FieldConfig(pair_width=8, atom_width=8, vectors=2, references=2, graph_layers=1, blocks=2)
 
