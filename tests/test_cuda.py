@@ -8,13 +8,14 @@ from openmm_confgf.dynamics.molecular_dynamics import MolecularDynamics
 from openmm_confgf.dynamics.settings import MDSettings
 from openmm_confgf.energies import BatchedEnergy, PackedEnergy
 from openmm_confgf.generators import ConfGFDistGenerator, ConfGFGenerator, PublishedConfGFGenerator
-from openmm_confgf.models.confgf import NoiseLadder
+from openmm_confgf.models.confgf import ConfGF, NoiseLadder
 from openmm_confgf.models.features import featurise
-from openmm_confgf.models.field import FieldConfig
+from openmm_confgf.models.field import FieldConfig, PairField
 from openmm_confgf.molecules.graph import MolecularGraph
-from openmm_confgf.training.batches import LadderNoise, NoiseConfig
 from openmm_confgf.training.data import TrainingMolecule
-from openmm_confgf.training.denoising import DenoisingModule, DistanceScoreModule
+from openmm_confgf.training.module import TrainingModule
+from openmm_confgf.training.objectives.denoising import Denoising
+from openmm_confgf.training.objectives.distance_scores import DistanceScores
 from tests.test_fake_cuda import every_force
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
@@ -73,8 +74,8 @@ def test_training_steps():
     graph, rng = MolecularGraph.from_smiles("CC[C@H](O)F"), np.random.default_rng(0)
     x = rng.normal(size=(3, len(graph), 3)).astype(np.float32)
     molecules = [TrainingMolecule(featurise(graph), x, np.zeros(3, np.float32), graph.smiles)]
-    for module, noise in ((DenoisingModule(SIZES), NoiseConfig()), (DistanceScoreModule(), LadderNoise())):
-        batch = noise.batch(molecules, rng)
+    for objective, net in ((Denoising(), PairField(SIZES)), (DistanceScores(), ConfGF())):
+        batch, module = objective.batch(molecules, rng), TrainingModule(objective, net, 1e-3, 40)
         expected = module.training_step(batch, 0).item()
         found = module.to(DEVICE).training_step(batch.to(DEVICE), 0)
         found.backward()

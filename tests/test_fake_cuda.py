@@ -34,9 +34,10 @@ from openmm_confgf.models.confgf import ConfGF, EdgeGraph, NoiseLadder
 from openmm_confgf.models.features import collate, conformation_hands, featurise
 from openmm_confgf.models.field import FieldConfig, PairField
 from openmm_confgf.molecules.graph import MolecularGraph
-from openmm_confgf.training.batches import LadderNoise, NoiseConfig
 from openmm_confgf.training.data import TrainingMolecule
-from openmm_confgf.training.denoising import DenoisingModule, DistanceScoreModule
+from openmm_confgf.training.module import TrainingModule
+from openmm_confgf.training.objectives.denoising import Denoising
+from openmm_confgf.training.objectives.distance_scores import DistanceScores
 from tests.fake_cuda import FAKE, FakeCuda
 
 pytestmark = pytest.mark.skipif(Version(torch.__version__).release < (2, 13), reason="older torch cannot fake this device")
@@ -242,8 +243,8 @@ def test_dynamics_with_replica_exchange(precision, fake):
 @pytest.mark.filterwarnings("ignore:You are trying to .self.log")
 def test_training_steps(molecules, fake):
     rng = np.random.default_rng(0)
-    for module, noise in ((DenoisingModule(SIZES), NoiseConfig()), (DistanceScoreModule(), LadderNoise())):
-        batch = noise.batch(molecules, rng)
+    for objective, net in ((Denoising(), PairField(SIZES)), (DistanceScores(), ConfGF())):
+        batch, module = objective.batch(molecules, rng), TrainingModule(objective, net, 1e-3, 40)
         module.to(FAKE)
         made = module.configure_optimizers()
         with fake.answering():

@@ -6,6 +6,7 @@ Subclass a suite in your tests, and give the generator as a fixture::
         @pytest.fixture(scope="class")
         def generator(self):
             return MyGenerator()
+
 Every test takes its generator as an argument, so that the suites run without pytest too.
 """
 

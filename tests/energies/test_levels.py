@@ -95,9 +95,9 @@ def test_score_and_relax_take_every_level_and_its_name(ethanol, water, toy_level
     level, one = Level(name, platform="Reference"), water if name == "gfn2" else ethanol.select([0])
     for scored in (score(one, level), score(one, name, platform="Reference")):
         np.testing.assert_array_equal(scored.energy, level.energy(one.graph).evaluate(one.positions).energy)
-        assert scored.provenance.settings["forcefield"] == {"mmff94s": "MMFF94s", "gfn2": "GFN2-xTB"}.get(name, name)
+        assert scored.target.forcefield == {"mmff94s": "MMFF94s", "gfn2": "GFN2-xTB"}.get(name, name)
         assert scored.provenance.settings["minimized"] is False
-        assert ("system_sha256" in scored.provenance.settings) == (name == toy_level)
+        assert (scored.target.system_sha256 is not None) == (name == toy_level)
     relaxed = relax(one, level)
     assert relaxed.provenance.generator == f"etkdg+{name}" == RelaxedGenerator(ETKDGGenerator(), name).name
     assert relaxed.counts() == {"OK": 1} and relaxed.energy < scored.energy
