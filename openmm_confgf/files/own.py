@@ -14,7 +14,8 @@ from rdkit import Chem
 
 from ..ensemble import Ensemble, Provenance, Target
 from ..errors import ConfGFError, FileFormatError
-from ..molecules.graph import MolecularGraph, centre_key
+from ..molecules.graph import MolecularGraph
+from ..molecules.identity import centre_key
 from ..molecules.stereoisomers import stereoisomers
 from ..status import Status
 from .earlier import taken_apart

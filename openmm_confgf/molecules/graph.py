@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ..errors import MoleculeError
+from .completeness import check_complete, check_one_structure, chemistry_problems, parse_problem, unsanitised
+from .identity import bond_key, centre_key, double_bond_key
 from .stereo import HANDS, assign_stereo_from_3d, check_source_stereo, check_stereo, check_wedges_of_smiles, open_resonant_centres
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 _RELATIVE = re.compile(r"\s\|(?:[^|$]*,)?r(?::[\d,]+)?(?:,[^|$]*)?\|")
 """The mark of relative stereo in a CXSMILES, which RDKit reads over."""
-
-_P_BLOCK_BELOW = (*range(13, 18), *range(31, 36), *range(49, 54))
-"""Elements that may have more than an octet, but not where they have one neighbour."""
 
 _CIS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOCIS)
 _TRANS = (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
@@ -69,10 +67,10 @@ class MolecularGraph:
         with rdBase.BlockLogs():
             mol = Chem.MolFromSmiles(smiles) if smiles.strip() else None
         if mol is None:
-            raise MoleculeError(f"SMILES {smiles!r} cannot be parsed: {_parse_problem(smiles)}.")
+            raise MoleculeError(f"SMILES {smiles!r} cannot be parsed: {parse_problem(smiles)}.")
         if _RELATIVE.search(smiles):
             raise MoleculeError(f"{name or smiles!r} specifies relative stereo only (r in its CXSMILES); give one stereoisomer, or none.")
-        if (written := _unsanitised(smiles)) is not None:
+        if (written := unsanitised(smiles)) is not None:
             check_source_stereo(written, name or smiles)
             check_stereo(written, name or smiles)
         check_wedges_of_smiles(mol, name or smiles)
@@ -99,9 +97,9 @@ class MolecularGraph:
         mol = Chem.Mol(mol)
         with rdBase.BlockLogs():
             if Chem.SanitizeMol(mol, catchErrors=True):
-                raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {_chemistry_problems(mol)}.")
+                raise MoleculeError(f"{name or 'The molecule'!r} cannot be used: {chemistry_problems(mol)}.")
         name = name or (mol.GetProp("_Name") if mol.HasProp("_Name") else "")
-        _check_one_structure(mol, name or "The molecule")
+        check_one_structure(mol, name or "The molecule")
         name = name or Chem.MolToSmiles(_without_hydrogens(mol))
         check_source_stereo(mol, name)
         if mol.GetNumConformers() and mol.GetConformer().Is3D():
@@ -109,7 +107,7 @@ class MolecularGraph:
         mol.RemoveAllConformers()
         for key in mol.GetPropNames():
             mol.ClearProp(key)  # what a source says of its own conformation is not true of others
-        _check_complete(mol, name)
+        check_complete(mol, name)
         open_resonant_centres(mol)
         # perception reads bond directions, which molecules that were not made from a SMILES lack
         Chem.AssignStereochemistry(mol)
@@ -172,9 +170,9 @@ class MolecularGraph:
         their direction), and the hand of each specified centre and double bond, whatever the order in which a source lists the bonds.
         """
         atoms = tuple((a.GetAtomicNum(), a.GetFormalCharge(), a.GetIsotope(), a.GetNumRadicalElectrons()) for a in self.mol.GetAtoms())
-        bonds = sorted(_bond_key(bond) for bond in self.mol.GetBonds())
+        bonds = sorted(bond_key(bond) for bond in self.mol.GetBonds())
         centres = sorted(centre_key(self.mol.GetAtomWithIdx(int(row[0])), int(row[4])) for row in self.stereocentres)
-        double_bonds = sorted(_double_bond_key(self.mol, *row) for row in self.stereobonds.tolist())
+        double_bonds = sorted(double_bond_key(self.mol, *row) for row in self.stereobonds.tolist())
         return atoms, tuple(bonds), tuple(centres), tuple(double_bonds)
 
     def same_as(self, other: MolecularGraph) -> bool:
@@ -313,117 +311,6 @@ class MolecularGraph:
         return topology_from_rdkit(self.mol)
 
 
-def _bond_key(bond: Chem.Bond) -> tuple[int, int, int]:
-    """The two atoms of a bond and its order: the lower index first, but for a dative bond, which has a direction."""
-    first, last = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-    if first > last and bond.GetBondType() != Chem.BondType.DATIVE:
-        first, last = last, first
-    return first, last, int(bond.GetBondType())
-
-
-def centre_key(atom: Chem.Atom, hand: int) -> tuple[int, int]:
-    """A centre and its hand with its neighbours in the order of their indices.
-
-    Parameters
-    ----------
-    atom : rdkit.Chem.Atom
-        The centre.
-    hand : int
-        1 or -1 (`HANDS`), with the neighbours in RDKit's order of bonds.
-
-    Returns
-    -------
-    tuple of (int, int)
-        The centre's index, and 1 or -1.
-    """
-    neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
-    swaps = sum(a > b for a, b in itertools.combinations(neighbours, 2))
-    return atom.GetIdx(), -hand if swaps % 2 else hand
-
-
-def _double_bond_key(mol: Chem.Mol, first: int, begin: int, end: int, last: int, side: int) -> tuple[int, int, int]:
-    """A double bond and the side of the neighbours of lowest index, given that of `first` and `last`."""
-    for near, far, neighbour in ((begin, end, first), (end, begin, last)):
-        lowest = min(n for bond in mol.GetAtomWithIdx(near).GetBonds() if (n := bond.GetOtherAtomIdx(near)) != far)
-        side = side if neighbour == lowest else -side
-    return min(begin, end), max(begin, end), side
-
-
 def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
     with rdBase.BlockLogs():  # RDKit warns of the hydrogens that it keeps
         return Chem.RemoveHs(mol)
-
-
-_BONDS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.DATIVE)
-
-
-def _check_one_structure(mol: Chem.Mol, name: str) -> None:
-    """Refuse atoms and bonds that stand for several (those of queries), and bonds that no program here knows.
-
-    MOL files and SMARTS have queries; RDKit takes aromatic bonds outside rings too.
-    """
-    for atom in mol.GetAtoms():
-        if atom.HasQuery() and atom.GetAtomicNum() != 0:
-            raise MoleculeError(f"atom {atom.GetIdx()} of {name!r} is a query (an element with a condition); give the element alone.")
-    for bond in mol.GetBonds():
-        order, ends = bond.GetBondType(), (bond.GetBeginAtom(), bond.GetEndAtom())
-        known = bond.GetIsAromatic() or order in _BONDS
-        terminal_hydrogen = any(atom.GetAtomicNum() == 1 and atom.GetDegree() == 1 for atom in ends)
-        if bond.HasQuery() or not known or (terminal_hydrogen and order != Chem.BondType.SINGLE):
-            atoms = " and ".join(f"{atom.GetIdx()} ({atom.GetSymbol()})" for atom in ends)
-            kind = "one of several orders" if bond.HasQuery() else str(order).lower()
-            raise MoleculeError(f"the bond of atoms {atoms} of {name!r} is {kind} there; make it single, double, triple or dative.")
-
-
-def _check_complete(mol: Chem.Mol, name: str) -> None:
-    """Refuse what no generator here can build: nothing, fragments, radicals, dummy atoms, missing hydrogens, broken octets."""
-    if mol.GetNumAtoms() == 0:
-        raise MoleculeError(f"{name!r} has no atoms.")
-    fragments = len(Chem.GetMolFrags(mol))
-    if fragments > 1:
-        raise MoleculeError(
-            f"{name!r} has {fragments} fragments; give one molecule at a time (--largest-fragment, or rdMolStandardize."
-            "LargestFragmentChooser, drops salts)."
-        )
-    table = Chem.GetPeriodicTable()
-    for atom in mol.GetAtoms():
-        label = f"atom {atom.GetIdx()} ({atom.GetSymbol()}) of {name!r}"
-        if atom.GetAtomicNum() == 0:
-            raise MoleculeError(f"{label} is a dummy atom; replace it by an element.")
-        if atom.GetNumRadicalElectrons():
-            raise MoleculeError(f"{label} is a radical; add the missing hydrogen, bond or charge.")
-        if atom.GetTotalNumHs():
-            missing = atom.GetTotalNumHs()
-            raise MoleculeError(f"{label} lacks {missing} explicit hydrogen(s); add them with Chem.AddHs(mol, addCoords=True).")
-        electrons = table.GetNOuterElecs(atom.GetAtomicNum()) - atom.GetFormalCharge() + atom.GetTotalValence()
-        octet = 5 <= atom.GetAtomicNum() <= 10 or (atom.GetDegree() == 1 and atom.GetAtomicNum() in _P_BLOCK_BELOW)
-        if octet and electrons > 8:
-            charge, bonds = atom.GetFormalCharge(), atom.GetTotalValence()
-            raise MoleculeError(f"{label} would have {electrons} outer electrons with charge {charge:+d} and {bonds} bond(s); correct it.")
-
-
-def _parse_problem(smiles: str) -> str:
-    """What RDKit says of an unparsable SMILES, with the place where it can be told."""
-    if not smiles.strip():
-        return "it is empty"
-    if (unsanitised := _unsanitised(smiles)) is not None:
-        return _chemistry_problems(unsanitised)
-    plain, _, extension = smiles.partition(" |")
-    if extension and _unsanitised(plain) is not None:
-        return f"its CXSMILES extension |{extension} cannot be read"
-    # RDKit's parser reports the position only in its log: the longest readable prefix tells it too
-    for end in range(len(smiles) - 1, 0, -1):
-        if _unsanitised(smiles[:end]) is not None:
-            return f"syntax error at or after position {end + 1} ({smiles[:end]}>>{smiles[end:]}<<)"
-    return f"syntax error at position 1 (>>{smiles}<<)"
-
-
-def _chemistry_problems(mol: Chem.Mol) -> str:
-    with rdBase.BlockLogs():
-        problems = Chem.DetectChemistryProblems(mol)
-    return "; ".join(str(p.Message()).strip().rstrip(".") for p in problems) or "RDKit rejects it"
-
-
-def _unsanitised(smiles: str) -> Chem.Mol | None:
-    with rdBase.BlockLogs():
-        return Chem.MolFromSmiles(smiles, sanitize=False)
