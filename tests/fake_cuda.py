@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from openmm_confgf import devices
-from openmm_confgf.generators.row_batches import PAIRS_PER_BATCH
+from openmm_confgf.generators.network.row_batches import PAIRS_PER_BATCH
 
 FAKE = torch.device("lazy", 0)
 """Stands in for ``cuda``, of which a CPU build of torch takes neither a slice nor a gradient: a device like any other, and not the CPU."""

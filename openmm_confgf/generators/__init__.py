@@ -6,7 +6,7 @@ from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
 from .density import DensityGenerator, Draws
 from .etkdg import ETKDGGenerator
-from .harmonic import HarmonicGenerator
+from .harmonic.generator import HarmonicGenerator
 from .registry import NETWORKS, PRESETS, create_generator, generate
 from .relaxed import RelaxedGenerator
 

@@ -24,9 +24,9 @@ from ..molecules.graph import MolecularGraph
 from ..molecules.shapes import novel_picks, shape_vectors
 from ..units import NM_PER_ANGSTROM
 from ..version import __version__
-from .conformer_job import Starts
 from .etkdg import embed
-from .network_conformers import NetworkConformerGenerator
+from .network.conformer_job import Starts
+from .network.conformers import NetworkConformerGenerator
 from .samplers import mode_ascent, probability_flow
 
 _STARTS = {"etkdg": (0.3, 2), "etkdg+mmff": (0.3, 2), "noise": (5.0, 40)}

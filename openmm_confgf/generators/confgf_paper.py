@@ -16,8 +16,8 @@ from ..models.features import GraphBatch
 from ..molecules.bond_windows import HOTTEST
 from ..molecules.geometry import distances, pseudo_forces
 from ..molecules.graph import MolecularGraph
-from .conformer_job import Starts
-from .network_conformers import NetworkConformerGenerator
+from .network.conformer_job import Starts
+from .network.conformers import NetworkConformerGenerator
 from .samplers import annealed_langevin, embed_distances
 
 

@@ -45,7 +45,7 @@ def three_cores(monkeypatch):
     """Three threads of torch, and batches so small that each molecule takes several."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    monkeypatch.setattr("openmm_confgf.generators.row_batches.PAIRS_PER_BATCH", {"cpu": 500})
+    monkeypatch.setattr("openmm_confgf.generators.network.row_batches.PAIRS_PER_BATCH", {"cpu": 500})
     yield
     torch.set_num_threads(before)
 

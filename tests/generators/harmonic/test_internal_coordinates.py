@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from openmm_confgf.generators import ETKDGGenerator
-from openmm_confgf.generators.internal_coordinates import ZMatrix
+from openmm_confgf.generators.harmonic.internal_coordinates import ZMatrix
 from openmm_confgf.molecules.graph import MolecularGraph
 
 MOLECULES = ["O", "OO", "CCO", "C[C@H](N)C(=O)O", "C1CC1C(=O)NC", "C/C=C/C", "CC(C)(C)c1ccccc1"]

@@ -9,11 +9,11 @@ from pathlib import Path
 from rdkit import Chem
 from torch import nn
 
-from ..checksums import molecule_hash
-from ..errors import UnsupportedMoleculeError, WeightsError
-from ..models.cards import Card
-from ..models.weights import load_weights
-from ..molecules.graph import MolecularGraph
+from ...checksums import molecule_hash
+from ...errors import UnsupportedMoleculeError, WeightsError
+from ...models.cards import Card
+from ...models.weights import load_weights
+from ...molecules.graph import MolecularGraph
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
-from ..molecules.geometry import angles, dihedrals, distances
-from ..molecules.graph import MolecularGraph
+from ...molecules.geometry import angles, dihedrals, distances
+from ...molecules.graph import MolecularGraph
 
 
 @dataclasses.dataclass(frozen=True)

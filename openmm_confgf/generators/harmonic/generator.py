@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp
 
-from ..energies import BatchedEnergy, ForceFieldLike, system_source
-from ..ensemble import Target
-from ..errors import ConfGFError, GenerationError, UnsupportedMoleculeError
-from ..molecules.graph import MolecularGraph
-from ..units import in_md_units, kT
-from .base import sample_stream
-from .density import DensityGenerator, Draws
-from .harmonic_well import HarmonicWell
+from ...energies import BatchedEnergy, ForceFieldLike, system_source
+from ...ensemble import Target
+from ...errors import ConfGFError, GenerationError, UnsupportedMoleculeError
+from ...molecules.graph import MolecularGraph
+from ...units import in_md_units, kT
+from ..base import sample_stream
+from ..density import DensityGenerator, Draws
 from .internal_coordinates import ZMatrix
 from .labelled_minima import labelled_minima
+from .well import HarmonicWell
 
 
 class HarmonicGenerator(DensityGenerator):

@@ -8,9 +8,9 @@ from scipy.integrate import quad
 from openmm_confgf.energies import BatchedEnergy, system_source
 from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, MoleculeError, UnsupportedMoleculeError, WrongTypeError
 from openmm_confgf.generators import HarmonicGenerator
-from openmm_confgf.generators.harmonic_well import HarmonicWell, WrappedNormal
-from openmm_confgf.generators.internal_coordinates import ZMatrix
-from openmm_confgf.generators.labelled_minima import labelled_minima
+from openmm_confgf.generators.harmonic.internal_coordinates import ZMatrix
+from openmm_confgf.generators.harmonic.labelled_minima import labelled_minima
+from openmm_confgf.generators.harmonic.well import HarmonicWell, WrappedNormal
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.units import kT
 

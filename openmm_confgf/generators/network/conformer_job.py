@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GenerationError
-from ..models.features import GraphFeatures
-from ..molecules.graph import MolecularGraph
-from ..status import Status
-from .base import sample_stream
+from ...errors import GenerationError
+from ...models.features import GraphFeatures
+from ...molecules.graph import MolecularGraph
+from ...status import Status
+from ..base import sample_stream
 from .row_batches import Row, rows_of
 
 

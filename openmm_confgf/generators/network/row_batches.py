@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..molecules.graph import MolecularGraph
+from ...molecules.graph import MolecularGraph
 
 SAMPLES_PER_ROW = 4
 """Samples of one molecule that share a row of a batch; the rest of a last row is computed and dropped."""

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..energies import ContextEnergy, minimize
-from ..errors import GenerationError
-from ..molecules.checks import check_conformations
-from ..molecules.geometry import signed_volumes
-from ..molecules.graph import MolecularGraph
-from ..molecules.stereoisomers import check_one_diastereomer
-from ..status import Status
-from .etkdg import embed_etkdg
+from ...energies import ContextEnergy, minimize
+from ...errors import GenerationError
+from ...molecules.checks import check_conformations
+from ...molecules.geometry import signed_volumes
+from ...molecules.graph import MolecularGraph
+from ...molecules.stereoisomers import check_one_diastereomer
+from ...status import Status
+from ..etkdg import embed_etkdg
 from .internal_coordinates import ZMatrix
 
 MOST_MINIMA = 250

@@ -19,19 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..devices import resolve_device
-from ..ensemble import Ensemble, Provenance
-from ..errors import ConfGFError, GenerationError, ImpossibleStereoError
-from ..models.features import GraphBatch, collate, featurise
-from ..molecules.checks import check_conformations
-from ..molecules.graph import MolecularGraph
-from ..molecules.stereoisomers import stereo_settings
-from ..status import Status
-from ..units import NM_PER_ANGSTROM
-from ..version import __version__
-from .base import Generator, check_request, sample_stream
+from ...devices import resolve_device
+from ...ensemble import Ensemble, Provenance
+from ...errors import ConfGFError, GenerationError, ImpossibleStereoError
+from ...models.features import GraphBatch, collate, featurise
+from ...molecules.checks import check_conformations
+from ...molecules.graph import MolecularGraph
+from ...molecules.stereoisomers import stereo_settings
+from ...status import Status
+from ...units import NM_PER_ANGSTROM
+from ...version import __version__
+from ..base import Generator, check_request, sample_stream
 from .conformer_job import ConformerJob, Starts
-from .loaded_network import LoadedNetwork
+from .loaded import LoadedNetwork
 from .row_batches import SAMPLES_PER_ROW, Lanes, Row, RowQueue
 
 _Refused = tuple[int, ConfGFError]
