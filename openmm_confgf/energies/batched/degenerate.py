@@ -60,7 +60,7 @@ class Defined:
         defined = np.ones(len(frames), bool)
         for start in range(0, len(frames) if self._coordinates else 0, _FRAMES_AT_ONCE):
             here = slice(start, start + _FRAMES_AT_ONCE)
-            batch = Frames(torch.from_numpy(np.ascontiguousarray(frames[here].T)))
+            batch = Frames(torch.tensor(frames[here].T))
             for coordinate in self._coordinates:
                 defined[here] &= torch.isfinite(coordinate(batch)).all(0).numpy()
         return defined

@@ -15,7 +15,7 @@ MOLECULES = ["O", "OO", "CCO", "C[C@H](N)C(=O)O", "C1CC1C(=O)NC", "C/C=C/C", "CC
 def test_positions_come_back_up_to_a_rigid_motion(smiles):
     ensemble = ETKDGGenerator().sample(smiles, 3)
     zmatrix = ZMatrix.of(ensemble.graph)
-    coordinates = zmatrix.coordinates(torch.from_numpy(ensemble.positions))
+    coordinates = zmatrix.coordinates(torch.tensor(ensemble.positions))
     assert coordinates.shape == (3, 3 * len(ensemble.graph) - 6)
     rebuilt = zmatrix.positions(coordinates).numpy()
     for given, frame in zip(ensemble.positions, rebuilt, strict=True):
@@ -38,7 +38,7 @@ def test_a_torsion_turns_all_that_is_beyond_it():
     """After a turn of a methyl group by 120 degrees its hydrogens have exchanged places."""
     ensemble = ETKDGGenerator(mmff=True).sample("CO", 1)
     zmatrix = ZMatrix.of(ensemble.graph)
-    coordinates = zmatrix.coordinates(torch.from_numpy(ensemble.positions))
+    coordinates = zmatrix.coordinates(torch.tensor(ensemble.positions))
     turned = coordinates.clone()
     turned[:, zmatrix.rotor_columns] += 2 * math.pi / 3
     before, after = (np.linalg.norm(x[0, 2:5] - x[0, 5], axis=1) for x in map(zmatrix.positions, (coordinates, turned)))
@@ -51,7 +51,7 @@ def test_the_volume_element_is_the_jacobian_of_the_mean_free_subspace(smiles):
     """Against the determinant of all coordinates and three infinitesimal rotations, in an orthonormal basis."""
     ensemble = ETKDGGenerator().sample(smiles, 2, seed=3)
     n, zmatrix = len(ensemble.graph), ZMatrix.of(ensemble.graph)
-    coordinates = zmatrix.coordinates(torch.from_numpy(ensemble.positions))
+    coordinates = zmatrix.coordinates(torch.tensor(ensemble.positions))
     centre = np.tile(np.eye(3), (n, 1)) / math.sqrt(n)
     basis = np.linalg.svd(centre, full_matrices=True)[0][:, 3:]
     for row, found in zip(coordinates, zmatrix.log_volume_element(coordinates), strict=True):
