@@ -87,7 +87,7 @@ def test_bad_molecules_of_a_batch_are_named_and_the_others_come_out(run, tmp_pat
         (["CCO", "--generator", "magic"], "magic"),
         (["CCO", "--relax", "magic"], "magic"),
         (["CCO", "--relax", "mmff94s", "--platform", "magic"], "magic"),
-        (["CB(O)O", "--relax", "mmff94s"], "relax it with mmff"),
+        (["CB(O)O", "--relax", "mmff94s"], "take mmff (UFF then)"),
         (["CCO", "-o", "file/out.sdf"], "file"),
         (["CCO", "-o", "out.docx"], ".docx"),
     ],

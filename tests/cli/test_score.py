@@ -126,7 +126,7 @@ def test_levels_of_theory_that_are_not_openmms(run, conformers, tmp_path):
     for molecule, given in zip(report["molecules"], read_ensembles(conformers), strict=True):
         expected = MMFFEnergy(given.graph).evaluate(given.positions).energy
         np.testing.assert_allclose(molecule["energy_kj_per_mol"], expected, atol=1e-6)
-        assert molecule["provenance"]["settings"]["forcefield"] == "MMFF94s"
+        assert molecule["target"]["forcefield"] == "MMFF94s"
     minima = run("score", conformers, "--forcefield", "mmff94s", "--minimize", "--workers", 2, "--json").json["molecules"][0]
     assert minima["highest_kj_per_mol"] < report["molecules"][0]["lowest_kj_per_mol"]
     wrong = run("score", conformers, "--forcefield", "GFN2")

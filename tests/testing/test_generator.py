@@ -215,9 +215,9 @@ class OfTheBatch(Blob):
         return super()._log_density(graph, positions, device) + 0.01 * len(positions)
 
 
-class Single(Blob):
+class Half(Blob):
     def _density_of_draws(self, graph, positions):
-        return super()._density_of_draws(graph, positions).astype(np.float32)
+        return super()._density_of_draws(graph, positions).astype(np.float16)
 
 
 class NoDensity(Scatter):
@@ -233,7 +233,7 @@ def test_a_sound_density_passes():
     ("broken", "found_by"),
     [
         (OtherDensity, "test_samples_carry_their_densities"),
-        (Single, "test_samples_carry_their_densities"),
+        (Half, "test_samples_carry_their_densities"),
         (NoDensity, "test_samples_carry_their_densities"),
         (InAngstrom, "test_the_density_is_normalised"),
         (OfAllCoordinates, "test_the_density_is_normalised"),
