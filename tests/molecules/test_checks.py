@@ -59,7 +59,7 @@ def test_all_reference_conformers_that_the_windows_are_fitted_to_are_ok(shared_d
 @pytest.mark.slow
 def test_minima_of_qm9_are_ok(shared_data, tmp_path):
     """QM9's own B3LYP minima, as they are read for training; the windows are fitted to them too."""
-    converter = Path(__file__).parents[1] / "devtools" / "training" / "qm9_b3lyp_archive.py"
+    converter = Path(__file__).parents[2] / "devtools" / "training" / "qm9_b3lyp_archive.py"
     source, target = shared_data / "qm9_b3lyp_train.npz", tmp_path / "qm9_b3lyp.npz"
     subprocess.run([sys.executable, converter, source, target, "12000"], check=True)
     molecules = load_archive(target)
