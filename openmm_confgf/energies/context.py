@@ -65,6 +65,17 @@ def platform_properties(platform: openmm.Platform, properties: Mapping[str, Any]
     """The properties to create a Context with: the user's, and one thread on the CPU platform unless they say otherwise.
 
     Molecules of this package have tens of atoms: handing them to several threads costs more than the arithmetic.
+
+    Parameters
+    ----------
+    platform : openmm.Platform
+    properties : mapping, optional
+        As in `resolve_platform`.
+
+    Returns
+    -------
+    dict
+        Values as text, as OpenMM takes them.
     """
     defaults = {"Threads": "1"} if platform.getName() == "CPU" else {}
     return defaults | {key: str(value) for key, value in (properties or {}).items()}
@@ -139,9 +150,18 @@ class ContextEnergy(Energy):
         return self._context
 
     def can_evaluate(self, frames: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which conformations (B, N, 3) hold only numbers that count (`can_be_evaluated`) and all angles and planes that forces need.
+        """Which conformations hold only numbers that count (`can_be_evaluated`) and all angles and planes that forces need.
 
         OpenMM has a number for the dihedral of atoms on a line, too, which depends on how the line lies and on the platform.
+
+        Parameters
+        ----------
+        frames : ndarray of float64, (B, N, 3)
+            nm.
+
+        Returns
+        -------
+        ndarray of bool, (B,)
         """
         usable = can_be_evaluated(frames)
         usable[usable] = self._defined(frames[usable])

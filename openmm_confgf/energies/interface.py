@@ -120,5 +120,16 @@ def frames_of(positions: Any, n_atoms: int, owner: str = "the System", parts: st
 
 
 def can_be_evaluated(frames: Array) -> Array:
-    """Which conformations, an array or tensor (B, N, 3), hold only numbers below `FARTHEST`; NaN compares false."""
+    """Which conformations hold only numbers whose size is below `FARTHEST`; NaN and infinities are none.
+
+    Parameters
+    ----------
+    frames : ndarray or Tensor, (B, N, 3)
+        nm.
+
+    Returns
+    -------
+    ndarray or Tensor of bool, (B,)
+        Of the kind that was given.
+    """
     return (abs(frames) < FARTHEST).all(-1).all(-1)

@@ -86,21 +86,45 @@ class Generator(abc.ABC):
         """
 
     def calls(self, graph: MolecularGraph) -> int:
-        """Network calls per conformation of a molecule; 0 where there is no network."""
+        """Network calls per conformation of a molecule; 0 where there is no network.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        """
         return 0
 
     def trained_on(self, graph: MolecularGraph) -> bool:
-        """Whether the molecule is in the training data of the generator's weights; never where there are none."""
+        """Whether the molecule is in the training data of the generator's weights; never where there are none.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        """
         return False
 
 
 def check_request(molecules: Sequence[MolecularGraph], n: int | Sequence[int], seed: int) -> list[int]:
     """The number of conformations of each molecule, once the request is known to be sound.
 
+    Parameters
+    ----------
+    molecules : sequence of MolecularGraph, (M,)
+    n : int or sequence of int, (M,)
+        How many conformations of each.
+    seed : int
+        At least 0.
+
+    Returns
+    -------
+    list of int, (M,)
+
     Raises
     ------
     ConfGFError
         If a count is below 1 or beyond the memory, there is not one for each molecule, or the seed is negative.
+    TypeError
+        If a count or the seed is no integer.
     """
     counts = list(n) if isinstance(n, Sequence) else [n] * len(molecules)
     if len(counts) != len(molecules):
@@ -115,6 +139,16 @@ def check_request(molecules: Sequence[MolecularGraph], n: int | Sequence[int], s
 
 
 def sample_stream(graph: MolecularGraph, seed: int, k: int, attempt: int = 0) -> np.random.Generator:
-    """The random stream of sample k: it depends on the molecule, the seed, k and the attempt, and on no other sample."""
+    """The random stream of sample k: it depends on the molecule, the seed, k and the attempt, and on no other sample.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+        Its SMILES counts, its name does not.
+    seed, k : int
+        At least 0.
+    attempt : int
+        Its number, 0 for the first.
+    """
     identity = int(hashlib.sha256(graph.smiles.encode()).hexdigest()[:8], 16)
     return np.random.default_rng([seed, identity, k, attempt] if attempt else [seed, identity, k])

@@ -119,6 +119,7 @@ class ConfGFGenerator(NetworkConformerGenerator):
             self.net.compile_blocks()
 
     def calls(self, graph: MolecularGraph) -> int:
+        """As in `Generator.calls`: those of the flow, and one for each settling step."""
         return self.flow_calls + len(self._mode_seeking_levels(graph.mol.GetNumHeavyAtoms()))
 
     def _mode_seeking_levels(self, heavy_atoms: int) -> tuple[float, ...]:

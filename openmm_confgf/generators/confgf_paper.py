@@ -43,6 +43,7 @@ class PublishedConfGFGenerator(NetworkConformerGenerator):
         self.ladder = ladder
 
     def calls(self, graph: MolecularGraph) -> int:
+        """As in `Generator.calls`: one for each Langevin step, the same for all molecules."""
         return self.ladder.levels * self.ladder.steps_per_level
 
     def _starts(self, graph: MolecularGraph, n: int, seed: int, streams: Sequence[np.random.Generator]) -> Starts:

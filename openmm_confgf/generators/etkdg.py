@@ -93,7 +93,25 @@ def embed_etkdg(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -
 
 
 def embed(graph: MolecularGraph, n: int, seed: int, per_sample: int = 1) -> tuple[Ensemble, list[Embedding]]:
-    """As `embed_etkdg`, and the way in which each sample was made."""
+    """As `embed_etkdg`, and the way in which each sample was made.
+
+    Parameters
+    ----------
+    graph, n, seed, per_sample
+        As in `embed_etkdg`.
+
+    Returns
+    -------
+    ensemble : Ensemble
+        As `embed_etkdg` gives it.
+    ways : list of Embedding, (n,)
+        Of each sample.
+
+    Raises
+    ------
+    ConfGFError, GenerationError
+        As in `embed_etkdg`.
+    """
     check_request([graph], n, seed)
     if per_sample < 1:
         raise ConfGFError(f"per_sample is {per_sample}; ask for at least 1 conformation of each sample.")

@@ -80,10 +80,27 @@ class MDGenerator(Generator):
 
 
 def minimised_starts(graph: MolecularGraph, system: Any, replicas: int, seed: int) -> NDArray[np.float64]:
-    """Up to `MAX_STARTS` ETKDG conformations, each at its nearest minimum, (S, N, 3) in nm.
+    """Up to `MAX_STARTS` ETKDG conformations, each at its nearest minimum.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    system : openmm.System
+        Of the molecule, its particles in the order of the atoms.
+    replicas : int
+        As many conformations are embedded, if they are fewer than `MAX_STARTS`.
+    seed : int
+        At least 0.
+
+    Returns
+    -------
+    ndarray of float64, (S, N, 3)
+        nm, S at least 1.
 
     Raises
     ------
+    MoleculeError
+        If they are of several diastereomers, as in `minimised`.
     GenerationError
         If there is none.
     """
@@ -91,7 +108,18 @@ def minimised_starts(graph: MolecularGraph, system: Any, replicas: int, seed: in
 
 
 def minimised(ensemble: Ensemble, system: Any) -> NDArray[np.float64]:
-    """The usable conformations of an ensemble, minimised, (S, N, 3) in nm; those that cannot be evaluated are left out.
+    """The usable conformations of an ensemble, each at its nearest minimum.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    system : openmm.System
+        Of the molecule, its particles in the order of the atoms.
+
+    Returns
+    -------
+    ndarray of float64, (S, N, 3)
+        nm, in their order, S at least 1; those that cannot be evaluated are left out.
 
     Raises
     ------

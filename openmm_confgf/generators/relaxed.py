@@ -40,10 +40,11 @@ class RelaxedGenerator(Generator):
         resolve_platform(platform, properties)
 
     def calls(self, graph: MolecularGraph) -> int:
+        """As in `Generator.calls`: those of the source."""
         return self.source.calls(graph)
 
     def trained_on(self, graph: MolecularGraph) -> bool:
-        """Whether the source was."""
+        """As in `Generator.trained_on`: whether the source was."""
         return self.source.trained_on(graph)
 
     def sample_many(

@@ -49,6 +49,7 @@ class DensityGeneratorSuite(GeneratorSuite):
     largest_error: float = 0.03
 
     def test_samples_carry_their_densities(self, generator: DensityGenerator) -> None:
+        """``log_q`` (n,) in float64 is what `log_prob` says of the same positions, to `log_q_atol`."""
         assert isinstance(generator, DensityGenerator), f"{type(generator).__name__} is no DensityGenerator"
         for ensemble in self._ensembles(generator):
             assert ensemble.log_q is not None and ensemble.log_q.dtype == np.float64, "log_q is missing, or not in float64"
@@ -57,15 +58,18 @@ class DensityGeneratorSuite(GeneratorSuite):
             np.testing.assert_allclose(ensemble.log_q, found, rtol=0.0, atol=self.log_q_atol, err_msg="log_q is not log_prob")
 
     def test_positions_are_free_of_their_mean(self, generator: DensityGenerator) -> None:
+        """The mean over the atoms of each sample is zero."""
         for ensemble in self._ensembles(generator):
             np.testing.assert_allclose(ensemble.positions.mean(axis=1), 0, atol=1e-9, err_msg="positions are not mean-free")
 
     def test_translations_make_no_difference(self, generator: DensityGenerator) -> None:
+        """`log_prob` is the same where all atoms are moved alike."""
         for ensemble in self._ensembles(generator):
             moved = generator.log_prob(ensemble.graph, ensemble.positions + np.array([0.3, -0.2, 0.5]), device="cpu")
             np.testing.assert_allclose(moved, _log_q(ensemble), rtol=0.0, atol=self.log_q_atol, err_msg="log_prob depends on the centre")
 
     def test_each_density_depends_on_its_own_conformation(self, generator: DensityGenerator) -> None:
+        """A conformation with NaN has -inf and changes no other; (N, 3) is taken for (1, N, 3), and (0, N, 3) gives (0,)."""
         ensemble = self._ensembles(generator)[0]
         positions = ensemble.positions.copy()
         positions[1] = np.nan
@@ -78,10 +82,12 @@ class DensityGeneratorSuite(GeneratorSuite):
         assert generator.log_prob(ensemble.graph, positions[:0], device="cpu").shape == (0,), "no conformations have densities"
 
     def test_positions_of_another_molecule_are_refused(self, generator: DensityGenerator) -> None:
+        """One atom less is a ValueError that says something."""
         ensemble = self._ensembles(generator)[0]
         assert_raises(ValueError, lambda: generator.log_prob(ensemble.graph, ensemble.positions[:, 1:], device="cpu"))
 
     def test_densities_ask_for_no_gradients(self, generator: DensityGenerator) -> None:
+        """`log_prob` gives an array, and the same one under ``torch.no_grad``."""
         ensemble = self._ensembles(generator)[0]
         with torch.no_grad():
             found = generator.log_prob(ensemble.graph, ensemble.positions, device="cpu")

@@ -58,20 +58,24 @@ class GeneratorSuite:
     _made: ClassVar[weakref.WeakKeyDictionary[Generator, dict[type, list[Ensemble]]]] = weakref.WeakKeyDictionary()
 
     def test_the_same_seed_gives_the_same_samples(self, generator: Generator) -> None:
+        """A second call with the same seed gives the same positions, bit for bit, and statuses."""
         for one, other in zip(self._ensembles(generator), self._sampled(generator), strict=True):
             assert_same(one, other, 0.0, f"{one.graph.name!r} with the same seed again")
 
     def test_samples_depend_on_no_other_molecule(self, generator: Generator) -> None:
+        """A molecule's samples are the same alone and among others, to `atol`."""
         for ensemble in self._ensembles(generator):
             alone = generator.sample(ensemble.graph, self.n, seed=3, device="cpu")
             assert_same(alone, ensemble, self.atol, f"{ensemble.graph.name!r} alone and among others")
 
     def test_the_first_samples_do_not_depend_on_their_number(self, generator: Generator) -> None:
+        """The first n - 1 of n samples are those of a call for n - 1, to `atol`."""
         for ensemble in self._ensembles(generator):
             fewer = generator.sample(ensemble.graph, self.n - 1, seed=3, device="cpu")
             assert_same(fewer, ensemble[: self.n - 1], self.atol, f"{self.n - 1} and {self.n} samples of {ensemble.graph.name!r}")
 
     def test_samples_differ_among_themselves_and_between_seeds(self, generator: Generator) -> None:
+        """No finite sample of two seeds comes twice."""
         ensemble = self._ensembles(generator)[0]
         other = generator.sample(ensemble.graph, self.n, seed=4, device="cpu")
         everything = np.concatenate([ensemble.positions, other.positions]).reshape(2 * self.n, -1)
@@ -80,6 +84,7 @@ class GeneratorSuite:
         )
 
     def test_ensembles_have_a_row_for_each_sample_and_say_where_they_come_from(self, generator: Generator) -> None:
+        """Positions (n, N, 3) in the molecule's atom order, statuses (n,), and the generator's name, seed and weights in `Provenance`."""
         for graph, ensemble in zip(self._graphs(), self._ensembles(generator), strict=True):
             assert ensemble.graph.same_as(graph), "the ensemble is of another molecule, or in another atom order"
             assert ensemble.positions.shape == (self.n, len(graph), 3), f"positions have shape {ensemble.positions.shape}"
@@ -90,12 +95,14 @@ class GeneratorSuite:
             )
 
     def test_statuses_are_those_of_check_conformations(self, generator: Generator) -> None:
+        """A status that `check_conformations` can give is the one that it gives at `temperature`."""
         for ensemble in self._ensembles(generator):
             checked = np.isin(ensemble.status, _CHECKED)
             expected = check_conformations(ensemble.graph, ensemble.positions[checked], self.temperature)
             np.testing.assert_array_equal(ensemble.status[checked], expected, f"statuses of {ensemble.graph.name!r}")
 
     def test_each_molecule_comes_once_and_with_its_own_count(self, generator: Generator) -> None:
+        """Of several molecules with counts of their own, each index comes once, with its molecule and as many samples."""
         graphs, counts = self._graphs(), [1 + k % 3 for k in range(len(self.molecules))]
         found = list(generator.sample_many(graphs, counts, seed=3, device="cpu"))
         assert sorted(index for index, _ in found) == list(range(len(graphs))), "an index is missing, or comes twice"
@@ -105,9 +112,11 @@ class GeneratorSuite:
             assert len(ensemble) == counts[index], f"{len(ensemble)} samples where {counts[index]} were asked for"
 
     def test_no_molecules_give_nothing(self, generator: Generator) -> None:
+        """An empty list of molecules is no error."""
         assert list(generator.sample_many([], 3, device="cpu")) == []
 
     def test_a_molecule_that_it_refuses_costs_no_other(self, generator: Generator) -> None:
+        """`refused` is a ConfGFError in its place, the same that `sample` raises; the other molecule's samples are as without it."""
         if self.refused is None:
             return
         refused, taken = MolecularGraph.from_smiles(self.refused), self._graphs()[0]
@@ -117,6 +126,7 @@ class GeneratorSuite:
         assert_raises(type(found[0]), lambda: generator.sample(refused, self.n, seed=3, device="cpu"))
 
     def test_bad_calls_are_refused_before_work_begins(self, generator: Generator) -> None:
+        """Counts and seeds out of range, unknown devices and a SMILES that is none are raised by the call itself."""
         graphs = self._graphs()
         bad: list[tuple[int | list[int], int]] = [(0, 0), (-1, 0), ([1], 0), ([1] * (len(graphs) - 1) + [0], 0), (1, -1)]
         for n, seed in bad:
@@ -125,6 +135,7 @@ class GeneratorSuite:
         assert_raises(MoleculeError, lambda: generator.sample("CC(", 1))
 
     def test_no_global_random_state_is_used(self, generator: Generator) -> None:
+        """The global random numbers of NumPy and torch go on as if there had been no sampling."""
         drawn = []
         for sampling in (False, True):
             np.random.seed(1)  # noqa: NPY002 - that generators leave it alone is what is tested
@@ -150,7 +161,21 @@ class GeneratorSuite:
 
 
 def assert_same(one: Ensemble, other: Ensemble, atol: float, where: str) -> None:
-    """Make sure that two ensembles have the same positions, to `atol` nm, and statuses."""
+    """Make sure that two ensembles have the same positions and statuses; NaN is the same as NaN.
+
+    Parameters
+    ----------
+    one, other : Ensemble
+    atol : float
+        nm, by which coordinates may differ.
+    where : str
+        What is compared, for the message.
+
+    Raises
+    ------
+    AssertionError
+        If they differ.
+    """
     np.testing.assert_allclose(one.positions, other.positions, rtol=0, atol=atol, err_msg=f"positions differ: {where}")
     np.testing.assert_array_equal(one.status, other.status, f"statuses differ: {where}")
 
@@ -162,7 +187,20 @@ def _ensemble(outcome: Ensemble | ConfGFError) -> Ensemble:
 
 
 def assert_raises(kind: type[Exception], call: Callable[[], Any]) -> None:
-    """Make sure that a call raises an error of this kind that says something."""
+    """Make sure that a call raises an error of this kind that says something; other errors pass.
+
+    Parameters
+    ----------
+    kind : type
+        The error, or a parent of it.
+    call : callable
+        Without arguments.
+
+    Raises
+    ------
+    AssertionError
+        If it raises nothing, or an error without a message.
+    """
     try:
         call()
     except kind as error:

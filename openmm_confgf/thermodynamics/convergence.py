@@ -9,10 +9,19 @@ from numpy.typing import NDArray
 
 
 def r_hat(chains: NDArray[np.float64]) -> float:
-    """Split R-hat of chains (C, T): 1 where the halves of all chains agree in their mean, above 1.01 where they do not yet.
+    """Split R-hat: 1 where the halves of all chains agree in their mean, above 1.01 where they do not yet.
 
     ``sqrt([(n - 1) / n W + B / n] / W)`` of the variances within and between half chains of length n (Gelman et al. 2013, section 11.4).
-    NaN for fewer than four frames each.
+
+    Parameters
+    ----------
+    chains : ndarray of float64, (C, T)
+        C chains of T values each, in their order; of any unit, which makes no difference.
+
+    Returns
+    -------
+    float
+        NaN for fewer than four values each.
     """
     half = chains.shape[1] // 2
     if half < 2:

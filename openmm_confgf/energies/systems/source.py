@@ -52,7 +52,19 @@ class SystemSource:
         return {"forcefield": self.forcefield, "charges": self.charges, "system_sha256": system_hash(system)}
 
     def target(self, system: openmm.System, temperature: float | None = None) -> Target:
-        """What energies of a System that was made here are of."""
+        """What energies of a System that was made here are of.
+
+        Parameters
+        ----------
+        system : openmm.System
+        temperature : float or Quantity, optional
+            K, at which they are to be weighed; None for minima.
+
+        Raises
+        ------
+        ConfGFError
+            If the temperature is not a finite one above 0 K.
+        """
         return Target(self.forcefield, system_hash(system), temperature)
 
 

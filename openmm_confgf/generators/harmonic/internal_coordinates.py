@@ -32,7 +32,7 @@ class ZMatrix:
         Of each but the first two: itself and the next two.
     quadruples : ndarray of int64, (N - 3, 4)
         Of each but the first three.
-    rotors : ndarray of int64
+    rotors : ndarray of int64, (R,)
         Which of the N - 3 dihedrals are torsions of single bonds outside of rings.
     """
 
@@ -44,7 +44,13 @@ class ZMatrix:
 
     @classmethod
     def of(cls, graph: MolecularGraph) -> ZMatrix:
-        """A tree of bonds that is searched in breadth from atom 0, of a molecule of at least 3 atoms."""
+        """A tree of bonds that is searched in breadth from atom 0.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+            Of at least 3 atoms.
+        """
         parent, children = {0: -1}, {i: list[int]() for i in range(len(graph))}
         order, rows, rotors = [0], list[list[int]](), list[int]()
         for atom in order:
@@ -81,7 +87,18 @@ class ZMatrix:
         return self.dihedral_columns.start + self.rotors
 
     def coordinates(self, positions: Tensor) -> Tensor:
-        """Lengths, angles in [0, pi] and dihedrals in (-pi, pi], (B, 3N - 6), of positions (B, N, 3)."""
+        """Lengths, angles and dihedrals of conformations.
+
+        Parameters
+        ----------
+        positions : Tensor, (B, N, 3)
+            nm.
+
+        Returns
+        -------
+        Tensor, (B, 3N - 6)
+            Lengths in nm, angles in [0, pi] and dihedrals in (-pi, pi].
+        """
         found = [
             measure(positions, torch.from_numpy(atoms))
             for measure, atoms in ((distances, self.pairs), (angles, self.triples), (dihedrals, self.quadruples))
@@ -89,7 +106,18 @@ class ZMatrix:
         return torch.cat(found, dim=-1)
 
     def positions(self, coordinates: Tensor) -> Tensor:
-        """Positions (B, N, 3) of coordinates (B, 3N - 6): the first atom at 0, the second along x, the third in the plane of x and y."""
+        """Conformations of these coordinates: the first atom placed at 0, the second along x, the third in the plane of x and y.
+
+        Parameters
+        ----------
+        coordinates : Tensor, (B, 3N - 6)
+            nm and radians, as `coordinates` gives them.
+
+        Returns
+        -------
+        Tensor, (B, N, 3)
+            nm, in the molecule's order of atoms.
+        """
         lengths, bends, torsions = coordinates.split([len(self.pairs), len(self.triples), len(self.quadruples)], dim=-1)
         origin = torch.zeros_like(coordinates[:, :3])
         x, y = (origin + torch.eye(3, dtype=coordinates.dtype)[k] for k in (0, 1))

@@ -52,11 +52,43 @@ class WrappedNormal:
         return 0.5 * len(self.centre) * math.log(2 * math.pi) - float(np.log(np.diagonal(self.factor)).sum())
 
     def sample(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A sample (d,) of standard normal noise (d,); angles are not wrapped."""
+        """A sample made of noise; its angles are not wrapped.
+
+        Parameters
+        ----------
+        noise : ndarray of float64, (d,)
+            Standard normal.
+
+        Returns
+        -------
+        ndarray of float64, (d,)
+            In the units of `centre`.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the precision is not positive definite.
+        """
         return self.centre + solve_triangular(self.factor.T, noise)
 
     def log_density(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """At values (B, d), (B,): the sum over the turns of those angles whose Gaussian reaches around the circle."""
+        """The logarithm of the density: of the sum over the turns of those angles whose Gaussian reaches around the circle.
+
+        Parameters
+        ----------
+        values : ndarray of float64, (B, d)
+            In the units of `centre`.
+
+        Returns
+        -------
+        ndarray of float64, (B,)
+            nats.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the precision is not positive definite.
+        """
         away = values - self.centre
         away[:, self.turning] = np.remainder(away[:, self.turning] + math.pi, 2 * math.pi) - math.pi
         standard, wide = away @ self.factor, self.turning & (self.widths > math.pi / _NEGLIGIBLE)
@@ -111,7 +143,17 @@ class HarmonicWell:
         return WrappedNormal(self.normal.centre[kept], self.normal.precision[np.ix_(kept, kept)], self.normal.turning[kept])
 
     def sample(self, stream: np.random.Generator) -> NDArray[np.float64]:
-        """Coordinates (d,) of one sample."""
+        """Coordinates of one sample.
+
+        Parameters
+        ----------
+        stream : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray of float64, (d,)
+            nm and radians; angles are not wrapped.
+        """
         uniform, noise = stream.random() < _UNIFORM, stream.standard_normal(len(self.rotors))
         if not (uniform and self.rotors.any()):
             return self.normal.sample(noise)
@@ -121,7 +163,18 @@ class HarmonicWell:
         return values
 
     def log_density(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """At coordinates (B, d), (B,) in nats, with respect to nm and radians."""
+        """The logarithm of the density with respect to nm and radians.
+
+        Parameters
+        ----------
+        values : ndarray of float64, (B, d)
+            nm and radians.
+
+        Returns
+        -------
+        ndarray of float64, (B,)
+            nats.
+        """
         harmonic = self.normal.log_density(values)
         if not self.rotors.any():
             return harmonic
@@ -129,6 +182,12 @@ class HarmonicWell:
         return np.asarray(logsumexp([harmonic, uniform], axis=0, b=[[1 - _UNIFORM], [_UNIFORM]]))
 
     def stays_within(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
-        """Whether no sample that double precision knows of is out of these limits (d,), infinite where there are none."""
+        """Whether no sample that double precision knows of is out of these limits.
+
+        Parameters
+        ----------
+        low, high : ndarray of float64, (d,)
+            nm and radians; infinite where there are none.
+        """
         reach = _NEGLIGIBLE * self.normal.widths
         return bool(((self.normal.centre - low >= reach) & (high - self.normal.centre >= reach)).all())

@@ -89,12 +89,24 @@ class ConformerJob:
         return np.flatnonzero(self.status != Status.OK)
 
     def draw(self, samples: NDArray[np.int64]) -> None:
-        """Give these samples the random streams of this attempt."""
+        """Give these samples the random streams of this attempt.
+
+        Parameters
+        ----------
+        samples : ndarray of int64, (K,)
+            Their numbers.
+        """
         for k in samples:
             self.streams[k] = sample_stream(self.graph, self.seed, int(k), self.attempt)
 
     def rows(self, samples: NDArray[np.int64]) -> list[Row[ConformerJob]]:
-        """Rows of a batch for these samples, from now on awaited."""
+        """Rows of a batch for these samples, from now on awaited.
+
+        Parameters
+        ----------
+        samples : ndarray of int64, (K,)
+            Their numbers.
+        """
         rows = rows_of(self, samples)
         self.open_rows += len(rows)
         return rows

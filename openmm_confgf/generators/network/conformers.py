@@ -70,7 +70,7 @@ class NetworkConformerGenerator(Generator):
         self.weights_sha256 = self.card.sha256
 
     def trained_on(self, graph: MolecularGraph) -> bool:
-        """Whether the molecule's constitution is in the card's training data."""
+        """As in `Generator.trained_on`: whether the molecule's constitution is in the card's training data."""
         return self._loaded.trained_on(graph)
 
     def sample_many(

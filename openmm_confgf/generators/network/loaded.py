@@ -63,11 +63,20 @@ class LoadedNetwork:
         return frozenset(self.card.trained_on)
 
     def trained_on(self, graph: MolecularGraph) -> bool:
-        """Whether the molecule's constitution is in the card's training data."""
+        """Whether the molecule's constitution is in the card's training data.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        """
         return molecule_hash(graph.constitution) in self._known
 
     def check_supported(self, graph: MolecularGraph) -> None:
         """Refuse what the weights never saw.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
 
         Raises
         ------

@@ -49,7 +49,15 @@ class Row(Generic[Owner]):
 
 
 def rows_of(owner: Owner, samples: NDArray[np.int64]) -> list[Row[Owner]]:
-    """Rows for these samples (K,) of one owner."""
+    """Rows for these samples of one owner, each full but the last.
+
+    Parameters
+    ----------
+    owner : object
+        Whose samples they are; it has a `graph`.
+    samples : ndarray of int64, (K,)
+        Their numbers.
+    """
     return [Row(owner, samples[first : first + SAMPLES_PER_ROW]) for first in range(0, len(samples), SAMPLES_PER_ROW)]
 
 
@@ -83,7 +91,18 @@ class Lanes:
             self._pool.shutdown(cancel_futures=True)
 
     def start(self, work: Callable[[], NDArray[np.float64]]) -> Callable[[], NDArray[np.float64]]:
-        """Begin some work, or put it off until it is asked for where nothing runs beside it; gives what waits for its result."""
+        """Begin some work, or put it off until it is asked for where nothing runs beside it.
+
+        Parameters
+        ----------
+        work : callable
+            Without arguments.
+
+        Returns
+        -------
+        callable
+            Without arguments; it waits for the result of the work and gives it, or raises what the work raised.
+        """
         return work if self._pool is None else self._pool.submit(work).result
 
 
@@ -107,7 +126,12 @@ class RowQueue(Generic[Owner]):
         return bool(self.rows or self._running)
 
     def has_room(self, row: Row[Owner]) -> bool:
-        """Whether a row can go into one batch with those that wait."""
+        """Whether a row can go into one batch with those that wait.
+
+        Parameters
+        ----------
+        row : Row
+        """
         return not self.rows or _joins(row, self.rows, self._lanes.device)
 
     def send(self) -> None:
@@ -117,7 +141,19 @@ class RowQueue(Generic[Owner]):
         self.rows.clear()
 
     def results(self, left: int) -> Iterator[tuple[list[Row[Owner]], NDArray[np.float64]]]:
-        """Batches in the order of their start, each with where its samples end, until no more than `left` are running."""
+        """Batches in the order of their start, until no more than `left` are running.
+
+        Parameters
+        ----------
+        left : int
+
+        Yields
+        ------
+        list of Row
+            The rows of a batch.
+        ndarray of float64, (rows, SAMPLES_PER_ROW, largest N, 3)
+            Where their samples end, as `run` gives it.
+        """
         while len(self._running) > left:
             rows, ended = self._running.popleft()
             yield rows, ended()
