@@ -83,7 +83,7 @@ class ZMatrix:
 
     @property
     def rotor_columns(self) -> NDArray[np.int64]:
-        """Where the torsions of `rotors` are among the coordinates."""
+        """Where the torsions of `rotors` are among the coordinates, (R,)."""
         return self.dihedral_columns.start + self.rotors
 
     def coordinates(self, positions: Tensor) -> Tensor:

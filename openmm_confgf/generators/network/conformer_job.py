@@ -85,7 +85,7 @@ class ConformerJob:
 
     @property
     def bad(self) -> NDArray[np.int64]:
-        """The samples that are not OK."""
+        """The numbers of the samples that are not OK, (K,)."""
         return np.flatnonzero(self.status != Status.OK)
 
     def draw(self, samples: NDArray[np.int64]) -> None:
