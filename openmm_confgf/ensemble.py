@@ -201,7 +201,18 @@ class Ensemble:
         return dataclasses.replace(self, **changes)
 
     def select(self, index: ArrayLike) -> Ensemble:
-        """The samples of `index` (integers or a boolean mask), in its order, without ``log_q``: what was picked is no sample of it."""
+        """The samples of `index` (integers or a boolean mask), in its order, without ``log_q``: what was picked is no sample of it.
+
+        Parameters
+        ----------
+        index : array_like of int or bool
+            Integers of any number and order, or a mask, (B,).
+
+        Raises
+        ------
+        IndexError
+            If there is no such sample, or a mask has another length.
+        """
         index = np.atleast_1d(index)
         index = index if index.dtype == bool else index.astype(np.int64)
         pick = lambda values: None if values is None else values[index]  # noqa: E731
@@ -248,6 +259,16 @@ class Ensemble:
 
         Rank first to keep the lowest in energy of each group. The RMSD is the symmetry-aware best alignment over heavy atoms. Samples of
         different stereoisomers, where the molecule leaves that open, are never duplicates.
+
+        Parameters
+        ----------
+        rmsd : float or Quantity
+            nm; a sample at exactly this distance is dropped.
+
+        Raises
+        ------
+        ValueError
+            If it is negative.
         """
         from .molecules.rmsd import greedy_distinct
         from .molecules.stereoisomers import split_by_stereoisomer
@@ -288,6 +309,13 @@ class Ensemble:
     @classmethod
     def from_rdkit(cls, mol: Chem.Mol, name: str | None = None) -> Ensemble:
         """From an RDKit molecule with explicit hydrogens and its conformers, with their status from `check_conformations`.
+
+        Parameters
+        ----------
+        mol : rdkit.Chem.Mol
+            Its conformers are in Angstrom, as RDKit's are.
+        name : str, optional
+            As in `MolecularGraph.from_rdkit`.
 
         Raises
         ------

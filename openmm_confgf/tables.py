@@ -56,7 +56,13 @@ class Column:
         return f"{self.heading}, {self.unit}" if self.unit else self.heading
 
     def cell(self, value: Any) -> str:
-        """A value as written; None is `MISSING`."""
+        """A value as written; None is `MISSING`.
+
+        Parameters
+        ----------
+        value : object
+            What the layout can format, or None.
+        """
         return MISSING if value is None else self.layout.format(value)
 
 

@@ -122,12 +122,31 @@ class SystemTimings:
         return any(row.way.solvent for row in self.rows)
 
     def fastest(self, quantity: Literal["energy_us", "forces_us"], rows: Sequence[EnergyRow]) -> EnergyRow | None:
-        """The row with the smallest time, among these."""
+        """The row with the smallest time, among these.
+
+        Parameters
+        ----------
+        quantity : {"energy_us", "forces_us"}
+        rows : sequence of EnergyRow
+
+        Returns
+        -------
+        EnergyRow or None
+            None where it was measured for none of them.
+        """
         measured = [row for row in rows if getattr(row, quantity) is not None]
         return min(measured, key=lambda row: getattr(row, quantity), default=None)
 
     def openmm(self, solvent: str | None, host_only: bool) -> list[EnergyRow]:
-        """OpenMM's rows with this form of the solvent."""
+        """OpenMM's rows with this form of the solvent.
+
+        Parameters
+        ----------
+        solvent : str or None
+            As in `Method`.
+        host_only : bool
+            Leave out what an accelerator computes.
+        """
         rows = (row for row in self.rows if row.way.program == "openmm" and row.way.solvent == solvent)
         return [row for row in rows if row.way.on_host or not host_only]
 

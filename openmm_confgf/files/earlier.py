@@ -17,6 +17,18 @@ def taken_apart(told: Mapping[str, Any]) -> tuple[dict[str, Any], Target | None,
     The target is the force field of the last evaluation, or of the relaxation where there was none after it. Settings of molecular dynamics
     have a temperature, which is that of the samples until they are relaxed.
 
+    Parameters
+    ----------
+    told : mapping
+        `Provenance.settings` as the file has them.
+
+    Returns
+    -------
+    settings : dict
+        What is left of them.
+    target : Target or None
+    diagnostics : dict
+
     Raises
     ------
     AttributeError, TypeError, ValueError, ConfGFError

@@ -30,6 +30,10 @@ def read_ensembles(path: str | Path) -> list[Ensemble]:
     ``provenance.settings["edited_records"]`` tells their numbers. Other properties and the titles are in ``properties``. All conformations
     are checked anew. An .h5 file gives back exactly what was written.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Raises
     ------
     FileFormatError
@@ -48,6 +52,10 @@ def read_ensembles(path: str | Path) -> list[Ensemble]:
 def read_each_ensemble(path: str | Path) -> list[Ensemble | ConfGFError]:
     """As `read_ensembles`, but SDF records that cannot be used are their own errors in the list, and stop no others.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Raises
     ------
     FileFormatError
@@ -59,7 +67,22 @@ def read_each_ensemble(path: str | Path) -> list[Ensemble | ConfGFError]:
 
 
 def iter_ensembles(path: str | Path) -> Iterator[Ensemble | ConfGFError]:
-    """As `read_each_ensemble`, one after the other as the file is read: of an SDF file, one ensemble is in memory at a time."""
+    """As `read_each_ensemble`, one after the other as the file is read: of an SDF file, one ensemble is in memory at a time.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Yields
+    ------
+    Ensemble or ConfGFError
+        An error stands for a record that cannot be used.
+
+    Raises
+    ------
+    FileFormatError, MoleculeError
+        As `read_each_ensemble`; what is wrong with later lines of the file, only when they are read.
+    """
     path = Path(path)
     suffix = check_readable(path, _READABLE)
     if suffix == ".h5":
@@ -84,6 +107,11 @@ def write_ensembles(ensembles: Ensemble | Sequence[Ensemble], path: str | Path) 
     An .sdf file takes all ensembles; of .pdb and .h5 there is one file for each if there are several, with its number from 0 and the
     molecule's name (``out-0000-aspirin.pdb``, ``out-0001-ibuprofen.pdb`` ...). Each file is complete or not there. Missing folders are
     made.
+
+    Parameters
+    ----------
+    ensembles : Ensemble or sequence of Ensemble
+    path : str or Path
 
     Returns
     -------
@@ -172,6 +200,14 @@ def _numbered(path: Path, number: int, total: int, name: str) -> Path:
 def write_run(ensemble: Ensemble, state: Mapping[str, NDArray[Any]], path: str | Path) -> None:
     """Write the ensemble of a run, and the state that it goes on from, to an .h5 file: both or none.
 
+    Parameters
+    ----------
+    ensemble : Ensemble
+    state : mapping of str to array
+        As `hdf5_bytes` takes it.
+    path : str or Path
+        Missing folders are made.
+
     Raises
     ------
     FileFormatError
@@ -182,6 +218,16 @@ def write_run(ensemble: Ensemble, state: Mapping[str, NDArray[Any]], path: str |
 
 def read_run(path: str | Path) -> tuple[Ensemble, dict[str, Any]]:
     """What `write_run` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        An .h5 file.
+
+    Returns
+    -------
+    ensemble : Ensemble
+    state : dict of str to array
 
     Raises
     ------
@@ -197,6 +243,11 @@ def check_writable(path: str | Path) -> str:
     """Make sure, before long work starts, that ensembles can be written to `path`; gives its suffix in lower case.
 
     What processes that were killed left there of the same file is removed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file need not exist.
 
     Raises
     ------
@@ -216,9 +267,15 @@ def check_writable(path: str | Path) -> str:
 def check_folder(folder: str | Path) -> None:
     """Make sure, before long work starts, that files can be written in a folder, or in the one where it is to be made.
 
+    Parameters
+    ----------
+    folder : str or Path
+        It need not exist.
+
     Raises
     ------
     FileFormatError
+        If they cannot.
     """
     folder = Path(folder).absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

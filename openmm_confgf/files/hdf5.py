@@ -76,6 +76,10 @@ def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = No
 def read_hdf5(path: Path) -> Ensemble:
     """The ensemble as it was written; conformations of a file that has no digest (of an earlier version) are checked anew.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     FileFormatError
@@ -132,6 +136,14 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def read_state(path: Path) -> dict[str, Any]:
     """The state that `hdf5_bytes` took.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to array
 
     Raises
     ------

@@ -69,7 +69,23 @@ class Own:
     origin: Origin | None
 
     def specified(self, graph: MolecularGraph) -> MolecularGraph:
-        """The molecule with the stereo that was specified when the record was written; its coordinates specify more, or another hand."""
+        """The molecule with the stereo that was specified when the record was written; its coordinates specify more, or another hand.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+            As it is read from the record.
+
+        Returns
+        -------
+        MolecularGraph
+            `graph` itself where nothing differs.
+
+        Raises
+        ------
+        FileFormatError
+            If the stereo is none of this molecule; to be said after the record's number.
+        """
         words = [word.partition(":") for word in self.stereo.split()]
         try:
             centres = [(int(atom) - 1, int(hand)) for atom, _, hand in words if "=" not in atom]
@@ -101,7 +117,17 @@ def _with_stereo(mol: Chem.Mol, centres: list[tuple[int, int]], double_bonds: li
 
 
 def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:
-    """Our properties of each conformation, without the digest."""
+    """Our properties of each conformation, without the digest.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+
+    Returns
+    -------
+    list of dict of str to str
+        One for each sample, usable or not. Names begin with `PREFIX`; what there is none of is left out.
+    """
     graph, given = ensemble.graph, ensemble.provenance
     *_, centres, double_bonds = graph.order_key
     stereo = [f"{centre + 1}:{hand:+d}" for centre, hand in centres]
@@ -129,6 +155,11 @@ def own_properties(ensemble: Ensemble) -> list[dict[str, str]]:
 
 def read_own(properties: Mapping[str, str]) -> Own:
     """What the properties of an unedited record say.
+
+    Parameters
+    ----------
+    properties : mapping of str to str
+        All of the record's; the user's own are passed over.
 
     Raises
     ------
@@ -165,7 +196,17 @@ def _origin(own: Mapping[str, str]) -> Origin | None:
 
 
 def molecule_digest(mol: Chem.Mol) -> str:
-    """Of the atoms and bonds of a molecule as it is read from its record."""
+    """Of the atoms and bonds of a molecule as it is read from its record.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+
+    Returns
+    -------
+    str
+        SHA-256 of its elements, charges, isotopes and bond orders in their atom order; stereo is not in it.
+    """
     atoms = [(atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetIsotope()) for atom in mol.GetAtoms()]
     bonds = sorted((*sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())), int(b.GetBondType())) for b in mol.GetBonds())
     return hashlib.sha256(json.dumps([atoms, bonds]).encode()).hexdigest()
@@ -175,6 +216,18 @@ def record_digest(molecule: str, coordinates: NDArray[np.float64]) -> str:
     """Of a molecule, by its digest, and its coordinates in Angstrom, (N, 3), to the last decimal that a MOL block keeps.
 
     Another program may write the record anew: only another molecule, order or geometry has another digest.
+
+    Parameters
+    ----------
+    molecule : str
+        What `molecule_digest` gives.
+    coordinates : ndarray of float64, (N, 3)
+        Angstrom.
+
+    Returns
+    -------
+    str
+        SHA-256.
     """
     grid = np.rint(coordinates * 10**DECIMALS).astype("<i8")
     return hashlib.sha256(molecule.encode() + grid.tobytes()).hexdigest()

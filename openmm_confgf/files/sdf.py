@@ -72,12 +72,37 @@ def iter_groups(lines: Iterable[str], label: str, prepare: Preparation = lambda 
 
 
 def iter_sdf(lines: Iterable[str], path_name: str, label: str) -> Iterator[Ensemble | ConfGFError]:
-    """One ensemble for each group of records, or why there is none, as they are read; all conformations are checked."""
+    """One ensemble for each group of records, or why there is none, as they are read; all conformations are checked.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Of the file, without their ends.
+    path_name : str
+        The generator in the provenance of records that do not tell theirs.
+    label : str
+        What the file is called in errors.
+
+    Yields
+    ------
+    Ensemble or ConfGFError
+    """
     return (_ensemble(group, path_name, label) for group in iter_groups(lines, label))
 
 
 def write_sdf(ensembles: Iterable[Ensemble], stream: BinaryIO) -> int:
-    """All usable samples, one record each; the others are left out (an .h5 file keeps them). Gives the number of records."""
+    """All usable samples, one record each; the others are left out (an .h5 file keeps them). Gives the number of records.
+
+    Parameters
+    ----------
+    ensembles : iterable of Ensemble
+    stream : binary stream
+
+    Raises
+    ------
+    FileFormatError
+        If RDKit does not read a molecule back from its record.
+    """
     written = 0
     for ensemble in ensembles:
         usable = ensemble.select(ensemble.ok)
