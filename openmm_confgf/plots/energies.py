@@ -30,6 +30,22 @@ def plot_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
     """One PNG with the cost of a conformation against its number of atoms, on log scales; a panel each for energies and with forces.
 
     Lines join the Systems with implicit solvent; markers of those in vacuum are hollow. OpenMM is its fastest platform.
+
+    Parameters
+    ----------
+    result : EnergyBenchmark
+    path : str or Path
+        Where to write it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be written.
     """
     quantities = _QUANTITIES if result.forces else _QUANTITIES[:1]
     figure = Figure(figsize=(3.6 + 4.2 * len(quantities), 4.4), dpi=150, layout="constrained")
@@ -51,10 +67,24 @@ def plot_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
 def plot_batch_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
     """One PNG with the cost of a conformation against the size of the batch, on log scales, and OpenMM's fastest beside it.
 
+    Parameters
+    ----------
+    result : EnergyBenchmark
+        With a curve.
+    path : str or Path
+        Where to write it.
+
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     ConfGFError
         If it was not measured.
+    FileFormatError
+        If the file cannot be written.
     """
     if not result.curve:
         raise ConfGFError("The cost against the size of the batch was not measured; ask benchmark_energies for batch_sizes.")
@@ -84,7 +114,16 @@ def plot_batch_sizes(result: EnergyBenchmark, path: str | Path) -> Path:
 
 
 def cost_against_atoms(result: EnergyBenchmark, axes: Axes, quantity: Literal["energy_us", "forces_us"]) -> None:
-    """Each of torch's ways on the fewest threads measured, and OpenMM's fastest platform on the CPU with each form of the solvent."""
+    """Each of torch's ways on the fewest threads measured, and OpenMM's fastest platform on the CPU with each form of the solvent.
+
+    Parameters
+    ----------
+    result : EnergyBenchmark
+    axes : Axes
+        To draw in.
+    quantity : {"energy_us", "forces_us"}
+        Energies alone, or with forces; in microseconds per conformation.
+    """
     systems = sorted(result.systems, key=lambda system: system.n_atoms)
     for solvent, (marker, line, colour) in _OPENMM.items():
         found = [(system, system.fastest(quantity, system.openmm(solvent, host_only=True))) for system in systems]

@@ -60,6 +60,17 @@ def plot_ensemble(ensemble: Ensemble, path: str | Path, title: str | None = None
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG; the file is there whole or not at all.
 
+    Parameters
+    ----------
+    figure : Figure
+    path : str or Path
+        Missing folders are made.
+
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     FileFormatError
@@ -72,6 +83,13 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 def energy_histogram(ensemble: Ensemble, axes: Axes) -> None:
     """Histogram of the energies above the lowest, in kJ/mol, with a tick for each conformer.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With energies; samples whose status is not OK are left out.
+    axes : Axes
+        To draw in.
 
     Raises
     ------
@@ -92,6 +110,13 @@ def energy_histogram(ensemble: Ensemble, axes: Axes) -> None:
 
 def torsion_plot(ensemble: Ensemble, axes: Axes) -> None:
     """The angle of each rotatable bond in each conformer, coloured by energy; one row per bond.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With energies; samples whose status is not OK are left out.
+    axes : Axes
+        To draw in.
 
     Raises
     ------
@@ -122,6 +147,15 @@ def torsion_plot(ensemble: Ensemble, axes: Axes) -> None:
 def conformer_overlay(ensemble: Ensemble, axes: Axes, count: int = 12) -> None:
     """The `count` lowest conformers as skeletons of heavy atoms, aligned on the lowest and seen along their shortest principal axis.
 
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With energies; samples whose status is not OK are left out.
+    axes : Axes
+        To draw in.
+    count : int
+        All, where there are fewer.
+
     Raises
     ------
     ConfGFError
@@ -151,7 +185,23 @@ def conformer_overlay(ensemble: Ensemble, axes: Axes, count: int = 12) -> None:
 
 
 def relative_energies(ensemble: Ensemble) -> NDArray[np.float64]:
-    """Energies of the usable samples above the lowest of them, in kJ/mol, in their order."""
+    """Energies of the usable samples above the lowest of them, in kJ/mol, in their order.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With energies.
+
+    Returns
+    -------
+    ndarray of float64, (U,)
+        kJ/mol, for the U usable samples.
+
+    Raises
+    ------
+    ConfGFError
+        If there are no energies, or no usable sample.
+    """
     energy = np.asarray(_with_energies(ensemble).energy)
     return energy - energy.min()
 
@@ -160,6 +210,15 @@ def rotatable_torsions(graph: MolecularGraph) -> NDArray[np.int64]:
     """One torsion a-b-c-d, (n, 4), for each rotatable bond b-c: single, not in a ring, no end atom, not beside a triple bond.
 
     a and d are the heavy neighbours with the lowest index.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+
+    Returns
+    -------
+    ndarray of int64, (n, 4)
+        Atoms a, b, c, d, from 0.
     """
     rows = []
     for b, c in graph.mol.GetSubstructMatches(_ROTATABLE):
@@ -195,6 +254,11 @@ def _colours(energy: NDArray[np.float64], highest: float) -> NDArray[np.float64]
 
 
 def plain(axes: Axes) -> None:
-    """No box around the axes, small labels."""
+    """No box around the axes, small labels.
+
+    Parameters
+    ----------
+    axes : Axes
+    """
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=8)
