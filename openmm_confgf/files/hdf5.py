@@ -148,7 +148,7 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileFormatError
-        If there are none, or the file cannot be read.
+        If there is none, or the file cannot be read.
     """
     try:
         with opened(path) as file:

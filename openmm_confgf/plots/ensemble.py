@@ -42,10 +42,17 @@ def plot_ensemble(ensemble: Ensemble, path: str | Path, title: str | None = None
     title : str, optional
         Default: the molecule's name.
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     ConfGFError
         If there are no energies, or no usable sample.
+    FileFormatError
+        If the file cannot be written.
     """
     usable = _with_energies(ensemble)
     figure = Figure(figsize=(13, 4.4), dpi=150, layout="constrained")
