@@ -211,9 +211,11 @@ class Ensemble:
         Raises
         ------
         IndexError
-            If there is no such sample, or a mask has another length.
+            If there is no such sample, a mask has another length, or the numbers are no integers.
         """
         index = np.atleast_1d(index)
+        if index.size and index.dtype.kind not in "biu":
+            raise IndexError(f"Samples are selected by integers or by a mask, and these are {index.dtype}; convert them first.")
         index = index if index.dtype == bool else index.astype(np.int64)
         pick = lambda values: None if values is None else values[index]  # noqa: E731
         properties = self.properties

@@ -218,3 +218,10 @@ def test_properties_stay_with_their_sample(alanine_ensemble):
     assert ensemble.replace(energy=None).properties == ensemble.properties
     with pytest.raises(ValueError, match="properties of 7 conformations for 8"):
         alanine_ensemble.replace(properties=[{}] * 7)
+
+
+def test_fractional_numbers_select_nothing():
+    ensemble = Ensemble(MolecularGraph.from_smiles("[He]"), np.zeros((3, 1, 3)), Provenance("test", "0"))
+    with pytest.raises(IndexError, match="integers or by a mask"):
+        ensemble.select([1.7])
+    assert len(ensemble.select([])) == 0
