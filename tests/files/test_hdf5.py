@@ -59,8 +59,12 @@ def test_mdtraj_loads_the_usable_samples(alanine_ensemble, tmp_path):
     trajectory, wanted = mdtraj.load(str(path)), alanine_ensemble.to_mdtraj()
     np.testing.assert_array_equal(trajectory.xyz, wanted.xyz)
     assert np.isfinite(trajectory.xyz).all() and trajectory.n_frames == 6
-    assert trajectory.topology == wanted.topology
-    assert trajectory.topology.n_bonds == 12
+    # mdtraj's own == tells apart the topologies of its oldest version here
+    found, right = (
+        ([(a.name, a.element.symbol, a.residue.name) for a in t.atoms], sorted(tuple(sorted(a.index for a in bond)) for bond in t.bonds))
+        for t in (trajectory.topology, wanted.topology)
+    )
+    assert found == right and len(found[1]) == 12
 
 
 def test_residues_survive_hdf5(shared_data, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import openmm
 import pytest
 import torch
+from packaging.version import Version
 
 from openmm_confgf.energies import BatchedEnergy
 from openmm_confgf.energies.batched.potential import Potential
@@ -164,6 +165,8 @@ def compiled_gives_the_same(system, dtype, frames):
     tolerance = {torch.float64: 1e-12, torch.float32: 3e-5}[dtype]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        if Version(torch.__version__).release < (2, 13):  # 2.5 and 2.6 compile some energies wrong, and are found out
+            warnings.filterwarnings("ignore", message=".*compiles these energies wrong")
         for count in (16, 9, 1):
             positions = batch_last(frames[:count], dtype)
             for ours, plain in zip(compiled.evaluate(positions, True), eager.evaluate(positions, True), strict=True):
