@@ -39,13 +39,13 @@ REQUIRES = [
     "numpy>=2.0",
     "openmm>=8.5.2",
     "openmmforcefields>=0.15.1",
-    "rdkit>=2025.3.1",
-    "rich>=13.7",
+    "rdkit>=2025.9.1",
+    "rich>=14.0",
     "safetensors>=0.4.5",
     "scipy>=1.14",
     "tables>=3.10.1",
     "torch>=2.5",
-    "typer>=0.15",
+    "typer>=0.19.1",
 ]
 EXTRAS = {
     # OpenMM's CUDA platform; the torch wheel brings its own CUDA
@@ -57,7 +57,7 @@ EXTRAS = {
     # pseudo-force fields with TensorNet for openmm_plugin/; nothing imports it yet, and pip builds it from source
     "plugin": ["torchmd-net>=3.0"],
     "dev": [
-        "cdpkit>=1.2",
+        "cdpkit>=1.3",
         "hypothesis>=6.100",
         "mypy>=1.15",
         "myst-parser>=4.0",

