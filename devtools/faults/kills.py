@@ -207,7 +207,7 @@ def _after(job: Job, work: Path, how: signal.Signals, code: int, pid: int, expec
     if how == signal.SIGTERM:
         said = (work / "stderr").read_text(errors="replace")
         if "Traceback" in said:
-            findings.append("a traceback")
+            findings.append(f"a traceback: {said.strip()[-2000:]}")
         # before Python has read the package, a signal ends the process as it ends any other
         if code not in (0, 130, 143, -signal.SIGTERM):
             findings.append(f"exit {code} after SIGTERM: {said.strip()[-200:]}")

@@ -72,8 +72,9 @@ def signals_for_python_only() -> Iterator[None]:
     RDKit takes Ctrl-C for itself while it embeds or matches substructures, returns what it has so far, and Python never hears of it:
     Ctrl-C would not stop a batch, and cost conformers or symmetries on the way. So the signals are blocked in all threads (those that are
     started inside inherit this) but one, which waits for them and passes them on. A call into a library is finished before they are
-    noticed, and so is an import: modules that are half initialised answer an exception with others of their own. A signal that is ignored,
-    as SIGHUP under `nohup`, stays so.
+    noticed, and so is an import: modules that are half initialised answer an exception with others of their own. A destructor cannot
+    raise: Python prints what it would and goes on, so a signal that falls into one is passed on once more. A signal that is ignored, as
+    SIGHUP under `nohup`, stays so.
     """
     # Windows has no signal masks; there Ctrl-C stays as it is
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
@@ -85,16 +86,26 @@ def signals_for_python_only() -> Iterator[None]:
     wanted: set[int] = set()
     under_way = _imports(sys._getframe())
 
+    finished = threading.Event()
+    watcher = threading.Thread(target=_pass_on, args=(numbers, wanted, finished), daemon=True)
+    report_unraisable = sys.unraisablehook
+
     def stop(number: int, frame: FrameType | None) -> None:
-        if number in wanted and _imports(frame) <= under_way:
+        if number in wanted and _imports(frame) <= under_way and not finished.is_set():
             wanted.clear()
             raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
+    def once_more(unraisable: sys.UnraisableHookArgs) -> None:
+        lost = unraisable.exc_value
+        if isinstance(lost, KeyboardInterrupt) and watcher.ident is not None:
+            signal.pthread_kill(watcher.ident, exit_code_after(lost) - 128)
+        else:
+            report_unraisable(unraisable)
+
     for number in heard:
         signal.signal(number, stop)
-    finished = threading.Event()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    watcher = threading.Thread(target=_pass_on, args=(numbers, wanted, finished), daemon=True)
+    sys.unraisablehook = once_more
     watcher.start()
     try:
         yield
@@ -103,6 +114,7 @@ def signals_for_python_only() -> Iterator[None]:
         if watcher.ident is not None:
             signal.pthread_kill(watcher.ident, signal.SIGINT)
         watcher.join()
+        sys.unraisablehook = report_unraisable
         for number in heard:
             signal.signal(number, handlers[number])
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

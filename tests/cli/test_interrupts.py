@@ -50,6 +50,32 @@ except KeyboardInterrupt as interrupt:
     print(sys.modules["fragile"].whole, exit_code_after(interrupt))
 """
 
+IN_A_DESTRUCTOR = """
+import os, signal, sys, time
+from openmm_confgf.cli.interrupts import exit_code_after, signals_for_python_only
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Fragile:
+    def __del__(self):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        stop = time.monotonic() + 0.5
+        while time.monotonic() < stop:
+            pass
+
+class Broken:
+    def __del__(self):
+        raise ValueError("Its own fault.")
+
+try:
+    with signals_for_python_only():
+        Broken()
+        Fragile()
+        stop = time.monotonic() + 30
+        while time.monotonic() < stop:
+            pass
+except KeyboardInterrupt as interrupt:
+    print(exit_code_after(interrupt))
+"""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -67,6 +93,14 @@ def test_an_import_is_finished_first(name, code, tmp_path):
     command = [sys.executable, "-c", IN_THE_MIDDLE_OF_AN_IMPORT, name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == (f"True {code}\n", "")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_destructor_does_not_swallow_what_asks_to_stop(name, code):
+    """Python would print the traceback and go on; what a destructor raises by itself is still printed."""
+    done = subprocess.run([sys.executable, "-c", IN_A_DESTRUCTOR, name], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{code}\n"
+    assert done.stderr.count("Traceback") == 1 and "Its own fault." in done.stderr
 
 
 def test_a_command_that_keeps_nothing_says_that_it_was_stopped(capsys):
