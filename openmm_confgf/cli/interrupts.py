@@ -26,22 +26,34 @@ _AGAIN = 0.02
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal other than Ctrl-C asked to stop; whoever cleans up after Ctrl-C does so after this as well.
+    """A signal asked to stop; whoever cleans up after Ctrl-C does so after this as well.
+
+    Libraries swallow it: by an ``except`` without a name, or where Python cannot raise, in destructors. Then it goes without anybody
+    having asked `exit_code_after`, and `pass_on` is called.
 
     Parameters
     ----------
     number : int
         Of the signal.
+    pass_on : callable, optional
+        Called with the number if nobody noticed.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, pass_on: Callable[[int], None] = lambda number: None) -> None:
         super().__init__()
-        self.number = number
+        self.number, self.noticed, self._pass_on = number, False, pass_on
+
+    def __del__(self) -> None:
+        if not self.noticed:
+            self._pass_on(self.number)
 
 
 def exit_code_after(interrupt: KeyboardInterrupt) -> int:
-    """As shells have it, 128 + the signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    return 128 + (interrupt.number if isinstance(interrupt, Stopped) else signal.SIGINT)
+    """As shells have it, 128 + the signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Who asks has noticed the signal."""
+    if isinstance(interrupt, Stopped):
+        interrupt.noticed = True
+        return 128 + interrupt.number
+    return 128 + signal.SIGINT
 
 
 def signal_name(exit_code: int) -> str:
@@ -72,9 +84,8 @@ def signals_for_python_only() -> Iterator[None]:
     RDKit takes Ctrl-C for itself while it embeds or matches substructures, returns what it has so far, and Python never hears of it:
     Ctrl-C would not stop a batch, and cost conformers or symmetries on the way. So the signals are blocked in all threads (those that are
     started inside inherit this) but one, which waits for them and passes them on. A call into a library is finished before they are
-    noticed, and so is an import: modules that are half initialised answer an exception with others of their own. A destructor cannot
-    raise: Python prints what it would and goes on, so a signal that falls into one is passed on once more. A signal that is ignored, as
-    SIGHUP under `nohup`, stays so.
+    noticed, and so is an import: modules that are half initialised answer an exception with others of their own. What a library swallows
+    is raised again. A signal that is ignored, as SIGHUP under `nohup`, stays so.
     """
     # Windows has no signal masks; there Ctrl-C stays as it is
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
@@ -90,22 +101,23 @@ def signals_for_python_only() -> Iterator[None]:
     watcher = threading.Thread(target=_pass_on, args=(numbers, wanted, finished), daemon=True)
     report_unraisable = sys.unraisablehook
 
+    def pass_on(number: int) -> None:
+        if not finished.is_set() and watcher.ident is not None:
+            signal.pthread_kill(watcher.ident, number)
+
     def stop(number: int, frame: FrameType | None) -> None:
         if number in wanted and _imports(frame) <= under_way and not finished.is_set():
             wanted.clear()
-            raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+            raise Stopped(number, pass_on)
 
-    def once_more(unraisable: sys.UnraisableHookArgs) -> None:
-        lost = unraisable.exc_value
-        if isinstance(lost, KeyboardInterrupt) and watcher.ident is not None:
-            signal.pthread_kill(watcher.ident, exit_code_after(lost) - 128)
-        else:
+    def report_others(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
             report_unraisable(unraisable)
 
     for number in heard:
         signal.signal(number, stop)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    sys.unraisablehook = once_more
+    sys.unraisablehook = report_others
     watcher.start()
     try:
         yield
