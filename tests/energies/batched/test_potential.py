@@ -9,9 +9,11 @@ import pytest
 import torch
 from packaging.version import Version
 
-from openmm_confgf.energies import BatchedEnergy
+from openmm_confgf.energies import BatchedEnergy, system_source
 from openmm_confgf.energies.batched.potential import Potential
 from openmm_confgf.energies.batched.read_system import read_systems
+from openmm_confgf.generators.md import minimised_starts
+from openmm_confgf.molecules.peptides import peptide
 
 
 def potential(system, compiled=False, dtype=torch.float64):
@@ -218,6 +220,17 @@ def test_compiled_force_fields(name, ala2_system, ala2_positions):
     found = BatchedEnergy(system, device="cpu", compiled=True).evaluate(spoiled, forces=True)
     assert found.ok.tolist() == [False] + [True] * 39
     np.testing.assert_allclose(found.energy[1:], plain.energy[1:], rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_compiled_code_is_trusted_at_minima():
+    """In single precision, where large forces cancel; simulations start there."""
+    graph = peptide(["ACE", "ALA", "NME"])
+    system = system_source("amber99sbildn.xml,amber99_obc.xml").build(graph)
+    minima = np.tile(minimised_starts(graph, system, 32, 0), (15, 1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        potential(system, True, torch.float32).evaluate(batch_last(minima, torch.float32), True)
 
 
 def test_without_a_compiler_it_says_so_and_goes_on(springs, chain_frames, monkeypatch):
