@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ConfGFError, WeightsError
+from .autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from .confgf import ConfGF, ConfGFConfig
 from .field import FieldConfig, PairField
 
@@ -35,6 +36,7 @@ class Architecture:
 NETWORKS: dict[str, Architecture] = {
     "PairField": Architecture(FieldConfig, PairField),
     "ConfGF": Architecture(ConfGFConfig, ConfGF),
+    "AutoregressiveDensity": Architecture(AutoregressiveConfig, AutoregressiveDensity),
 }
 """Each network under the name that cards have for it."""
 

@@ -1,0 +1,62 @@
+"""Simulates dipeptides for the transferable Boltzmann generator, one .npz each, in a random order; run again, it goes on.
+
+Usage: python devtools/training/boltzmann/dipeptides.py FOLDER [--worker 0/2]. Test peptides are never simulated here: see TEST.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+
+from openmm_confgf.dynamics.settings import MDSettings
+from openmm_confgf.errors import ConfGFError
+from openmm_confgf.generators.md import MDGenerator
+from openmm_confgf.molecules.peptides import peptide
+from openmm_confgf.writing import whole_file
+
+FORCE_FIELD = "amber14-all.xml,implicit/obc1.xml"
+TEMPERATURE = 310.0
+TEST = tuple("KS KG AT GN LW KQ NY IM TD HT NF RL ET AC GP RV".split())
+"""As in the transferable Boltzmann generators' paper; never in the training."""
+
+SETTINGS = MDSettings(
+    temperature=TEMPERATURE, ladder=(310.0, 380.0, 465.0, 570.0), replicas=48, frame_interval=0.5, equilibration=10.0, precision="single"
+)
+FRAMES = 4800
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--worker", default="0/1", help="which part of the list: 0/2 or 1/2 for two processes")
+    parser.add_argument("--only", nargs="*", help="these sequences, the test peptides too")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    names = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
+    random.Random(0).shuffle(names)
+    names = arguments.only or [name for name in names if name not in TEST]
+    worker, workers = map(int, arguments.worker.split("/"))
+    generator = MDGenerator(FORCE_FIELD, SETTINGS)
+    for name in names[worker::workers]:
+        path = arguments.folder / f"{name}.npz"
+        if path.exists():
+            continue
+        start = time.perf_counter()
+        try:
+            ensemble = generator.sample(peptide(name), FRAMES, seed=0)
+        except ConfGFError as error:
+            print(f"{name}: {error}", flush=True)
+            continue
+        with whole_file(path) as stream:
+            np.savez(stream, positions=ensemble.positions.astype(np.float32), energy=ensemble.energy)
+        seconds, agreement = time.perf_counter() - start, ensemble.diagnostics.get("r_hat_energy")
+        print(f"{name}: {len(ensemble)} frames in {seconds:.0f} s, R-hat {agreement:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

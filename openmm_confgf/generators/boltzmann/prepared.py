@@ -1,0 +1,207 @@
+"""PreparedMolecule: a molecule in a force field at a temperature, with what an `AutoregressiveDensity` needs to draw and weigh it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from ...energies import BatchedEnergy
+from ...energies.systems.parameters import read_parameters
+from ...energies.systems.source import SystemSource
+from ...ensemble import Target
+from ...errors import UnsupportedMoleculeError
+from ...models.autoregressive import AutoregressiveDensity, PlacementBatch
+from ...molecules.graph import MolecularGraph
+from ...molecules.placement import Placement
+from ..base import sample_stream
+from .inputs import placement_batch
+
+PIECE = 512
+"""Conformations that a network sees at once, always as many: how a matrix product rounds depends on its shape."""
+
+_MOST_OPEN = math.radians(175)
+"""Equilibrium angle from which an atom's neighbours count as in line, where internal coordinates end."""
+
+_SAME_ENERGY = 1e-2
+"""kJ/mol, within which the exchange of alike atoms must leave the energy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedMolecule:
+    """What stays the same for all samples of one molecule.
+
+    Attributes
+    ----------
+    graph : MolecularGraph
+        Of N atoms.
+    placement : Placement
+    batch : PlacementBatch
+        The network's inputs.
+    energy : BatchedEnergy
+        In float64.
+    target : Target
+    charges : str or None
+        Where the System's charges come from.
+    """
+
+    graph: MolecularGraph
+    placement: Placement
+    batch: PlacementBatch
+    energy: BatchedEnergy
+    target: Target
+    charges: str | None
+
+    @classmethod
+    def of(cls, graph: MolecularGraph, source: SystemSource, temperature: float) -> PreparedMolecule:
+        """Build the System and the placement.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        source : SystemSource
+        temperature : float
+            K.
+
+        Raises
+        ------
+        UnsupportedMoleculeError
+            If the molecule has fewer than 3 atoms, three atoms in line, or the System tells alike atoms apart.
+        ForceFieldError, UnsupportedForceError
+            If there is no System, or it has constraints or forces that cannot be batched.
+        """
+        if len(graph) < 3:
+            raise UnsupportedMoleculeError(f"{graph.name!r} has {len(graph)} atoms; a Boltzmann generator needs at least 3.")
+        system = source.build(graph)
+        energy = BatchedEnergy(system, device="cpu", for_reweighting=True)
+        placement = Placement.of(graph)
+        angles = read_parameters(graph, system).angles
+        for step in placement.steps[2:]:
+            if not step.closes and angles[step.atom, step.parent, step.second][0] > _MOST_OPEN:
+                raise UnsupportedMoleculeError(
+                    f"{graph.name!r} has three atoms in line ({step.atom}, {step.parent}, {step.second}), where internal coordinates end; "
+                    "a Boltzmann generator needs another molecule."
+                )
+        prepared = cls(
+            graph,
+            placement,
+            placement_batch(graph, placement, system, temperature),
+            energy,
+            source.target(system, temperature),
+            source.charges,
+        )
+        prepared._check_alike()
+        return prepared
+
+    @property
+    def temperature(self) -> float:
+        """Of the target, in K."""
+        assert self.target.temperature is not None
+        return self.target.temperature
+
+    def coordinates(self, positions: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network sees of conformations whose labels are those of the placement.
+
+        Parameters
+        ----------
+        positions : ndarray, (B, N, 3)
+            nm.
+
+        Returns
+        -------
+        coordinates, placed : Tensor of float64, (B, N, 3)
+        log_volume : Tensor of float64, (B,)
+            Of the mean-free subspace over them, with all labellings that are folded.
+        """
+        frames = self.placement.relabelled(torch.from_numpy(np.ascontiguousarray(positions)))
+        found = self.placement.coordinates(frames)
+        volume = self.placement.log_volume_element(found, frames) + self.placement.log_multiplicity
+        return found, frames[:, self.placement.order], volume
+
+    def log_density(self, network: AutoregressiveDensity, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log q on the mean-free subspace, in nats.
+
+        Parameters
+        ----------
+        network : AutoregressiveDensity
+        positions : ndarray, (B, N, 3)
+            nm, finite.
+
+        Returns
+        -------
+        ndarray of float64, (B,)
+            -inf where q is zero: another hand of a centre, atoms in line.
+        """
+        coordinates, placed, volume = self.coordinates(positions)
+        known = coordinates.isfinite().all((1, 2)) & volume.isfinite()
+        found = np.full(len(positions), -np.inf)
+        if known.any():
+            device = next(network.parameters()).device
+            batch = self.batch.to(device)
+            inside = torch.cat(
+                [
+                    _padded(network, batch, c.to(device), p.to(device))
+                    for c, p in zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True)
+                ]
+            )
+            found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
+        return found
+
+    def draw(self, network: AutoregressiveDensity, seed: int, first: int, count: int) -> NDArray[np.float64]:
+        """Positions of samples, each from a random stream of its own.
+
+        Parameters
+        ----------
+        network : AutoregressiveDensity
+        seed : int
+        first, count : int
+            Which samples: number `first` and those after it.
+
+        Returns
+        -------
+        ndarray of float64, (count, N, 3)
+            nm, turned at random, alike branches labelled at random.
+        """
+        n, device = len(self.graph), next(network.parameters()).device
+        batch = self.batch.to(device)
+        found = np.empty((count, n, 3))
+        for start in range(0, count, PIECE):
+            streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + PIECE, count))]
+            uniform = np.zeros((PIECE, n, 6))
+            uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
+            _, placed = network.sample(batch, torch.from_numpy(uniform).to(device))
+            positions = np.empty((len(streams), n, 3))
+            positions[:, self.placement.order] = placed.cpu().numpy()[: len(streams)]
+            labels = np.array([[stream.integers(fold.order) for fold in self.placement.folds] for stream in streams], np.int64)
+            for column, fold in enumerate(self.placement.folds[::-1]):  # the innermost first
+                chosen = fold.permutations[labels[:, -1 - column]]
+                positions = np.take_along_axis(positions, chosen[..., None], axis=1)
+            # uniform directions in four dimensions are uniform rotations
+            turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
+            found[start : start + len(streams)] = np.einsum("bij,bnj->bni", turns, positions)
+        return found
+
+    def _check_alike(self) -> None:
+        """Alike atoms are folded: the energy must not tell them apart."""
+        rng = np.random.default_rng(0)
+        positions = rng.normal(scale=0.3, size=(2, len(self.graph), 3))  # any will do, far enough apart
+        before = self.energy.evaluate(positions).energy
+        for fold in (*self.placement.folds, *self.placement.hands):
+            after = self.energy.evaluate(positions[:, fold.permutations[1]]).energy
+            if (np.abs(after - before) > _SAME_ENERGY + 1e-9 * np.abs(before)).any():
+                raise UnsupportedMoleculeError(
+                    f"The force field tells the alike branches at atoms {', '.join(map(str, fold.branches))} of {self.graph.name!r} apart; "
+                    "give them the same parameters."
+                )
+
+
+def _padded(network: AutoregressiveDensity, batch: PlacementBatch, coordinates: Tensor, placed: Tensor) -> Tensor:
+    count = len(coordinates)
+    rows = torch.arange(PIECE, device=coordinates.device).clamp_max(count - 1)
+    with torch.no_grad():
+        return network.log_prob(batch, coordinates[rows], placed[rows])[:count]

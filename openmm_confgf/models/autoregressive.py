@@ -1,0 +1,472 @@
+"""AutoregressiveDensity: one atom after the other, each with a length, an angle and a dihedral whose densities depend on those before."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from .conditionals import (
+    BROAD_SHARE,
+    BROAD_WIDTH,
+    broken_line_log_prob,
+    sample_broken_line,
+    sample_truncated_mixture,
+    truncated_mixture_log_prob,
+)
+from .features import ATOM_VOCABULARY, PAIR_VOCABULARY, TensorRecord
+
+TURN = 2 * math.pi
+NUMBERS = 24
+"""Numbers that describe a step beside its atoms; see `generators.boltzmann.inputs`."""
+
+GEOMETRY = 13
+"""Numbers that describe a placed atom, seen from the frame of the next one."""
+
+_LONGEST = 1.0
+"""nm: no bond is longer."""
+
+_MARGIN = 1e-3
+"""Share of the range of an angle, or of a second length, that is left out at both ends."""
+
+Steps = slice | Tensor
+"""Which steps: a slice, or their indices."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoregressiveConfig:
+    """Sizes of an `AutoregressiveDensity`.
+
+    Attributes
+    ----------
+    width : int
+        Channels of a step's context.
+    static_width, static_layers : int
+        Of the attention over the atoms of the molecular graph, which sees no positions.
+    pair_width : int
+        Channels from which the weights of each pair of steps are made.
+    blocks : int
+        Residual blocks before the length; one more each before the angle and the dihedral.
+    lengths, turns : int
+        Gaussians of lengths and angles, and of dihedrals beside a sibling or in a ring.
+    bins : int
+        Of torsions.
+    """
+
+    width: int = 192
+    static_width: int = 128
+    static_layers: int = 3
+    pair_width: int = 48
+    blocks: int = 2
+    lengths: int = 3
+    turns: int = 6
+    bins: int = 90
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacementBatch(TensorRecord):
+    """What the network knows of a molecule of N atoms, in the order in which they are placed.
+
+    Attributes
+    ----------
+    atoms : Tensor of int64, (N, 6)
+        Columns as in `ATOM_VOCABULARY`.
+    pairs : Tensor of int64, (N, N, 5)
+        Columns as in `PAIR_VOCABULARY`; 0 on the diagonal.
+    numbers : Tensor, (N, NUMBERS)
+    frames : Tensor of int64, (N, 3)
+        The steps that placed p, a and t; 0 where there is none.
+    closes, beside, torsion : Tensor of bool, (N,)
+        As in `Step`; a torsion is neither of the others, nor in a ring.
+    start, width : Tensor, (N,)
+        As in `Step`.
+    leaders : Tensor of int64, (N,)
+        As in `Step`.
+    length, second : Tensor, (N, 2)
+        Equilibrium and thermal width of r, and of theta or r', in nm and radians.
+    between : Tensor, (N, 2)
+        Of the angle i-p-t where i is beside t: equilibrium and thermal width in radians.
+    """
+
+    atoms: Tensor
+    pairs: Tensor
+    numbers: Tensor
+    frames: Tensor
+    closes: Tensor
+    beside: Tensor
+    torsion: Tensor
+    start: Tensor
+    width: Tensor
+    leaders: Tensor
+    length: Tensor
+    second: Tensor
+    between: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Static:
+    """What the network makes of a molecule before it sees positions; `slice` of it is that of some steps.
+
+    Attributes
+    ----------
+    weights : Tensor, (N, N * GEOMETRY, width)
+        From what is placed to the context of each step.
+    modulation : Tensor, (N, blocks + 2, 2, width)
+        Scales and shifts in each block.
+    bias : Tensor, (N, width)
+    """
+
+    weights: Tensor
+    modulation: Tensor
+    bias: Tensor
+
+
+class GraphAttention(nn.Module):
+    """Self-attention of the atoms with a bias of each pair, and a feed-forward network (pre-normalised)."""
+
+    def __init__(self, width: int, heads: int = 8) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.second_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+
+    def forward(self, h: Tensor, bias: Tensor) -> Tensor:
+        """One layer.
+
+        Parameters
+        ----------
+        h : Tensor, (N, width)
+        bias : Tensor, (heads, N, N)
+
+        Returns
+        -------
+        Tensor, (N, width)
+        """
+        n, width = h.shape
+        q, k, v = self.qkv(self.norm(h)).view(n, 3, self.heads, width // self.heads).permute(1, 2, 0, 3)
+        attention = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(width // self.heads) + bias, -1)
+        h = h + self.out((attention @ v).transpose(0, 1).reshape(n, width))
+        return h + self.feed(self.second_norm(h))
+
+
+class Block(nn.Module):
+    """A residual block whose channels each step scales and shifts on its own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.inner, self.outer = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, h: Tensor, modulation: Tensor) -> Tensor:
+        """One block.
+
+        Parameters
+        ----------
+        h : Tensor, (B, n, width)
+        modulation : Tensor, (n, 2, width)
+
+        Returns
+        -------
+        Tensor, (B, n, width)
+        """
+        return h + self.outer(silu(torch.addcmul(modulation[:, 1], self.inner(self.norm(h)), 1 + modulation[:, 0])))
+
+
+class AutoregressiveDensity(nn.Module):
+    """Density of a molecule's internal coordinates, each given those before it, as a sum of log conditionals.
+
+    A step sees all atoms that are placed, in its own frame: what it makes of each is a linear map whose weights come from the molecular
+    graph and the force field's parameters alone (Ha, Dai & Le 2016, doi:10.48550/arXiv.1609.09106), so that they are computed once for a
+    molecule. Residual blocks, whose channels the step modulates, lead from there to the parameters of the conditionals. Lengths, angles
+    and the dihedrals beside a sibling start from the force field's equilibrium and thermal width; torsions are broken lines.
+    """
+
+    def __init__(self, config: AutoregressiveConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or AutoregressiveConfig()
+        d, h, p = c.static_width, c.width, c.pair_width
+        self.atom_embeddings = nn.ModuleList(nn.Embedding(n, d) for n in ATOM_VOCABULARY)
+        self.pair_biases = nn.ModuleList(nn.Embedding(n, 8) for n in PAIR_VOCABULARY)
+        self.pair_embeddings = nn.ModuleList(nn.Embedding(n, p) for n in PAIR_VOCABULARY)
+        self.numbers = nn.Sequential(nn.Linear(NUMBERS, d), nn.SiLU(), nn.Linear(d, d))
+        self.layers = nn.ModuleList(GraphAttention(d) for _ in range(c.static_layers))
+        self.step = nn.Sequential(nn.Linear(5 * d, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.LayerNorm(d))
+        self.pair_target, self.pair_source, self.pair_role = nn.Linear(d, p), nn.Linear(d, p), nn.Embedding(4, p)
+        self.pair_inner = nn.Linear(p, p)
+        self.pair_weights = nn.Linear(p, GEOMETRY * h)
+        self.modulate = nn.Linear(d, (c.blocks + 2) * 2 * h)
+        self.bias = nn.Linear(d, h)
+        self.blocks = nn.ModuleList(Block(h) for _ in range(c.blocks + 2))
+        self.after_length, self.after_second = nn.Linear(2, h), nn.Linear(4, h)
+        self.norms = nn.ModuleList(nn.LayerNorm(h) for _ in range(3))
+        self.length_head, self.second_head = nn.Linear(h, 3 * c.lengths), nn.Linear(h, 3 * c.lengths)
+        self.turn_head, self.torsion_head = nn.Linear(h, 3 * c.turns), nn.Linear(h, c.bins + 1)
+        self.head_bias = nn.Linear(d, 6 * c.lengths + 3 * c.turns + c.bins + 1)
+        for layer in (self.length_head, self.second_head, self.turn_head, self.torsion_head, self.modulate, self.head_bias):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def static(self, batch: PlacementBatch) -> tuple[Static, Tensor]:
+        """Weights of a molecule's steps, and biases of their heads.
+
+        Parameters
+        ----------
+        batch : PlacementBatch
+
+        Returns
+        -------
+        Static
+        Tensor, (N, ...)
+        """
+        c, n = self.config, len(batch.atoms)
+        h = sum(embed(batch.atoms[:, k]) for k, embed in enumerate(self.atom_embeddings)) + self.numbers(batch.numbers)
+        bias = sum(embed(batch.pairs[..., k]) for k, embed in enumerate(self.pair_biases)).permute(2, 0, 1)
+        for layer in self.layers:
+            h = layer(h, bias)
+        frame = h[batch.frames].flatten(1)
+        step = self.step(torch.cat([h, frame, h.mean(0).expand(n, -1)], -1))
+        target, source = torch.tril_indices(n, n, -1, device=h.device)
+        role = torch.zeros(len(target), dtype=torch.long, device=h.device)
+        for k in (2, 1, 0):
+            role = torch.where(batch.frames[target, k] == source, k + 1, role)
+        pair = self.pair_target(step)[target] + self.pair_source(step)[source] + self.pair_role(role)
+        pair = pair + sum(embed(batch.pairs[target, source, k]) for k, embed in enumerate(self.pair_embeddings))
+        values = self.pair_weights(silu(self.pair_inner(silu(pair)))) / math.sqrt(GEOMETRY)
+        weights = values.new_zeros(n, n, GEOMETRY, c.width)
+        weights[target, source] = values.view(-1, GEOMETRY, c.width)
+        modulation = self.modulate(step).view(n, c.blocks + 2, 2, c.width)
+        return Static(weights.flatten(1, 2), modulation, self.bias(step)), self.head_bias(step)
+
+    def geometry(self, batch: PlacementBatch, placed: Tensor, whitened: Tensor, steps: Steps) -> Tensor:
+        """Placed atoms as the steps see them.
+
+        Parameters
+        ----------
+        batch : PlacementBatch
+        placed : Tensor, (B, m, 3)
+            Positions in nm of the first m atoms.
+        whitened : Tensor, (B, m, 5)
+            Their own coordinates, as `_whiten` gives them.
+        steps : slice or Tensor
+            n steps, whose frames are all placed.
+
+        Returns
+        -------
+        Tensor, (B, n, m, GEOMETRY)
+            Of atoms that are not placed before the step too: their weights are zero.
+        """
+        origin, axes = self._frames(batch, placed, steps)
+        away = placed[:, None] - origin[:, :, None]
+        local = 10 * away @ axes  # Angstrom
+        distance = torch.linalg.vector_norm(local, dim=-1, keepdim=True)
+        near = torch.where(distance > 0.3, 1.5 / distance.clamp_min(0.3), 0.0)
+        decay = torch.exp(-distance / 3)
+        shape = (*local.shape[:-1], whitened.shape[-1])
+        return torch.cat([local / 3, local * near * decay, near, decay, whitened[:, None].expand(shape)], -1)
+
+    def _frames(self, batch: PlacementBatch, placed: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+        """Origins (B, n, 3), and axes (B, n, 3, 3) in columns: z from p to a, x to the side of t."""
+        p, a, t = (placed[:, batch.frames[steps, k]] for k in range(3))
+        z = nn.functional.normalize(a - p, dim=-1)
+        aside = t - a
+        # the first atoms have no third one: any direction will do
+        first = (torch.arange(len(batch.frames), device=placed.device)[steps] < 3)[:, None]
+        aside = torch.where(first, torch.where(z.abs() < 0.6, 1.0, 0.0), aside)
+        x = nn.functional.normalize(aside - (aside * z).sum(-1, keepdim=True) * z, dim=-1)
+        return p, torch.stack([x, torch.linalg.cross(x, z), z], dim=-1)
+
+    def _beside(self, batch: PlacementBatch, placed: Tensor, second: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+        """Equilibrium and width (B, n) of the dihedral to a sibling, from the angles: the spherical law of cosines."""
+        p, a, t = (placed[:, batch.frames[steps, k]] for k in range(3))
+        first, other = nn.functional.normalize(a - p, dim=-1), nn.functional.normalize(t - p, dim=-1)
+        cosine = (first * other).sum(-1).clamp(-0.9999, 0.9999)
+        sine = (1 - cosine.square()).sqrt()
+        between, spread = batch.between[steps, 0], batch.between[steps, 1]
+        own = second.sin().abs().clamp_min(0.05)
+        turn = ((between.cos() - second.cos() * cosine) / (own * sine)).clamp(-0.9999, 0.9999)
+        width = spread * between.sin() / (own * sine) / (1 - turn.square()).sqrt().clamp_min(0.5)
+        angle = torch.arccos(turn)
+        return torch.where(batch.start[steps] > 1, TURN - angle, angle), width
+
+    def _whiten(self, batch: PlacementBatch, coordinates: Tensor, placed: Tensor, steps: Steps) -> Tensor:
+        """Coordinates of placed atoms in units of their thermal widths, (B, n, 5)."""
+        length, second, turn = coordinates.unbind(-1)
+        z_length = (length - batch.length[steps, 0]) / batch.length[steps, 1]
+        z_second = (second - batch.second[steps, 0]) / batch.second[steps, 1]
+        centre, width = self._beside(batch, placed, second, steps)
+        z_turn = torch.where(batch.beside[steps], (turn - centre) / width, 0.0)
+        rows = torch.arange(len(batch.frames), device=placed.device)[steps]
+        z_length, z_second, z_turn = (
+            torch.where(rows >= k, z.clamp(-8, 8) / 2, 0.0) for k, z in ((1, z_length), (2, z_second), (3, z_turn))
+        )
+        has_turn = (rows >= 3).to(turn)
+        return torch.stack([z_length, z_second, z_turn, turn.cos() * has_turn, turn.sin() * has_turn], -1)
+
+    def _context(self, static: Static, geometry: Tensor, steps: Steps) -> Tensor:
+        """(B, n, width) from (B, n, m, GEOMETRY)."""
+        b, n, m, _ = geometry.shape
+        weights = static.weights[steps, : m * GEOMETRY]
+        dtype = weights.dtype
+        h = torch.baddbmm(static.bias[steps, None], geometry.to(dtype).flatten(2).transpose(0, 1), weights).transpose(0, 1)
+        for k in range(self.config.blocks):
+            h = self.blocks[k](h, static.modulation[steps, k])
+        return h
+
+    def _mixture(self, raw: Tensor, centre: Tensor, width: Tensor, mirror: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, means and log scales of K Gaussians about a centre, and of the broad one, (..., K + 1)."""
+        shares, shift, stretch = raw.to(centre.dtype).chunk(3, -1)
+        k = shares.shape[-1]
+        centre, width = centre[..., None], width[..., None]
+        spread = torch.linspace(-1, 1, k, dtype=centre.dtype, device=centre.device)
+        means = centre if mirror is None else torch.where(mirror[..., None] & (spread > 0), TURN - centre, centre)
+        means = means + width * (shift + 0.5 * spread)
+        scales = width.log() + stretch.clamp(-4, 2.5)
+        broad_logit = torch.logsumexp(shares, -1, keepdim=True) + math.log(BROAD_SHARE / (1 - BROAD_SHARE))
+        return (
+            torch.cat([shares, broad_logit], -1),
+            torch.cat([means, centre.expand_as(means[..., :1])], -1),
+            torch.cat([scales, (BROAD_WIDTH * width).log().expand_as(scales[..., :1])], -1),
+        )
+
+    def _length(self, h: Tensor, batch: PlacementBatch, bias: Tensor, steps: Steps, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        raw = self.length_head(self.norms[0](h)) + bias[steps, : 3 * self.config.lengths]
+        length = batch.length[steps].to(dtype)
+        mixture = self._mixture(raw.to(dtype), length[:, 0].expand(h.shape[:2]), length[:, 1].expand(h.shape[:2]))
+        lower = torch.zeros(h.shape[:2], dtype=dtype, device=h.device)
+        return (*mixture, lower, torch.full_like(lower, _LONGEST))
+
+    def _second(self, h: Tensor, batch: PlacementBatch, bias: Tensor, length: Tensor, placed: Tensor, steps: Steps) -> tuple[Tensor, ...]:
+        c = self.config
+        raw = self.second_head(self.norms[1](h)) + bias[steps, 3 * c.lengths : 6 * c.lengths]
+        second = batch.second[steps].to(length.dtype)
+        mixture = self._mixture(raw.to(length.dtype), second[:, 0].expand(h.shape[:2]), second[:, 1].expand(h.shape[:2]))
+        # the triangle of the two neighbours and the atom
+        apart = torch.linalg.vector_norm(placed[:, batch.frames[steps, 0]] - placed[:, batch.frames[steps, 1]], dim=-1)
+        closes = batch.closes[steps]
+        lower = torch.where(closes, (length - apart).abs(), 0.0)
+        upper = torch.where(closes, length + apart, math.pi)
+        # never quite in line, where there is no dihedral
+        margin = _MARGIN * (upper - lower)
+        return (*mixture, lower + margin, upper - margin)
+
+    def _turn(
+        self, h: Tensor, batch: PlacementBatch, bias: Tensor, second: Tensor, placed: Tensor, leading: Tensor, steps: Steps
+    ) -> tuple[Tensor, ...]:
+        """Of dihedrals that are no torsions; `leading` (B, n) is how far the leader's is from its start."""
+        c = self.config
+        raw = self.turn_head(self.norms[2](h)) + bias[steps, 6 * c.lengths : 6 * c.lengths + 3 * c.turns]
+        start, width = batch.start[steps].to(second.dtype), batch.width[steps].to(second.dtype)
+        beside = batch.beside[steps]
+        near, spread = self._beside(batch, placed, second, steps)
+        centre = torch.where(beside, near, start + 0.5 * width)
+        mixture = self._mixture(raw.to(second.dtype), centre, torch.where(beside, spread, 0.4), beside & (width > 4))
+        upper = torch.where(batch.leaders[steps] >= 0, torch.minimum(start + width, TURN - leading), start + width)
+        return (*mixture, start.expand_as(upper), upper)
+
+    def _torsion(self, h: Tensor, bias: Tensor, steps: Steps) -> Tensor:
+        return self.torsion_head(self.norms[2](h)) + bias[steps, -(self.config.bins + 1) :]
+
+    def _after_length(self, h: Tensor, static: Static, batch: PlacementBatch, length: Tensor, steps: Steps) -> Tensor:
+        z = ((length - batch.length[steps, 0]) / batch.length[steps, 1]).clamp(-8, 8) / 2
+        h = h + self.after_length(torch.stack([z, z.square()], -1).to(h.dtype))
+        return self.blocks[-2](h, static.modulation[steps, -2])
+
+    def _after_second(self, h: Tensor, static: Static, batch: PlacementBatch, second: Tensor, placed: Tensor, steps: Steps) -> Tensor:
+        z = ((second - batch.second[steps, 0]) / batch.second[steps, 1]).clamp(-8, 8) / 2
+        near, width = self._beside(batch, placed, second, steps)
+        h = h + self.after_second(torch.stack([z, z.square(), near.cos(), near.sin()], -1).to(h.dtype))
+        return self.blocks[-1](h, static.modulation[steps, -1])
+
+    def log_prob(self, batch: PlacementBatch, coordinates: Tensor, placed: Tensor) -> Tensor:
+        """Log density of internal coordinates; all steps at once.
+
+        Parameters
+        ----------
+        batch : PlacementBatch
+        coordinates : Tensor, (B, N, 3)
+            As `Placement.coordinates` gives them, finite.
+        placed : Tensor, (B, N, 3)
+            Positions in nm, in the order of the steps. Their type is that in which the density is formed.
+
+        Returns
+        -------
+        Tensor, (B,)
+        """
+        static, bias = self.static(batch)
+        steps = slice(None)
+        length, second, turn = coordinates.unbind(-1)
+        whitened = self._whiten(batch, coordinates, placed, steps)
+        h = self._context(static, self.geometry(batch, placed, whitened, steps), steps)
+        found = truncated_mixture_log_prob(length, *self._length(h, batch, bias, steps, placed.dtype))[:, 1:].sum(-1)
+        h = self._after_length(h, static, batch, length, steps)
+        found = found + truncated_mixture_log_prob(second, *self._second(h, batch, bias, length, placed, steps))[:, 2:].sum(-1)
+        h = self._after_second(h, static, batch, second, placed, steps)
+        leading = turn[:, batch.leaders.clamp_min(0)]
+        rows = torch.arange(len(batch.frames), device=placed.device)
+        mixed, lines = rows[(rows > 2) & ~batch.torsion], rows[(rows > 2) & batch.torsion]
+        mixture = self._turn(h[:, mixed], batch, bias, second[:, mixed], placed, leading[:, mixed], mixed)
+        of_turns = truncated_mixture_log_prob(turn[:, mixed], *mixture)
+        start, width = batch.start[lines].to(turn.dtype), batch.width[lines].to(turn.dtype)
+        logits = self._torsion(h[:, lines], bias, lines).to(turn.dtype)
+        of_lines = broken_line_log_prob(turn[:, lines] - start, logits, width.expand(len(turn), -1))
+        return found + of_turns.sum(-1) + of_lines.sum(-1)
+
+    @torch.no_grad()
+    def sample(self, batch: PlacementBatch, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates and positions, atom by atom.
+
+        Parameters
+        ----------
+        batch : PlacementBatch
+        uniform : Tensor of float64, (B, N, 6)
+            Uniform random numbers in [0, 1), two for each coordinate.
+
+        Returns
+        -------
+        coordinates, placed : Tensor of float64, (B, N, 3)
+            The latter in nm, in the order of the steps: the first atom at 0, the second along z, the third beside.
+        """
+        static, bias = self.static(batch)
+        count, n = uniform.shape[:2]
+        placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
+        whitened = uniform.new_zeros(count, n, 5)
+        for k in range(1, n):
+            step = slice(k, k + 1)
+            draw = uniform[:, step]
+            h = self._context(static, self.geometry(batch, placed[:, :k], whitened[:, :k], step), step)
+            length = sample_truncated_mixture(draw[..., 0], draw[..., 1], *self._length(h, batch, bias, step, uniform.dtype))
+            coordinates[:, step, 0] = length
+            if k == 1:
+                placed[:, 1, 2] = length[:, 0]
+            else:
+                h = self._after_length(h, static, batch, length, step)
+                second = sample_truncated_mixture(draw[..., 2], draw[..., 3], *self._second(h, batch, bias, length, placed[:, :k], step))
+                coordinates[:, step, 1] = second
+                turn = torch.zeros_like(second)
+                if k > 2:
+                    h = self._after_second(h, static, batch, second, placed[:, :k], step)
+                    start = batch.start[step].to(uniform.dtype)
+                    if batch.torsion[k]:
+                        logits = self._torsion(h, bias, step).to(uniform.dtype)
+                        width = batch.width[step].to(uniform.dtype).expand_as(second)
+                        turn = start + sample_broken_line(draw[..., 4], draw[..., 5], logits, width)
+                    else:
+                        leading = coordinates[:, batch.leaders[step].clamp_min(0), 2]
+                        mixture = self._turn(h, batch, bias, second, placed[:, :k], leading, step)
+                        turn = sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture)
+                    coordinates[:, step, 2] = turn
+                placed[:, k] = self._place(batch, placed[:, :k], length, second, turn, step)[:, 0]
+            whitened[:, step] = self._whiten(batch, coordinates[:, step], placed[:, : k + 1], step)
+        return coordinates, placed
+
+    def _place(self, batch: PlacementBatch, placed: Tensor, length: Tensor, second: Tensor, turn: Tensor, step: Steps) -> Tensor:
+        origin, axes = self._frames(batch, placed, step)
+        apart = torch.linalg.vector_norm(placed[:, batch.frames[step, 1]] - origin, dim=-1)
+        by_lengths = (length.square() + apart.square() - second.square()) / (2 * length * apart)
+        cosine = torch.where(batch.closes[step], by_lengths, second.cos()).clamp(-1, 1)
+        sine = (1 - cosine.square()).sqrt()
+        local = torch.stack([sine * turn.cos(), sine * turn.sin(), cosine], -1)
+        return origin + length[..., None] * (axes @ local[..., None])[..., 0]

@@ -1,0 +1,79 @@
+"""Losses of a density that can be evaluated exactly, from conformations and their energies. Tensors in, a tensor out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FARTHEST = 6.0
+"""kT: a log-weight farther than that from the median says no more, so that one clash does not decide a step."""
+
+
+def weighted_likelihood(log_q: Tensor, weights: Tensor) -> Tensor:
+    """Maximum likelihood: the cross-entropy of the density with a weighted sample, ``-sum_k w_k log q(x_k) / sum_k w_k``.
+
+    Parameters
+    ----------
+    log_q : Tensor, (B,)
+    weights : Tensor, (B,)
+        Not negative; they need not be normalised.
+
+    Returns
+    -------
+    Tensor, ()
+    """
+    return -(weights * log_q).sum() / weights.sum()
+
+
+def tempered_weights(log_weights: Tensor, share: float) -> Tensor:
+    """Weights ``w^a`` with the largest a, up to 1, at which their effective sample size is a share of all.
+
+    The power is found by bisection, as steps of annealed importance sampling are (Del Moral, Doucet & Jasra 2012,
+    doi:10.1007/s11222-011-9271-y).
+
+    Parameters
+    ----------
+    log_weights : Tensor, (B,)
+        -inf where a weight is zero.
+    share : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    Tensor, (B,)
+        Normalised; those that are zero stay so.
+    """
+    possible = log_weights.isfinite()
+    low, high = 0.0, 1.0
+    weights = torch.softmax(log_weights, 0)
+    while effective_share(weights) < share and high - low > 1e-6:
+        power = 0.5 * (low + high)
+        trial = torch.softmax(torch.where(possible, power * log_weights.nan_to_num(neginf=0.0), -torch.inf), 0)
+        low, high = (power, high) if effective_share(trial) >= share else (low, power)
+        weights = trial if effective_share(trial) >= share or high - low < 1e-6 else weights
+    return weights
+
+
+def effective_share(weights: Tensor) -> float:
+    """Kish's effective sample size of normalised weights (B,), as a share of B."""
+    return float(1 / (weights.square().sum() * len(weights)))
+
+
+def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor) -> Tensor:
+    """Variance of the log-weights ``log p - log q``, each at most `FARTHEST` from the centre (Richter et al. 2020, arXiv:2010.10436).
+
+    It is 0 where q is proportional to p, whatever distribution the sample is of.
+
+    Parameters
+    ----------
+    log_q, log_target : Tensor, (B,)
+        The latter not normalised; -inf where it is zero.
+    centre : Tensor, ()
+        A typical log-weight, such as the median of many.
+
+    Returns
+    -------
+    Tensor, ()
+    """
+    away = (log_target - log_q - centre).clamp(-FARTHEST, FARTHEST)
+    return (away - away.mean().detach()).square().mean()
