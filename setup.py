@@ -32,6 +32,7 @@ OPENFF_NEEDS = [
     "xmltodict>=0.13",
 ]
 REQUIRES = [
+    "arviz-stats>=0.5",
     "h5py>=3.11",
     "lightning>=2.6",
     "matplotlib>=3.9",
@@ -39,6 +40,7 @@ REQUIRES = [
     "numpy>=2.0",
     "openmm>=8.5.2",
     "openmmforcefields>=0.15.1",
+    "pymbar>=4.0.3",
     "rdkit>=2025.9.1",
     "rich>=14.3",
     "safetensors>=0.4.5",

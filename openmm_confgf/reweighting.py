@@ -1,0 +1,238 @@
+"""Averages and free energies of an ensemble whose generator knows how probable each sample was."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .ensemble import Ensemble
+from .errors import ConfGFError
+from .molecule_like import check_ensemble
+from .molecules.geometry import dihedrals
+from .thermodynamics import averages, free_energies, profiles, resampling
+from .thermodynamics.bootstrap import Estimate
+from .thermodynamics.diagnostics import WeightDiagnostics, diagnose
+from .thermodynamics.log_weights import log_weights
+from .thermodynamics.mbar import mbar
+from .thermodynamics.profiles import TorsionProfile
+from .thermodynamics.truncation import truncated
+from .units import in_md_units, kT
+
+
+@dataclasses.dataclass(frozen=True)
+class LogZ:
+    """Logarithm of a configuration integral on the mean-free subspace, lengths in nm.
+
+    Attributes
+    ----------
+    value, error : float
+        nats; the error is for independent samples.
+    overlap : float
+        Between generator and target, 1 where they are the same, as in `mbar`.
+    """
+
+    value: float
+    error: float
+    overlap: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reweighted:
+    """An ensemble with its Boltzmann weights, made by `reweight`. All rows take part; those without a finite energy have weight zero.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    temperature : float
+        K, of the weights.
+    log_weights : ndarray of float64, (B,)
+        Not normalised, after truncation; -inf where a weight is zero.
+    diagnostics : WeightDiagnostics
+        Whether they are to be trusted: look there first.
+    """
+
+    ensemble: Ensemble
+    temperature: float
+    log_weights: NDArray[np.float64]
+    diagnostics: WeightDiagnostics
+
+    def average(self, observable: ArrayLike | Callable[[NDArray[np.float64]], ArrayLike]) -> Estimate:
+        """The Boltzmann average of an observable with its bootstrap error, as `thermodynamics.averages.average`.
+
+        Parameters
+        ----------
+        observable : array_like, (B,) or (B, K), or callable
+            Its values for all samples, in any unit, or a function that makes them of all positions (B, N, 3) in nm.
+
+        Raises
+        ------
+        ConfGFError
+            If there is not one value of each sample, or one of a sample with a weight is not finite.
+        """
+        values = observable(self.ensemble.positions) if callable(observable) else observable
+        return averages.average(values, self.log_weights)
+
+    def mean_energy(self) -> Estimate:
+        """The Boltzmann average of the potential energy, in kJ/mol."""
+        assert self.ensemble.energy is not None
+        return averages.average(self.ensemble.energy, self.log_weights)
+
+    def torsions(self, atoms: ArrayLike) -> NDArray[np.float64]:
+        """Torsions of all samples, weighted or not.
+
+        Parameters
+        ----------
+        atoms : array_like of int, (4,) or (T, 4)
+            From 0.
+
+        Returns
+        -------
+        ndarray of float64, (B,) or (B, T)
+            Radians, (-pi, pi], 0 for cis; NaN where a position is, or three atoms are in line.
+
+        Raises
+        ------
+        ConfGFError
+            If there are not four different atoms of the molecule each.
+        """
+        quadruples = np.asarray(atoms)
+        rows = quadruples.reshape(-1, quadruples.shape[-1] if quadruples.ndim else 1)
+        right = quadruples.dtype.kind in "iu" and quadruples.ndim in (1, 2) and rows.shape[1] == 4 and len(rows) > 0
+        if not right or not all(len(set(row)) == 4 and 0 <= min(row) and max(row) < len(self.ensemble.graph) for row in rows.tolist()):
+            raise ConfGFError(f"{quadruples.tolist()} is no torsion; give four different atoms from 0 to {len(self.ensemble.graph) - 1}.")
+        found = dihedrals(torch.from_numpy(self.ensemble.positions.copy()), torch.from_numpy(rows.astype(np.int64))).numpy()
+        return found[:, 0] if quadruples.ndim == 1 else found
+
+    def profile(self, atoms: ArrayLike, bins: int = 36) -> TorsionProfile:
+        """The free energy along one torsion, or over the plane of two, as `thermodynamics.profiles.torsion_profile`.
+
+        Parameters
+        ----------
+        atoms : array_like of int, (4,) or (2, 4)
+            From 0.
+        bins : int
+            Of each torsion.
+
+        Raises
+        ------
+        ConfGFError
+            If there are not four different atoms of the molecule each, or three of them are in line in a sample with a weight.
+        """
+        return profiles.torsion_profile(self.torsions(atoms), self.log_weights, self.temperature, bins=bins)
+
+    def free_energy_difference(self, first: ArrayLike, second: ArrayLike) -> Estimate:
+        """``F(second) - F(first)`` in kJ/mol, as `thermodynamics.free_energies.free_energy_difference`.
+
+        Parameters
+        ----------
+        first, second : array_like of bool, (B,)
+            Which samples are in each state.
+
+        Raises
+        ------
+        ConfGFError
+            If a mask has another length, or none of its samples has a weight.
+        """
+        return free_energies.free_energy_difference(first, second, self.log_weights, self.temperature)
+
+    def resample(self, n: int | None = None, seed: int = 0) -> Ensemble:
+        """Samples without weights, each as often as its weight says (`thermodynamics.resampling.resample`), without ``log_q``.
+
+        Parameters
+        ----------
+        n : int, optional
+            By default as many as there are.
+        seed : int
+
+        Raises
+        ------
+        ConfGFError
+            If n is less than 1.
+        """
+        count = len(self.ensemble) if n is None else n
+        picked = self.ensemble.select(resampling.resample(self.log_weights, count, seed))
+        provenance = self.ensemble.provenance
+        settings = provenance.settings | {
+            "resampled": {"temperature": self.temperature, "seed": seed, "truncated": self.diagnostics.truncated}
+        }
+        return picked.replace(provenance=dataclasses.replace(provenance, settings=settings))
+
+    def log_z_with_md(self, md: Ensemble, log_q: ArrayLike) -> LogZ:
+        """Log Z from these samples and from MD frames of the same target together: BAR, where `diagnostics` have it from the samples alone.
+
+        It stands where the generator lacks the target's tails, as long as both overlap. Frames of MD are correlated: give every g-th, g
+        their `statistical_inefficiency`.
+
+        Parameters
+        ----------
+        md : Ensemble
+            Frames of equilibrium at this temperature, with energies of the same System.
+        log_q : array_like, (M,)
+            The generator's density at the frames: ``generator.log_prob(md.graph, md.positions)``.
+
+        Raises
+        ------
+        ConfGFError
+            If the frames are of another molecule, System or temperature, have no finite energies or no density each; or if they do not
+            overlap with the samples.
+        """
+        mine, other, density = self.ensemble, md, np.asarray(log_q, np.float64)
+        if not mine.graph.same_as(other.graph):
+            raise ConfGFError(
+                f"The frames are of {other.graph.name!r}, the samples of {mine.graph.name!r}; give frames of the same molecule."
+            )
+        if other.energy is None or not np.isfinite(other.energy).all():
+            raise ConfGFError("Not all frames have a finite energy; score them first, and leave out those without.")
+        if density.shape != (len(other),):
+            raise ConfGFError(f"log_q has shape {density.shape} for {len(other)} frames; give the generator's log_prob at each.")
+        if mine.target and other.target:
+            if None not in (pair := {mine.target.system_sha256, other.target.system_sha256}) and len(pair) > 1:
+                raise ConfGFError("The energies of the frames and of the samples are of two Systems; score both with the same.")
+            if (of_frames := other.target.temperature) is not None and abs(of_frames - self.temperature) > 1e-6:
+                raise ConfGFError(f"The frames are at {of_frames:g} K, the weights at {self.temperature:g} K; give frames of the same.")
+        assert mine.energy is not None and mine.log_q is not None
+        # log_q is finite where the energy is, and rows without one have no part in the other state
+        drawn = np.where(np.isfinite(mine.log_q), mine.log_q, 0.0)
+        energies = np.concatenate([mine.energy, other.energy]) / kT(self.temperature)
+        found = mbar([np.concatenate([-drawn, -density]), energies], [len(mine), len(other)])
+        return LogZ(-float(found.free_energies[1]), float(found.errors[1]), float(found.overlap[0, 1]))
+
+
+def reweight(ensemble: Ensemble, temperature: Any = None, truncate: float | None = None) -> Reweighted:
+    """Boltzmann weights of an ensemble, with what they say of themselves; a warning is given where they are not to be trusted.
+
+    All rows take part, whatever their status: a clash has its energy, and NON_FINITE rows have weight zero and are counted.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With ``log_q`` and energies.
+    temperature : float or Quantity, optional
+        K; that of the ensemble's target by default. At another one the weights are right, too, and their spread tells how far it is.
+    truncate : float, optional
+        The fraction of samples whose weights are lowered to the largest of the others, such as 0.001. Averages are then biased.
+
+    Raises
+    ------
+    WrongTypeError
+        If it is no Ensemble.
+    ConfGFError
+        If there is no log_q, no energy or no temperature, samples have FAILED, none has a weight, or the fraction is out of range.
+    ValueError
+        If the temperature is none, as in `kT`.
+    """
+    check_ensemble(ensemble, "reweight")
+    if temperature is None and ensemble.target is not None:
+        temperature = ensemble.target.temperature
+    logs = log_weights(ensemble.log_q, ensemble.energy, ensemble.status, temperature)
+    found = diagnose(logs, truncate)
+    if not found.trusted:
+        warnings.warn(found.verdict, stacklevel=2)
+    kept = logs if truncate is None else truncated(logs, truncate)[0]
+    return Reweighted(ensemble, float(in_md_units(temperature)), kept, found)
