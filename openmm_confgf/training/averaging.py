@@ -20,7 +20,7 @@ class AveragedWeights(WeightAveraging):
     """
 
     def __init__(self) -> None:
-        super().__init__(use_buffers=True, multi_avg_fn=_average)
+        super().__init__(use_buffers=True, multi_avg_fn=average_weights)
 
     @property
     def state_key(self) -> str:
@@ -33,7 +33,16 @@ class AveragedWeights(WeightAveraging):
         return copied_to_cpu(self._average_model.module.state_dict())
 
 
-def _average(averaged: Any, current: Any, updates: Tensor | int) -> None:
+def average_weights(averaged: Any, current: Any, updates: Tensor | int) -> None:
+    """One update of the average, for torch's `AveragedModel`.
+
+    Parameters
+    ----------
+    averaged, current : list of Tensor
+        The former are changed in place.
+    updates : Tensor or int
+        n, how many there were before.
+    """
     n = int(updates)
     get_ema_multi_avg_fn(min(AVERAGING_DECAY, (1 + n) / (10 + n)))(averaged, current, updates)
 

@@ -1,0 +1,116 @@
+"""What a training looks at: how well fresh samples weigh, and what the density makes of frames that it did not learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...generators.boltzmann.prepared import PIECE, PreparedMolecule
+from ...models.autoregressive import AutoregressiveDensity
+from .frames import Frames
+
+_NODES = 360
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Fresh samples of a network.
+
+    Attributes
+    ----------
+    frames : Frames
+    log_weights : Tensor of float64, (B,)
+        Not normalised; -inf where the energy is not finite.
+    """
+
+    frames: Frames
+    log_weights: torch.Tensor
+
+
+def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Samples:
+    """Samples with their energies and densities.
+
+    Parameters
+    ----------
+    prepared : PreparedMolecule
+    network : AutoregressiveDensity
+    count : int
+        B.
+    seed : int
+        The same seed and weights give the same samples.
+
+    Returns
+    -------
+    Samples
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch, parts, log_q = prepared.batch, [], []
+    for start in range(0, count, PIECE):
+        uniform = torch.rand(min(PIECE, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
+        coordinates, placed = network.sample(batch, uniform)
+        with torch.no_grad():
+            log_q.append(network.log_prob(batch, coordinates, placed))
+        positions = torch.empty_like(placed)
+        positions[:, torch.from_numpy(prepared.placement.order)] = placed
+        parts.append(Frames.of(prepared, positions.numpy()))
+    frames = Frames.together(parts)
+    return Samples(frames, (frames.log_target - torch.cat(log_q)).nan_to_num(nan=-torch.inf))
+
+
+def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> float:
+    """Mean log density of frames in their internal coordinates (evidence upper bound, EUBO, up to a constant).
+
+    Parameters
+    ----------
+    prepared : PreparedMolecule
+    network : AutoregressiveDensity
+    frames : Frames
+        That it did not learn from.
+
+    Returns
+    -------
+    float
+        nats. It falls where a mode of the frames is lost, which weights of samples do not see.
+    """
+    with torch.no_grad():
+        pieces = zip(frames.coordinates.split(PIECE), frames.placed.split(PIECE), strict=True)
+        return float(torch.cat([network.log_prob(prepared.batch, c, p) for c, p in pieces]).double().mean())
+
+
+def torus_distance(prepared: PreparedMolecule, samples: Samples, frames: Frames) -> float:
+    """Mean over the torsions of the Wasserstein-1 distance, around the circle, of weighted samples from frames, in radians.
+
+    On a circle it is the mean absolute difference of the distribution functions from its median (Rabin, Delon & Gousseau 2011,
+    doi:10.1007/s10851-011-0284-0).
+
+    Parameters
+    ----------
+    prepared : PreparedMolecule
+    samples : Samples
+    frames : Frames
+        Of equilibrium.
+
+    Returns
+    -------
+    float
+        NaN where the molecule has no torsion, or no sample has a weight.
+    """
+    columns = prepared.batch.torsion.nonzero()[:, 0]
+    weights = torch.softmax(samples.log_weights, 0)
+    if not len(columns) or not weights.isfinite().all():
+        return float("nan")
+    found = []
+    for k in columns:
+        ours = _distribution(samples.frames.coordinates[:, k, 2], weights.numpy())
+        theirs = _distribution(frames.coordinates[:, k, 2], np.full(len(frames), 1 / len(frames)))
+        difference = ours - theirs
+        found.append(2 * np.pi * np.abs(difference - np.median(difference)).mean())
+    return float(np.mean(found))
+
+
+def _distribution(turns: torch.Tensor, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts, _ = np.histogram(turns.double().numpy() % (2 * np.pi), bins=_NODES, range=(0, 2 * np.pi), weights=weights)
+    return counts.cumsum()
