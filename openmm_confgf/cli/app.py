@@ -26,6 +26,7 @@ from .score import score
 from .seed import seed
 from .simulate import simulate
 from .train import confgf
+from .train_boltzmann import boltzmann
 
 app = typer.Typer(
     name="openmm-confgf",
@@ -46,6 +47,7 @@ app.command()(ends_when_asked(seed))
 app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))
 train.command()(ends_when_asked(confgf))
+train.command()(ends_when_asked(boltzmann))
 benchmark.command()(ends_when_asked(conformers))
 benchmark.command()(ends_when_asked(energies))
 app.command()(ends_when_asked(doctor))

@@ -56,6 +56,21 @@ def generate(
     ] = None,
     platform: Platform = "auto",
     properties: Properties = None,
+    forcefield: Annotated[
+        str | None,
+        typer.Option(
+            "--forcefield",
+            help="What --generator boltzmann samples, as for simulate.  [default: that of its weights]",
+            metavar="FORCEFIELD",
+            show_default=False,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", help="In K, of --generator boltzmann.  [default: that of its weights]", metavar="K", show_default=False
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where they go: .sdf, .pdb or .h5.")] = Path("conformers.sdf"),
     largest_fragment: LargestFragment = False,
     enumerate_stereo: Annotated[
@@ -79,6 +94,7 @@ def generate(
       openmm-confgf generate library.smi -n 50 --seed 7 -o library.sdf
       openmm-confgf generate "CCOC(=O)CN" -n 50 --relax openff-2.2.1 -o minima.sdf
       openmm-confgf generate library.smi -n 50 --workers 8 --resume -o library.sdf
+      openmm-confgf generate peptide:KS --generator boltzmann -n 10000 -o KS.h5
 
     An .sdf takes all molecules in the input's order; several molecules get an .h5 or .pdb each (library-0003-ibuprofen.h5). A molecule
     that cannot be done is named and the others come out (exit code 1). Each molecule that is finished is kept in a folder beside the
@@ -93,7 +109,7 @@ def generate(
         start = time.perf_counter()
         check_writable(output)
         chosen = {} if relax is None else checked_platform(platform, properties)
-        job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device)
+        job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device, forcefield, temperature)
         source = job.source()
         store = Store(output, job.settings(source), resume)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)

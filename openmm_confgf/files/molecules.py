@@ -16,6 +16,7 @@ from rdkit import Chem, rdBase
 
 from ..errors import ConfGFError, FileFormatError, MoleculeError
 from ..molecules.graph import MolecularGraph
+from ..molecules.peptides import THREE_LETTERS, peptide
 from . import hdf5, pdb, sdf
 from .completing import largest_fragment, largest_fragment_of_smiles, with_hydrogens
 from .smiles_lists import smiles_lines, split_line, table_rows
@@ -23,6 +24,7 @@ from .source import check_readable, lines_in, lines_of, stem_of, suffix_of, unco
 
 SUFFIXES = (".smi", ".csv", ".tsv", ".sdf", ".mol", ".pdb", ".h5")
 STDIN = "-"
+PEPTIDE = "peptide:"
 _STDIN_LABEL = "standard input"
 _COUNTS_LINE = re.compile(r".*\bV[23]000\s*$")
 
@@ -58,7 +60,7 @@ def read_molecules(source: str | Path, *, largest_fragment: bool = False) -> lis
     ----------
     source : str or Path
         A string that ends in one of the suffixes, or names an existing file, is a path; ``"-"`` is standard input (SMILES lines or SDF);
-        any other is a SMILES.
+        ``"peptide:KS"`` and ``"peptide:ACE-K-NME"`` are peptides, with charged ends or the caps that are named; any other is a SMILES.
     largest_fragment : bool
         Whether to keep only the largest fragment of each SMILES and SDF record, where there are several (salts).
 
@@ -76,6 +78,8 @@ def read_molecules(source: str | Path, *, largest_fragment: bool = False) -> lis
         if source == STDIN:
             label, entries = _STDIN_LABEL, _from_stdin(largest_fragment)
             return _at_least_one(entries, label)
+        if source.startswith(PEPTIDE):
+            return [_from_sequence(source)]
         if suffix_of(source) not in SUFFIXES:
             shadowed = _exists(source)
             entry = None if shadowed and not _parses(source) else _from_argument(source, largest_fragment)
@@ -88,6 +92,15 @@ def read_molecules(source: str | Path, *, largest_fragment: bool = False) -> lis
         return _at_least_one(_from_file(path, suffix, largest_fragment), str(path))
     except MoleculeError as error:
         return [MoleculeEntry(stem_of(path), None, error)]
+
+
+def _from_sequence(source: str) -> MoleculeEntry:
+    residues = source.removeprefix(PEPTIDE)
+    try:
+        graph = peptide(residues if "-" not in residues else [THREE_LETTERS.get(one, one) for one in residues.split("-")], residues)
+    except MoleculeError as error:
+        return MoleculeEntry(residues, None, error)
+    return MoleculeEntry(residues, graph, None)
 
 
 def _at_least_one(entries: Iterable[MoleculeEntry], label: str) -> list[MoleculeEntry]:

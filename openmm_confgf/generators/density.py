@@ -36,12 +36,15 @@ class Draws:
         What decided them besides weights and seed, for `Provenance.settings`.
     target : Target, optional
         The distribution that the density is meant to be near.
+    energy : ndarray of float64, (n,), optional
+        kJ/mol in the target's force field; +inf where it is not finite.
     """
 
     positions: NDArray[np.float64]
     log_q: NDArray[np.float64]
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     target: Target | None = None
+    energy: NDArray[np.float64] | None = None
 
 
 class DensityGenerator(Generator):
@@ -146,10 +149,8 @@ class DensityGenerator(Generator):
                 continue
             graph, positions = molecules[index], _mean_free(draws.positions)
             provenance = Provenance(self.name, __version__, seed, self.weights_sha256, draws.settings | stereo_settings(graph))
-            yield (
-                index,
-                Ensemble(graph, positions, provenance, check_conformations(graph, positions), log_q=draws.log_q, target=draws.target),
-            )
+            status = check_conformations(graph, positions)
+            yield index, Ensemble(graph, positions, provenance, status, energy=draws.energy, log_q=draws.log_q, target=draws.target)
 
 
 def _mean_free(positions: NDArray[np.float64]) -> NDArray[np.float64]:

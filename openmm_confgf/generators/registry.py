@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, cast, overload
 
 from ..devices import Device, device_name
+from ..energies import ForceFieldLike
 from ..ensemble import Ensemble
 from ..errors import ConfGFError, MoleculeError, WrongTypeError
 from ..molecule_like import MoleculeLike, as_graph, is_several
 from ..molecules.graph import MolecularGraph
 from .base import Generator
+from .boltzmann import BoltzmannGenerator
 from .confgf import ConfGFGenerator
 from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
@@ -29,6 +31,7 @@ NETWORKS: dict[str, Callable[..., Generator]] = {
     **_DEFAULT_FIELD,
     "confgf-paper": PublishedConfGFGenerator,
     "confgf-dist": ConfGFDistGenerator,
+    "boltzmann": BoltzmannGenerator,
 }
 """Presets that take other weights than the shipped ones."""
 
@@ -40,24 +43,38 @@ PRESETS: dict[str, Callable[..., Generator]] = {
 }
 
 
-def create_generator(name: str, weights: str | Path | None = None, compiled: bool = False) -> Generator:
+_OF_FORCE_FIELDS = ("boltzmann",)
+
+
+def create_generator(
+    name: str,
+    weights: str | Path | None = None,
+    compiled: bool = False,
+    forcefield: ForceFieldLike | None = None,
+    temperature: Any = None,
+) -> Generator:
     """A generator with its shipped weights, or with others.
 
     Parameters
     ----------
     name : str
         One of `PRESETS`: ``"confgf"``, ``"mmff+confgf"`` (its starts relaxed in MMFF94s), ``"confgf-noise"`` (no ETKDG start),
-        ``"confgf+mmff"`` (relaxed afterwards), ``"confgf-paper"``, ``"confgf-dist"``, ``"etkdg"``, ``"etkdg+mmff"`` or ``"conforge"``.
+        ``"confgf+mmff"`` (relaxed afterwards), ``"confgf-paper"``, ``"confgf-dist"``, ``"boltzmann"``, ``"etkdg"``, ``"etkdg+mmff"`` or
+        ``"conforge"``.
     weights : str or Path, optional
         Of the network: the name of shipped ones, or a ``.safetensors`` file with its card beside it.
     compiled : bool
         Whether to fuse the network's operations first, as `ConfGFGenerator` does.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable, optional
+        Of a generator that samples one, as in `BoltzmannGenerator`.
+    temperature : float or Quantity, optional
+        K, as there.
 
     Raises
     ------
     ConfGFError
-        If there is no such generator, it needs a package that is not installed, weights are given for one that has no network, or
-        compiling is asked of one that cannot be compiled.
+        If there is no such generator, it needs a package that is not installed, weights are given for one that has no network,
+        compiling is asked of one that cannot be compiled, or a force field or temperature of one that samples none.
     WeightsError
         If its weights cannot be used.
     """
@@ -67,7 +84,13 @@ def create_generator(name: str, weights: str | Path | None = None, compiled: boo
         raise ConfGFError(f"The generator {name!r} has no network that could take weights; use one of {', '.join(NETWORKS)}.")
     if compiled and name not in _DEFAULT_FIELD:
         raise ConfGFError(f"The generator {name!r} cannot be compiled; use one of {', '.join(_DEFAULT_FIELD)}.")
-    options = ({} if weights is None else {"weights": weights}) | ({"compiled": True} if compiled else {})
+    target = {key: value for key, value in (("forcefield", forcefield), ("temperature", temperature)) if value is not None}
+    if target and name not in _OF_FORCE_FIELDS:
+        raise ConfGFError(
+            f"The generator {name!r} samples no force field; use {', '.join(_OF_FORCE_FIELDS)}, or leave the "
+            f"{' and the '.join(target)} out."
+        )
+    options: dict[str, Any] = target | ({} if weights is None else {"weights": weights}) | ({"compiled": True} if compiled else {})
     return PRESETS[name](**options)
 
 

@@ -31,6 +31,8 @@ class Generation:
         As in `create_generator`.
     relax : str, optional
         Force field of `RelaxedGenerator`.
+    forcefield, temperature
+        As in `create_generator`.
     platform, properties
         As in `ContextEnergy`, for `relax`.
     count : int
@@ -48,6 +50,8 @@ class Generation:
     count: int = 100
     seed: int = 0
     device: str = "auto"
+    forcefield: str | None = None
+    temperature: float | None = None
 
     def source(self) -> Generator:
         """The generator.
@@ -57,7 +61,7 @@ class Generation:
         ConfGFError
             If there is none such, or it cannot be used here.
         """
-        source = create_generator(self.generator, self.weights, self.compiled)
+        source = create_generator(self.generator, self.weights, self.compiled, self.forcefield, self.temperature)
         return source if self.relax is None else RelaxedGenerator(source, self.relax, self.platform, self.properties)
 
     def settings(self, source: Generator) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from openmm import app
 from ..errors import MoleculeError
 from .graph import MolecularGraph
 
-_THREE_LETTERS = {
+THREE_LETTERS = {
     **{"A": "ALA", "C": "CYS", "D": "ASP", "E": "GLU", "F": "PHE", "G": "GLY", "H": "HIE", "I": "ILE", "K": "LYS", "L": "LEU"},
     **{"M": "MET", "N": "ASN", "P": "PRO", "Q": "GLN", "R": "ARG", "S": "SER", "T": "THR", "V": "VAL", "W": "TRP", "Y": "TYR"},
 }
+"""Residues by their one-letter codes, as Amber's force fields name them."""
 
 
 def peptide(residues: str | Sequence[str], name: str | None = None) -> MolecularGraph:
@@ -61,7 +62,7 @@ def peptide(residues: str | Sequence[str], name: str | None = None) -> Molecular
 
 
 def _with_charged_ends(sequence: str) -> list[str]:
-    names = [_THREE_LETTERS.get(letter, letter) for letter in sequence]
+    names = [THREE_LETTERS.get(letter, letter) for letter in sequence]
     if names:
         names[0], names[-1] = f"N{names[0]}", f"C{names[-1]}"
     return names

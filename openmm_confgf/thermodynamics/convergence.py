@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+AGREEMENT = 1.01
+"""R-hat above which chains do not agree yet (Vehtari et al. 2021, doi:10.1214/20-BA1221)."""
+
 
 def r_hat(chains: NDArray[np.float64]) -> float:
     """Split R-hat: 1 where the halves of all chains agree in their mean, above 1.01 where they do not yet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rdkit import Chem
 
 from ...energies import ForceFieldLike, system_source
 from ...errors import ConfGFError
@@ -22,7 +24,7 @@ from .prepared import PreparedMolecule
 
 
 class BoltzmannGenerator(DensityGenerator):
-    """Samples near the Boltzmann distribution of a force field, with their exact densities (``"boltzmann"``).
+    """Samples near the Boltzmann distribution of a force field, with their energies and exact densities (``"boltzmann"``).
 
     Atoms are placed one after the other by an `AutoregressiveDensity`, whose density is evaluated in one pass. Weights
     ``exp(-E / kT - log_q)`` make averages exact; their effective sample size and k-hat (`reweight`) tell how near the network came. What
@@ -87,21 +89,39 @@ class BoltzmannGenerator(DensityGenerator):
         """
         return self.loaded.trained_on(graph)
 
-    def prepare(self, graph: MolecularGraph) -> PreparedMolecule:
+    def prepare(self, graph: MolecularGraph, device: torch.device | str = "cpu") -> PreparedMolecule:
         """The molecule in this force field; the last one is kept.
 
         Parameters
         ----------
         graph : MolecularGraph
+        device : torch.device or str
 
         Raises
         ------
         UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
             As in `PreparedMolecule.of`.
         """
-        if self._last is None or not self._last.graph.same_as(graph):
-            self._last = PreparedMolecule.of(graph, self.source, self.temperature)
+        if self._last is None or not self._last.graph.same_as(graph) or self._last.device != torch.device(device):
+            self._last = PreparedMolecule.of(graph, self.source, self.temperature, device)
         return self._last
+
+    def _warn_of_domain(self, graph: MolecularGraph) -> None:
+        """Weights of what is unlike the card stay exact, and may be worthless: their diagnostics tell."""
+        card = self.loaded.card
+        symbol = Chem.GetPeriodicTable().GetElementSymbol
+        beyond = [symbol(z) for z in sorted(set(graph.numbers.tolist()) - set(card.elements))]
+        if not card.min_atoms <= len(graph) <= card.max_atoms:
+            beyond.append(f"{len(graph)} atoms")
+        if card.target is not None and (self.source.forcefield, self.temperature) != (card.target.forcefield, card.target.temperature):
+            beyond.append(f"{self.source.forcefield} at {self.temperature:g} K")
+        if beyond:
+            known = f"{', '.join(map(symbol, card.elements))}, {card.min_atoms} to {card.max_atoms} atoms, {card.target or 'no target'}"
+            warnings.warn(
+                f"{graph.name!r} has {', '.join(beyond)}, and the weights {card.name!r} know {known}: look at the effective sample size, "
+                "and train on this molecule where it is low.",
+                stacklevel=2,
+            )
 
     def _draw_many(
         self, molecules: Sequence[MolecularGraph], counts: Sequence[int], seed: int, device: torch.device
@@ -109,14 +129,16 @@ class BoltzmannGenerator(DensityGenerator):
         network = self.network.to(device)
         for index, (graph, count) in enumerate(zip(molecules, counts, strict=True)):
             try:
-                prepared = self.prepare(graph)
+                prepared = self.prepare(graph, device)
+                self._warn_of_domain(graph)
             except ConfGFError as error:
                 yield index, error
                 continue
             positions = prepared.draw(network, seed, 0, count)
             positions -= positions.mean(axis=1, keepdims=True)
             log_q = prepared.log_density(network, positions)
-            yield index, Draws(positions, log_q, {"charges": prepared.charges}, prepared.target)
+            energy = prepared.energy.evaluate(positions).energy
+            yield index, Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy)
 
     def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
-        return self.prepare(graph).log_density(self.network.to(device), positions)
+        return self.prepare(graph, device).log_density(self.network.to(device), positions)

@@ -58,7 +58,7 @@ class PreparedMolecule:
     charges: str | None
 
     @classmethod
-    def of(cls, graph: MolecularGraph, source: SystemSource, temperature: float) -> PreparedMolecule:
+    def of(cls, graph: MolecularGraph, source: SystemSource, temperature: float, device: torch.device | str = "cpu") -> PreparedMolecule:
         """Build the System and the placement.
 
         Parameters
@@ -67,6 +67,8 @@ class PreparedMolecule:
         source : SystemSource
         temperature : float
             K.
+        device : torch.device or str
+            Of the network's inputs, and of the energies.
 
         Raises
         ------
@@ -78,7 +80,7 @@ class PreparedMolecule:
         if len(graph) < 3:
             raise UnsupportedMoleculeError(f"{graph.name!r} has {len(graph)} atoms; a Boltzmann generator needs at least 3.")
         system = source.build(graph)
-        energy = BatchedEnergy(system, device="cpu", for_reweighting=True)
+        energy = BatchedEnergy(system, device=str(device), for_reweighting=True)
         placement = Placement.of(graph)
         angles = read_parameters(graph, system).angles
         for step in placement.steps[2:]:
@@ -90,7 +92,7 @@ class PreparedMolecule:
         prepared = cls(
             graph,
             placement,
-            placement_batch(graph, placement, system, temperature),
+            placement_batch(graph, placement, system, temperature).to(device),
             energy,
             source.target(system, temperature),
             source.charges,
@@ -103,6 +105,11 @@ class PreparedMolecule:
         """Of the target, in K."""
         assert self.target.temperature is not None
         return self.target.temperature
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network must be."""
+        return self.batch.atoms.device
 
     def coordinates(self, positions: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
         """What the network sees of conformations whose labels are those of the placement.
@@ -118,7 +125,7 @@ class PreparedMolecule:
         log_volume : Tensor of float64, (B,)
             Of the mean-free subspace over them, with all labellings that are folded.
         """
-        frames = self.placement.relabelled(torch.from_numpy(np.ascontiguousarray(positions)))
+        frames = self.placement.relabelled(torch.tensor(positions))
         found = self.placement.coordinates(frames)
         volume = self.placement.log_volume_element(found, frames) + self.placement.log_multiplicity
         return found, frames[:, self.placement.order], volume
@@ -141,14 +148,8 @@ class PreparedMolecule:
         known = coordinates.isfinite().all((1, 2)) & volume.isfinite()
         found = np.full(len(positions), -np.inf)
         if known.any():
-            device = next(network.parameters()).device
-            batch = self.batch.to(device)
-            inside = torch.cat(
-                [
-                    _padded(network, batch, c.to(device), p.to(device))
-                    for c, p in zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True)
-                ]
-            )
+            pieces = zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True)
+            inside = torch.cat([_padded(network, self.batch, c.to(self.device), p.to(self.device)) for c, p in pieces])
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
@@ -167,14 +168,13 @@ class PreparedMolecule:
         ndarray of float64, (count, N, 3)
             nm, turned at random, alike branches labelled at random.
         """
-        n, device = len(self.graph), next(network.parameters()).device
-        batch = self.batch.to(device)
+        n = len(self.graph)
         found = np.empty((count, n, 3))
         for start in range(0, count, PIECE):
             streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + PIECE, count))]
             uniform = np.zeros((PIECE, n, 6))
             uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
-            _, placed = network.sample(batch, torch.from_numpy(uniform).to(device))
+            _, placed = network.sample(self.batch, torch.from_numpy(uniform).to(self.device))
             positions = np.empty((len(streams), n, 3))
             positions[:, self.placement.order] = placed.cpu().numpy()[: len(streams)]
             labels = np.array([[stream.integers(fold.order) for fold in self.placement.folds] for stream in streams], np.int64)

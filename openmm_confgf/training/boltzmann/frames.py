@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import ConfGFError
 from ...generators.boltzmann.prepared import PreparedMolecule
+from ...models.features import TensorRecord
 from ...units import kT
 
 FEWEST = 100
@@ -18,7 +19,7 @@ FEWEST = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Frames:
+class Frames(TensorRecord):
     """Conformations of a molecule of N atoms in the coordinates of its placement.
 
     Attributes
@@ -87,7 +88,7 @@ def training_frames(prepared: PreparedMolecule, positions: NDArray[np.float64]) 
         raise ConfGFError(f"{len(positions)} frames of {prepared.graph.name!r} are too few to learn from; give at least {FEWEST}.")
     if bad := int((~np.isfinite(positions).all(axis=(1, 2))).sum()):
         raise ConfGFError(f"{bad} of {len(positions)} frames of {prepared.graph.name!r} are not finite; leave them out.")
-    labelled = prepared.placement.relabelled(torch.from_numpy(np.ascontiguousarray(positions)), hands=True).numpy()
+    labelled = prepared.placement.relabelled(torch.tensor(positions), hands=True).numpy()
     frames = Frames.of(prepared, labelled)
     steps = prepared.placement.steps
     turn = frames.coordinates[..., 2] - torch.tensor([step.start for step in steps])

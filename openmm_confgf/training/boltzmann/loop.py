@@ -190,9 +190,9 @@ class BoltzmannTraining:
 
     def _loss_of_frames(self, rng: np.random.Generator) -> Tensor:
         lesson = self.lessons[int(rng.integers(len(self.lessons)))]
-        seen = lesson.frames[_rows(rng, len(lesson.frames), self.run.batch_size)]
+        seen = lesson.frames[_rows(rng, len(lesson.frames), self.run.batch_size)].to(lesson.prepared.device)
         log_q = self.network.log_prob(lesson.prepared.batch, seen.coordinates, seen.placed)
-        return weighted_likelihood(log_q, torch.ones(len(log_q)))
+        return weighted_likelihood(log_q, torch.ones_like(log_q))
 
     def _loss_of_energies(self, rng: np.random.Generator) -> Tensor:
         which, samples = self.state.kept[int(rng.integers(len(self.state.kept)))]
@@ -203,14 +203,15 @@ class BoltzmannTraining:
         else:
             chosen = _rows(rng, len(samples.log_weights), count)
         own, seen = samples.frames[chosen], lesson.frames[_rows(rng, len(lesson.frames), int(_SHARE_OF_FRAMES * count))]
-        both = Frames.together([own, seen])
+        both = Frames.together([own, seen]).to(lesson.prepared.device)
         log_q = self.network.log_prob(lesson.prepared.batch, both.coordinates, both.placed)
         of_own, of_seen = log_q.split([len(own), len(seen)])
-        likelihood = weighted_likelihood(of_seen, torch.ones(len(seen)))
+        likelihood = weighted_likelihood(of_seen, torch.ones_like(of_seen))
         if self.run.tuning == "distillation":
-            return weighted_likelihood(of_own, torch.ones(count)) + _SHARE_OF_FRAMES * likelihood
+            return weighted_likelihood(of_own, torch.ones_like(of_own)) + _SHARE_OF_FRAMES * likelihood
         centre = samples.log_weights[samples.log_weights.isfinite()].median()
-        parts = [log_variance(q.double(), frames.log_target, centre) for q, frames in ((of_own, own), (of_seen, seen))]
+        targets = both.log_target.split([len(own), len(seen)])
+        parts = [log_variance(q.double(), target, centre) for q, target in zip((of_own, of_seen), targets, strict=True)]
         return parts[0] + _OF_FRAMES * parts[1] + _LIKELIHOOD * likelihood
 
     def _save(self) -> None:

@@ -50,9 +50,10 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
     batch, parts, log_q = prepared.batch, [], []
     for start in range(0, count, PIECE):
         uniform = torch.rand(min(PIECE, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        coordinates, placed = network.sample(batch, uniform)
+        coordinates, placed = network.sample(batch, uniform.to(prepared.device))
         with torch.no_grad():
-            log_q.append(network.log_prob(batch, coordinates, placed))
+            log_q.append(network.log_prob(batch, coordinates, placed).cpu())
+        placed = placed.cpu()
         positions = torch.empty_like(placed)
         positions[:, torch.from_numpy(prepared.placement.order)] = placed
         parts.append(Frames.of(prepared, positions.numpy()))
@@ -76,8 +77,8 @@ def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frame
         nats. It falls where a mode of the frames is lost, which weights of samples do not see.
     """
     with torch.no_grad():
-        pieces = zip(frames.coordinates.split(PIECE), frames.placed.split(PIECE), strict=True)
-        return float(torch.cat([network.log_prob(prepared.batch, c, p) for c, p in pieces]).double().mean())
+        pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
+        return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed) for f in pieces]).double().mean())
 
 
 def torus_distance(prepared: PreparedMolecule, samples: Samples, frames: Frames) -> float:

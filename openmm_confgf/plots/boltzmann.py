@@ -1,0 +1,72 @@
+"""How the training of a Boltzmann generator went, as a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import FileFormatError
+from .ensemble import INK, plain, save_figure
+
+_CURVE, _LIMIT = "#3b6ea5", "#c2410c"
+
+
+def plot_boltzmann_training(log: str | Path, path: str | Path) -> Path:
+    """One PNG with the effective share and k-hat of fresh samples, the mean log density of held-out frames, and the torus distance.
+
+    Parameters
+    ----------
+    log : str or Path
+        ``log.jsonl`` of `training.boltzmann`.
+    path : str or Path
+        Where to write it.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    FileFormatError
+        If the log cannot be read, or no round was looked at.
+    """
+    try:
+        rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{log} cannot be read as the log of a training: {error}.") from error
+    seen = [row for row in rows if "mean_log_q" in row]
+    if not seen:
+        raise FileFormatError(f"{log} has no round that was looked at; train longer.")
+    figure = Figure(figsize=(10.4, 6.4), dpi=150, layout="constrained")
+    panels = figure.subplots(2, 2).ravel()
+    first = next((row["round"] for row in rows if row["energies"]), None)
+    for axes, (key, label, scale) in zip(
+        panels,
+        (
+            ("ess", "effective samples (%)", 100),
+            ("k_hat", "Pareto k-hat", 1),
+            ("mean_log_q", "mean log q of held-out frames (nats)", 1),
+            ("torus_distance", "torsions: distance from the frames (rad)", 1),
+        ),
+        strict=True,
+    ):
+        _curve(axes, seen, key, label, scale, first)
+    panels[0].set_ylim(0, 100)
+    panels[1].axhline(0.7, color=_LIMIT, lw=0.8, ls="--")
+    panels[3].set_ylim(bottom=0)
+    return save_figure(figure, path)
+
+
+def _curve(axes: Axes, rows: list[dict[str, Any]], key: str, label: str, scale: float, first: int | None) -> None:
+    known = [(row["round"], scale * row[key]) for row in rows if row[key] is not None]
+    axes.plot(*zip(*known, strict=True) if known else ([], []), "o-", ms=3, lw=1.2, color=_CURVE)
+    if first is not None:
+        axes.axvline(first - 0.5, color=INK, lw=0.8, ls=":")
+    axes.set_xlabel("round")
+    axes.set_title(label, fontsize=9, loc="left", color=INK)
+    plain(axes)

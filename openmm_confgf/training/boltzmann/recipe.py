@@ -1,0 +1,260 @@
+"""From a molecule to a Boltzmann generator of its own: simulation, training, test on fresh samples, weights and their card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...checksums import molecule_hash
+from ...devices import resolve_device
+from ...dynamics.settings import MDSettings
+from ...energies import ForceFieldLike, system_source
+from ...ensemble import Ensemble
+from ...errors import ConfGFError
+from ...generators.boltzmann import BoltzmannGenerator
+from ...generators.boltzmann.prepared import PreparedMolecule
+from ...models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
+from ...models.cards import Card, CardTarget
+from ...models.registry import describe_network
+from ...models.weights import load_weights, save_weights
+from ...molecules.graph import MolecularGraph
+from ...reweighting import Reweighted, reweight
+from ...simulation import simulate
+from ...thermodynamics.convergence import AGREEMENT
+from ...writing import write_whole
+from .frames import training_frames
+from .loop import BoltzmannTraining, Lesson, Row
+from .settings import BoltzmannRun
+
+LADDER = 5
+"""Temperatures of the simulation, up to twice that of the target."""
+
+REPLICAS = 64
+
+_SHARE_OF_TIME = 0.25
+"""Of the minutes: what the simulation may take."""
+
+_FIRST = 4.0
+"""ps after which the simulation's speed is known."""
+
+_HELD_OUT = 0.1
+"""Share of the frames that nothing learns from."""
+
+TESTED = 20_000
+"""Fresh samples of the test."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BoltzmannResult:
+    """What a training left.
+
+    Attributes
+    ----------
+    weights : Path
+        The ``.safetensors`` file, its card beside it.
+    reweighted : Reweighted
+        Fresh samples, and what their weights are worth.
+    r_hat : float
+        Of the energies of the simulation that taught it; NaN for frames of one's own.
+    rows : list of dict
+        The log.
+    verdict : str
+        Whether the generator can be trusted, in a sentence or two.
+    """
+
+    weights: Path
+    reweighted: Reweighted
+    r_hat: float
+    rows: list[Row]
+    verdict: str
+
+
+def train_boltzmann(
+    molecule: MolecularGraph | Ensemble,
+    directory: str | Path,
+    forcefield: ForceFieldLike = "openff-2.2.1",
+    *,
+    temperature: float = 300.0,
+    frames: Ensemble | None = None,
+    parent: str | Path | None = None,
+    run: BoltzmannRun | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda line: None,
+    after_round: Callable[[Row, int], None] = lambda row, rounds: None,
+) -> BoltzmannResult:
+    """Train a Boltzmann generator for one molecule; the same call goes on where an earlier one stopped.
+
+    Parameters
+    ----------
+    molecule : MolecularGraph or Ensemble
+        An ensemble tells the simulation where to start.
+    directory : str or Path
+        Gets the simulation, the checkpoint, the log, the weights and their card, and the test's samples.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
+        As in `system_source`, without constraints.
+    temperature : float
+        K.
+    frames : Ensemble, optional
+        Of equilibrium at this temperature, to learn from instead of a simulation made here.
+    parent : str or Path, optional
+        Weights to start from.
+    run : BoltzmannRun, optional
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    say : callable
+        Called with a line on each stage.
+    after_round : callable
+        Called with the row of each round and the number of rounds.
+
+    Returns
+    -------
+    BoltzmannResult
+
+    Raises
+    ------
+    UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
+        As in `PreparedMolecule.of`.
+    WeightsError
+        If the parent cannot be used.
+    ConfGFError
+        If the frames are of another molecule, or the directory holds another run.
+    """
+    run, directory, where = run or BoltzmannRun(), Path(directory), resolve_device(device)
+    graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
+    source = system_source(forcefield)
+    prepared = PreparedMolecule.of(graph, source, temperature, where)
+    start = None if parent is None else load_weights(parent)
+    if start is not None and not isinstance(start[0], AutoregressiveDensity):
+        raise ConfGFError(f"The weights {parent} are those of a {start[1].architecture}; start from those of a Boltzmann generator.")
+    directory.mkdir(parents=True, exist_ok=True)
+    _check_same_run(directory, prepared, run, None if start is None else start[1].sha256)
+    if frames is None:
+        frames = _simulated(molecule, directory, forcefield, temperature, run, device, say)
+    elif not frames.graph.same_as(graph):
+        raise ConfGFError(
+            f"The frames are of {frames.graph.name!r}, or in another order of atoms than {graph.name!r}; give frames of this."
+        )
+    lesson = _lesson(prepared, frames, run.seed)
+    torch.manual_seed(run.seed)
+    config = AutoregressiveConfig(**start[1].config) if start else AutoregressiveConfig()
+    network = AutoregressiveDensity(config)
+    if start is not None:
+        network.load_state_dict(start[0].state_dict())
+    training = BoltzmannTraining(network.to(where), [lesson], run, directory)
+    rows = training.fit(after_round)
+    weights = directory / "boltzmann.safetensors"
+    r_hat = float(frames.diagnostics.get("r_hat_energy", math.nan))
+    card = _card(prepared, network, frames, run, rows, r_hat, None if start is None else start[1])
+    save_weights(weights, network, card)
+    say(f"testing {TESTED} fresh samples")
+    generator = BoltzmannGenerator(forcefield, temperature, weights)
+    samples = generator.sample(graph, TESTED, seed=run.seed + 1, device=device)
+    samples = samples.replace(energy=prepared.energy.evaluate(samples.positions).energy)
+    found = reweight(samples, temperature)
+    return BoltzmannResult(weights, found, r_hat, rows, _verdict(found, r_hat))
+
+
+def _simulated(
+    molecule: MolecularGraph | Ensemble,
+    directory: Path,
+    forcefield: ForceFieldLike,
+    temperature: float,
+    run: BoltzmannRun,
+    device: str,
+    say: Callable[[str], None],
+) -> Ensemble:
+    """Frames of a temperature ladder, as long as its share of the minutes allows; the length is kept for when the run is resumed."""
+    path, plan = directory / "md.h5", directory / "simulation.json"
+    ladder = tuple(temperature * 2 ** (k / (LADDER - 1)) for k in range(LADDER))
+    settings = MDSettings(temperature=temperature, ladder=ladder, replicas=REPLICAS, frame_interval=0.2, precision="single")
+    if not plan.exists():
+        say("simulating")
+        simulate(molecule, path, forcefield, length=_FIRST, settings=settings, seed=run.seed, device=device)
+        start = time.perf_counter()
+        simulate(molecule, path, forcefield, length=2 * _FIRST, settings=settings, seed=run.seed, device=device)
+        seconds = time.perf_counter() - start
+        length = max(2 * _FIRST, round(_FIRST * 60 * run.minutes * _SHARE_OF_TIME / seconds))
+        write_whole(plan, json.dumps({"ps": length}))
+    length = json.loads(plan.read_text())["ps"]
+    say(f"simulating {REPLICAS} replicas for {length:g} ps at {temperature:g} to {ladder[-1]:g} K")
+    return simulate(molecule, path, forcefield, length=length, settings=settings, seed=run.seed, device=device)
+
+
+def _lesson(prepared: PreparedMolecule, frames: Ensemble, seed: int) -> Lesson:
+    learnt = training_frames(prepared, frames.positions)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(learnt)))
+    held_out = max(1, int(_HELD_OUT * len(learnt)))
+    return Lesson(prepared, learnt[order[held_out:]], learnt[order[:held_out]])
+
+
+def _check_same_run(directory: Path, prepared: PreparedMolecule, run: BoltzmannRun, parent: str | None) -> None:
+    settings = {name: value for name, value in dataclasses.asdict(run).items() if name not in ("minutes", "rounds", "until_ess")}
+    identity = {
+        "molecule": molecule_hash(prepared.graph.smiles),
+        "system": prepared.target.system_sha256,
+        "temperature": prepared.temperature,
+        "parent": parent,
+        **settings,
+    }
+    path = directory / "run.json"
+    if path.exists():
+        earlier = dict(json.loads(path.read_text()))
+        if other := [name for name, value in identity.items() if value != earlier.get(name)]:
+            raise ConfGFError(f"{directory} holds a run with another {' and '.join(other)}; give another folder.")
+        return
+    write_whole(path, json.dumps(identity, indent=1))
+
+
+def _card(
+    prepared: PreparedMolecule,
+    network: AutoregressiveDensity,
+    frames: Ensemble,
+    run: BoltzmannRun,
+    rows: list[Row],
+    r_hat: float,
+    parent: Card | None,
+) -> Card:
+    graph = prepared.graph
+    architecture, config = describe_network(network)
+    curve = {name: [row.get(name) for row in rows] for name in ("round", "loss", "ess", "k_hat", "mean_log_q", "torus_distance")}
+    sizes = [len(graph), *((parent.min_atoms, parent.max_atoms) if parent else ())]
+    forcefield = prepared.target.forcefield or "a System of its own"
+    return Card(
+        name="boltzmann",
+        architecture=architecture,
+        config=config,
+        sha256="",
+        elements=sorted({int(z) for z in graph.numbers} | set(parent.elements if parent else ())),
+        min_atoms=min(sizes),
+        max_atoms=max(sizes),
+        trained_on=sorted({molecule_hash(graph.constitution)} | set(parent.trained_on if parent else ())),
+        data=[{"molecule": graph.smiles, "frames": len(frames), "generator": frames.provenance.generator, "r_hat_energy": r_hat}],
+        training={
+            **dataclasses.asdict(run),
+            "rounds": len(rows),
+            "steps_made": rows[-1]["step"],
+            "seconds": sum(row["seconds"] or 0.0 for row in rows),
+            "torch": torch.__version__,
+            "curve": curve,
+        },
+        parent={name: getattr(parent, name) for name in ("name", "sha256", "data", "parent")} if parent else None,
+        target=CardTarget(forcefield, prepared.temperature),
+    )
+
+
+def _verdict(found: Reweighted, r_hat: float) -> str:
+    """What the weights say, and what they cannot: a mode that the frames lack is lacking in the samples."""
+    said = found.diagnostics.verdict
+    if r_hat > AGREEMENT:
+        said += (
+            f" The replicas of the simulation do not agree (R-hat {r_hat:.2f}, above {AGREEMENT}): conformations may be missing, "
+            "which weights cannot show; train longer."
+        )
+    return said
