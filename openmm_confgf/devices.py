@@ -71,3 +71,18 @@ def compile_problem(error: Exception) -> str:
         Where it wraps another one, that one's message is taken.
     """
     return str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 in hardware, several times as fast as those of float32.
+
+    Parameters
+    ----------
+    device : torch.device
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    try:
+        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    except AttributeError:  # torch before 2.10
+        return False

@@ -14,6 +14,7 @@ import typer
 
 from ..errors import ConfGFError
 from ..version import __version__
+from . import benchmark_boltzmann, train_boltzmann
 from .benchmark import conformers
 from .benchmark_energies import energies
 from .doctor import doctor
@@ -26,7 +27,6 @@ from .score import score
 from .seed import seed
 from .simulate import simulate
 from .train import confgf
-from .train_boltzmann import boltzmann
 
 app = typer.Typer(
     name="openmm-confgf",
@@ -47,9 +47,10 @@ app.command()(ends_when_asked(seed))
 app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))
 train.command()(ends_when_asked(confgf))
-train.command()(ends_when_asked(boltzmann))
+train.command()(ends_when_asked(train_boltzmann.boltzmann))
 benchmark.command()(ends_when_asked(conformers))
 benchmark.command()(ends_when_asked(energies))
+benchmark.command()(ends_when_asked(benchmark_boltzmann.boltzmann))
 app.command()(ends_when_asked(doctor))
 app.add_typer(train, name="train")
 app.add_typer(benchmark, name="benchmark")

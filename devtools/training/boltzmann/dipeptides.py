@@ -25,9 +25,9 @@ TEST = tuple("KS KG AT GN LW KQ NY IM TD HT NF RL ET AC GP RV".split())
 """As in the transferable Boltzmann generators' paper; never in the training."""
 
 SETTINGS = MDSettings(
-    temperature=TEMPERATURE, ladder=(310.0, 380.0, 465.0, 570.0), replicas=48, frame_interval=0.5, equilibration=10.0, precision="single"
+    temperature=TEMPERATURE, ladder=(310.0, 400.0, 520.0), replicas=32, frame_interval=0.4, equilibration=8.0, precision="single"
 )
-FRAMES = 4800
+FRAMES = 3200
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from ...devices import multiplies_bfloat16
 from ...errors import ConfGFError
 from ...generators.boltzmann.prepared import PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
@@ -93,6 +94,9 @@ class BoltzmannTraining:
         self.network, self.lessons, self.run, self.directory = network, lessons, run, directory
         self.averaged = AveragedModel(network, multi_avg_fn=average_weights)
         self.optimizer = torch.optim.AdamW(network.parameters(), run.learning_rate, betas=(0.9, 0.98), weight_decay=1e-2)
+        self._device = next(network.parameters()).device
+        # log q is then rounded by 0.03 nats, in the steps alone
+        self._rounded = multiplies_bfloat16(self._device)
         self.state = _State(run.rounds or 0, kept=collections.deque(maxlen=run.kept))
         self.rows: list[Row] = []
 
@@ -149,7 +153,8 @@ class BoltzmannTraining:
             rng = np.random.default_rng([self.run.seed, self.state.step])
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(tuning)
-            loss = self._loss_of_energies(rng) if tuning else self._loss_of_frames(rng)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._rounded):
+                loss = self._loss_of_energies(rng) if tuning else self._loss_of_frames(rng)
             self.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)

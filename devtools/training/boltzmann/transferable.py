@@ -1,0 +1,98 @@
+"""Trains the transferable Boltzmann generator on what dipeptides.py simulated; run again, it goes on, with more peptides if there are more.
+
+Usage: python devtools/training/boltzmann/transferable.py FOLDER OUTPUT [--minutes 60] [--from WEIGHTS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from dipeptides import FORCE_FIELD, TEMPERATURE, TEST
+
+from openmm_confgf.checksums import molecule_hash, sha256_of
+from openmm_confgf.devices import resolve_device
+from openmm_confgf.energies import system_source
+from openmm_confgf.generators.boltzmann.prepared import PreparedMolecule
+from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
+from openmm_confgf.models.cards import Card, CardTarget
+from openmm_confgf.models.registry import describe_network
+from openmm_confgf.models.weights import load_weights, save_weights
+from openmm_confgf.molecules.peptides import peptide
+from openmm_confgf.training.boltzmann.frames import training_frames
+from openmm_confgf.training.boltzmann.loop import BoltzmannTraining, Lesson, Row
+from openmm_confgf.training.boltzmann.settings import BoltzmannRun
+
+HELD_OUT = 400
+"""Frames of each peptide that nothing learns from."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--round-steps", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--from", dest="parent")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = resolve_device(arguments.device)
+    files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
+    lessons = [lesson(path, device) for path in files]
+    print(f"{len(lessons)} peptides", flush=True)
+    torch.manual_seed(0)
+    parent = load_weights(arguments.parent) if arguments.parent else None
+    network = AutoregressiveDensity(AutoregressiveConfig(**parent[1].config) if parent else None)
+    if parent:
+        network.load_state_dict(parent[0].state_dict())
+    run = BoltzmannRun(
+        minutes=arguments.minutes,
+        tuning="none",
+        round_steps=arguments.round_steps,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+    )
+    start = time.perf_counter()
+
+    def tell(row: Row, rounds: int) -> None:
+        values = " ".join(f"{key} {value:.4g}" for key, value in row.items() if value is not None)
+        print(f"{(time.perf_counter() - start) / 60:.1f} min of {rounds} rounds: {values}", flush=True)
+
+    rows = BoltzmannTraining(network.to(device), lessons, run, arguments.output).fit(tell)
+    architecture, config = describe_network(network)
+    graphs = [one.prepared.graph for one in lessons]
+    card = Card(
+        name="boltzmann",
+        architecture=architecture,
+        config=config,
+        sha256="",
+        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
+        min_atoms=min(map(len, graphs)),
+        max_atoms=max(map(len, graphs)),
+        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
+        data=[
+            {"file": path.name, "sha256": sha256_of(path), "molecules": 1, "frames": len(one.frames)} for path, one in zip(files, lessons)
+        ],
+        training=dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"], "torch": torch.__version__},
+        parent=None if parent is None else {"name": parent[1].name, "sha256": parent[1].sha256},
+        target=CardTarget(FORCE_FIELD, TEMPERATURE),
+    )
+    save_weights(arguments.output / "boltzmann.safetensors", network, card)
+
+
+def lesson(path: Path, device: torch.device) -> Lesson:
+    """A peptide's frames, and what the network needs of it."""
+    prepared = PreparedMolecule.of(peptide(path.stem), system_source(FORCE_FIELD), TEMPERATURE, device)
+    frames = training_frames(prepared, np.load(path)["positions"].astype(np.float64))
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(frames)))
+    return Lesson(prepared, frames[order[HELD_OUT:]], frames[order[:HELD_OUT]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""``openmm-confgf benchmark boltzmann``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device
+from .output import as_json, note, progress_bar, results_only_on_stdout
+
+
+def boltzmann(
+    molecules: Annotated[
+        list[str], typer.Argument(help="SMILES, peptide:KS, or files as for generate.", metavar="INPUT...", show_default=False)
+    ],
+    weights: Annotated[str, typer.Option("--weights", help="The name of shipped ones, or a .safetensors file.")] = "boltzmann",
+    forcefield: Annotated[
+        str | None, typer.Option("--forcefield", help="Default: that of the weights.", metavar="FORCEFIELD", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="In K. Default: that of the weights.", metavar="K", show_default=False)
+    ] = None,
+    samples: Annotated[int, typer.Option("-n", "--samples", help="Of each molecule and seed.")] = 100_000,
+    seeds: Annotated[int, typer.Option("--seeds", help="How often.")] = 3,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference", help="An .h5 of simulate, of one of the molecules: profiles are compared.", metavar="H5", show_default=False
+        ),
+    ] = None,
+    device: Device = "auto",
+    json: AsJson = False,
+) -> None:
+    """Effective samples, k-hat and rate of a Boltzmann generator, and how its profiles compare with a simulation's.
+
+    \b
+    Example:
+      openmm-confgf benchmark boltzmann peptide:KS peptide:AT -n 10000
+      openmm-confgf benchmark boltzmann peptide:ACE-ALA-NME --weights boltzmann-ala2 --reference ala2.h5
+    """
+    from ..benchmarks.boltzmann import benchmark_boltzmann
+    from ..files import read_ensembles, read_molecules
+    from ..generators.boltzmann import BoltzmannGenerator
+
+    with results_only_on_stdout() as show:
+        entries = [entry for source in molecules for entry in read_molecules(source)]
+        for entry in entries:
+            if entry.error is not None:
+                raise entry.error
+        generator = BoltzmannGenerator(forcefield, temperature, weights)
+        frames = None if reference is None else read_ensembles(reference)[0]
+        with progress_bar("benchmark") as moved:
+            result = benchmark_boltzmann(
+                generator,
+                [entry.graph for entry in entries if entry.graph is not None],
+                samples,
+                seeds,
+                frames,
+                device,
+                progress=lambda name, done, total: moved(description=name, completed=done, total=total),
+            )
+        for name, problem in result.failed.items():
+            note(f"failed: {name}: {problem}")
+        show(as_json({"command": "benchmark boltzmann", **dataclasses.asdict(result)}) if json else result.to_table())
+    raise typer.Exit(1 if result.failed else 0)
