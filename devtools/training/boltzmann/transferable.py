@@ -77,7 +77,8 @@ def main() -> None:
         max_atoms=max(map(len, graphs)),
         trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
         data=[
-            {"file": path.name, "sha256": sha256_of(path), "molecules": 1, "frames": len(one.frames)} for path, one in zip(files, lessons)
+            {"file": path.name, "sha256": sha256_of(path), "molecules": 1, "frames": len(one.frames)}
+            for path, one in zip(files, lessons, strict=True)
         ],
         training=dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"], "torch": torch.__version__},
         parent=None if parent is None else {"name": parent[1].name, "sha256": parent[1].sha256},

@@ -9,6 +9,10 @@ FARTHEST = 6.0
 """kT: a log-weight farther than that from the median says no more, so that one clash does not decide a step."""
 
 
+_BISECTIONS = 40
+"""Halvings of the range of the power."""
+
+
 def weighted_likelihood(log_q: Tensor, weights: Tensor) -> Tensor:
     """Maximum likelihood: the cross-entropy of the density with a weighted sample, ``-sum_k w_k log q(x_k) / sum_k w_k``.
 
@@ -43,15 +47,15 @@ def tempered_weights(log_weights: Tensor, share: float) -> Tensor:
     Tensor, (B,)
         Normalised; those that are zero stay so.
     """
-    possible = log_weights.isfinite()
+    # -inf times 0 is none
+    powers = lambda power: torch.softmax(torch.where(log_weights.isfinite(), power * log_weights, -torch.inf), 0)  # noqa: E731
     low, high = 0.0, 1.0
-    weights = torch.softmax(log_weights, 0)
-    while effective_share(weights) < share and high - low > 1e-6:
+    if effective_share(powers(high)) >= share:
+        return powers(high)
+    for _ in range(_BISECTIONS):
         power = 0.5 * (low + high)
-        trial = torch.softmax(torch.where(possible, power * log_weights.nan_to_num(neginf=0.0), -torch.inf), 0)
-        low, high = (power, high) if effective_share(trial) >= share else (low, power)
-        weights = trial if effective_share(trial) >= share or high - low < 1e-6 else weights
-    return weights
+        low, high = (power, high) if effective_share(powers(power)) >= share else (low, power)
+    return powers(low)
 
 
 def effective_share(weights: Tensor) -> float:

@@ -1,0 +1,87 @@
+import json
+
+import pytest
+import torch
+
+from openmm_confgf.errors import ConfGFError
+from openmm_confgf.training.boltzmann.frames import training_frames
+from openmm_confgf.training.boltzmann.loop import BoltzmannTraining, Lesson
+from openmm_confgf.training.boltzmann.settings import BoltzmannRun
+
+SHORT = {"round_steps": 3, "batch_size": 64, "samples": 512, "frames_share": 0.4}
+
+
+@pytest.fixture(scope="module")
+def lesson(methanol, methanol_ensemble):
+    frames = training_frames(methanol, methanol_ensemble.positions)
+    return Lesson(methanol, frames[torch.arange(500)], frames[torch.arange(500, 600)])
+
+
+@pytest.mark.parametrize("tuning", ["log-variance", "distillation", "none"])
+def test_a_stopped_run_goes_on_bit_for_bit(tuning, lesson, small_network, tmp_path):
+    run = BoltzmannRun(rounds=5, tuning=tuning, **SHORT)
+    whole, parts = small_network(), small_network()
+    rows = BoltzmannTraining(whole, [lesson], run, tmp_path / "whole").fit()
+
+    def stop(row, rounds):
+        if row["round"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        BoltzmannTraining(parts, [lesson], run, tmp_path / "parts").fit(stop)
+    again = BoltzmannTraining(small_network(seed=1), [lesson], run, tmp_path / "parts")
+    resumed = again.fit()
+    strip = lambda log: [{k: v for k, v in row.items() if k != "seconds"} for row in log]  # noqa: E731
+    assert strip(resumed) == strip(rows)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+    assert [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()] == resumed
+    assert [row["energies"] for row in rows] == ([0.0] * 5 if tuning == "none" else [0.0, 0.0, 1.0, 1.0, 1.0])
+    assert {"ess", "k_hat", "mean_log_q", "torus_distance"} <= rows[-1].keys()
+
+
+def test_frames_and_energies_teach(lesson, small_network, tmp_path):
+    """From a hundredth of the samples to most of them, within seconds."""
+    run = BoltzmannRun(rounds=12, round_steps=25, batch_size=128, samples=1024, learning_rate=5e-3, tuning_rate=2e-3)
+    rows = BoltzmannTraining(small_network(), [lesson], run, tmp_path).fit()
+    assert rows[0]["loss"] > rows[2]["loss"] and rows[-1]["ess"] > 0.7 and rows[-1]["k_hat"] < 0.7
+
+
+def test_it_ends_early_when_enough_are_effective(lesson, small_network, tmp_path):
+    run = BoltzmannRun(rounds=40, round_steps=25, batch_size=128, samples=1024, learning_rate=5e-3, until_ess=0.3)
+    rows = BoltzmannTraining(small_network(), [lesson], run, tmp_path).fit()
+    assert len(rows) < 40 and rows[-1]["ess"] >= 0.3
+
+
+def test_minutes_become_rounds_once(lesson, small_network, tmp_path):
+    run = BoltzmannRun(minutes=0.02, **SHORT)
+    told = []
+    rows = BoltzmannTraining(small_network(), [lesson], run, tmp_path).fit(lambda row, rounds: told.append(rounds))
+    assert len(set(told)) == 1 and len(rows) == told[0] >= 2
+
+
+def test_several_molecules(lesson, small_network, tmp_path):
+    rows = BoltzmannTraining(small_network(), [lesson, lesson], BoltzmannRun(rounds=4, **SHORT), tmp_path).fit()
+    assert len(rows) == 4
+
+
+def test_a_damaged_checkpoint_is_said_to_be_one(lesson, small_network, tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"nothing")
+    with pytest.raises(ConfGFError, match=r"last.pt is damaged.*delete it to begin anew"):
+        BoltzmannTraining(small_network(), [lesson], BoltzmannRun(rounds=2, **SHORT), tmp_path).fit()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"minutes": 0}, "minutes is 0; give a finite number above 0"),
+        ({"rounds": 0}, "There are 0 rounds"),
+        ({"until_ess": 1.5}, "until_ess is 1.5; give a share"),
+        ({"frames_share": -1}, "frames_share is -1"),
+        ({"tuning": "magic"}, "There is no tuning 'magic'; use one of log-variance, distillation, none"),
+        ({"seed": -1}, "The seed is -1"),
+    ],
+)
+def test_settings_out_of_range(wrong, message):
+    with pytest.raises(ConfGFError, match=message):
+        BoltzmannRun(**wrong)
