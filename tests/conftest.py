@@ -115,3 +115,32 @@ def toy_level(tmp_path_factory):
     text = f"<AtomTypes>{''.join(types)}</AtomTypes><Residues>{''.join(residues)}</Residues>{forces}"
     path.write_text(f"<ForceField>{text}</ForceField>")
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def peroxide():
+    """A System of H2O2 for "OO": springs, and 5 (1 + cos 2t) + 4 (1 + cos t) kJ/mol of its torsion, atoms 2-0-1-3."""
+    import openmm
+
+    system = openmm.System()
+    for mass in (16.0, 16.0, 1.008, 1.008):
+        system.addParticle(mass)
+    lengths, bends, turns = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce(), openmm.PeriodicTorsionForce()
+    for bond in ((0, 1, 0.145, 2.5e5), (0, 2, 0.097, 4e5), (1, 3, 0.097, 4e5)):
+        lengths.addBond(*bond)
+    for angle in ((2, 0, 1, 1.75, 600), (3, 1, 0, 1.75, 600)):
+        bends.addAngle(*angle)
+    for wave in ((2, 0, 5), (1, 0, 4)):
+        turns.addTorsion(2, 0, 1, 3, *wave)
+    for force in (lengths, bends, turns):
+        system.addForce(force)
+    return system
+
+
+@pytest.fixture(scope="session")
+def peroxide_samples(peroxide):
+    """4000 samples of the harmonic density of peroxide at 300 K with their energies, worth about 3400."""
+    from openmm_confgf.energies.scoring import score
+    from openmm_confgf.generators import HarmonicGenerator
+
+    return score(HarmonicGenerator(peroxide).sample("OO", 4000, seed=3), peroxide, platform="Reference")

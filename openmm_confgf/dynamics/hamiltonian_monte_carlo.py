@@ -25,8 +25,9 @@ def hamiltonian_monte_carlo(
 ) -> tuple[Tensor, Tensor, float]:
     """Moves of `steps` steps of velocity Verlet from thermal velocities, each accepted with ``min(1, exp(-dH / kT))``.
 
-    Duane, Kennedy, Pendleton & Roweth 1987, doi:10.1016/0370-2693(87)91197-X. The timestep decides how often moves are accepted, not what is sampled,
-    as in Langevin dynamics. With one step it is the Metropolis-adjusted Langevin algorithm, scaled by masses.
+    Duane, Kennedy, Pendleton & Roweth 1987, doi:10.1016/0370-2693(87)91197-X. The timestep decides how often moves are
+    accepted; unlike that of Langevin dynamics, it has no part in what is sampled. With one step it is the Metropolis-adjusted Langevin
+    algorithm, scaled by masses.
 
     Parameters
     ----------
