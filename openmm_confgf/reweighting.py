@@ -102,9 +102,9 @@ class Reweighted:
             If there are not four different atoms of the molecule each.
         """
         quadruples = np.asarray(atoms)
-        rows = quadruples.reshape(-1, quadruples.shape[-1] if quadruples.ndim else 1)
-        right = quadruples.dtype.kind in "iu" and quadruples.ndim in (1, 2) and rows.shape[1] == 4 and len(rows) > 0
-        if not right or not all(len(set(row)) == 4 and 0 <= min(row) and max(row) < len(self.ensemble.graph) for row in rows.tolist()):
+        right = quadruples.dtype.kind in "iu" and quadruples.ndim in (1, 2) and quadruples.shape[-1] == 4
+        rows = quadruples.reshape(-1, 4) if right else np.empty((0, 4), np.int64)
+        if not len(rows) or not all(len(set(row)) == 4 and 0 <= min(row) and max(row) < len(self.ensemble.graph) for row in rows.tolist()):
             raise ConfGFError(f"{quadruples.tolist()} is no torsion; give four different atoms from 0 to {len(self.ensemble.graph) - 1}.")
         found = dihedrals(torch.from_numpy(self.ensemble.positions.copy()), torch.from_numpy(rows.astype(np.int64))).numpy()
         return found[:, 0] if quadruples.ndim == 1 else found

@@ -139,7 +139,7 @@ def peroxide():
 
 @pytest.fixture(scope="session")
 def peroxide_samples(peroxide):
-    """4000 samples of the harmonic density of peroxide at 300 K with their energies, worth about 3400."""
+    """4000 samples of the harmonic density of peroxide at 300 K with their energies, worth about 3600."""
     from openmm_confgf.energies.scoring import score
     from openmm_confgf.generators import HarmonicGenerator
 

@@ -79,6 +79,8 @@ def reweight(
     with results_only_on_stdout() as show:
         start = time.perf_counter()
         samples = read_samples(ensemble)
+        if temperature is None and (samples.target is None or samples.target.temperature is None):
+            raise ConfGFError(f"{ensemble} names no temperature; give one with --temperature.")
         with warnings.catch_warnings():
             # the verdict is printed anyway
             warnings.simplefilter("ignore", UserWarning)

@@ -19,15 +19,16 @@ def hamiltonian_monte_carlo(
     temperature: float,
     *,
     moves: int,
-    steps: int = 10,
+    steps: int = 20,
     timestep: float = 0.001,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor, float]:
-    """Moves of `steps` steps of velocity Verlet from thermal velocities, each accepted with ``min(1, exp(-dH / kT))``.
+    """Moves of up to `steps` steps of velocity Verlet from thermal velocities, each accepted with ``min(1, exp(-dH / kT))``.
 
     Duane, Kennedy, Pendleton & Roweth 1987, doi:10.1016/0370-2693(87)91197-X. The timestep decides how often moves are
     accepted; unlike that of Langevin dynamics, it has no part in what is sampled. With one step it is the Metropolis-adjusted Langevin
-    algorithm, scaled by masses.
+    algorithm, scaled by masses. How many steps a move has is drawn anew from 1 to `steps`, so that no vibration comes back to where it was
+    in every move (Mackenzie 1989, doi:10.1016/0370-2693(89)91709-3).
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def hamiltonian_monte_carlo(
     moves : int
         Trials.
     steps : int
-        In each.
+        The most of each.
     timestep : float
         ps.
     seed : int
@@ -66,7 +67,7 @@ def hamiltonian_monte_carlo(
         )
         before = energies + 0.5 * (mass * velocities**2).sum((0, 1))
         moved, energy, force = positions, energies, forces
-        for _ in range(steps):
+        for _ in range(int(torch.randint(1, steps + 1, (), generator=random, device=positions.device))):
             velocities = velocities + 0.5 * timestep * force / mass
             moved = moved + timestep * velocities
             energy, force = energy_and_forces(moved)

@@ -29,7 +29,7 @@ def resample_move(
     *,
     temperature: Any = None,
     moves: int = 100,
-    steps: int = 10,
+    steps: int = 20,
     timestep: float = 0.001,
     seed: int = 0,
     device: str = "auto",
@@ -72,7 +72,9 @@ def resample_move(
         As in `system_source` and `BatchedEnergy`.
     """
     if moves < 1 or steps < 1 or not timestep > 0:
-        raise ConfGFError(f"{moves} moves of {steps} steps of {timestep:g} ps move nothing; give at least one, and a timestep above 0.")
+        raise ConfGFError(
+            f"{moves} moves of up to {steps} steps of {timestep:g} ps move nothing; give at least one, and a timestep above 0."
+        )
     target = ensemble.target
     kelvin = in_md_units(temperature) if temperature is not None else target.temperature if target is not None else None
     logs = log_weights(ensemble.log_q, ensemble.energy, ensemble.status, kelvin)

@@ -92,7 +92,7 @@ def weight_shares(reweighted: Reweighted, axes: Axes) -> None:
     axes.plot(part, shares, color=TARGET, linewidth=1.6, label="these weights")
     axes.plot(part, part, color=INK, linewidth=0.8, linestyle=":", label="equal weights")
     axes.set_xscale("log")
-    axes.set_xlim(part[0], 1.0)
+    axes.set_xlim(min(part[0], 0.5), 1.0)
     axes.set_ylim(0.0, 1.02)
     axes.set_xlabel("share of the samples, largest weights first")
     axes.set_ylabel("share of the weight")
