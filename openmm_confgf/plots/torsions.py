@@ -82,7 +82,7 @@ def plot_profiles(reweighted: Reweighted, path: str | Path, torsions: Mapping[st
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(1.0 + 3.9 * columns, 0.6 + 3.0 * rows), dpi=150, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    panels = figure.subplots(rows, columns, squeeze=False)
     for axes, (name, atoms) in zip(panels.flat, shown.items(), strict=False):
         profile_curves(reweighted, atoms, axes, bins)
         axes.set_title(name, fontsize=10, color=INK)
