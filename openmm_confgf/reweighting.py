@@ -24,6 +24,12 @@ from .thermodynamics.profiles import TorsionProfile
 from .thermodynamics.truncation import truncated
 from .units import in_md_units, kT
 
+_BEYOND = 10.0
+"""nats that the weight of a frame of MD may have more than the largest of the samples before q is taken to know nothing of it."""
+
+_MOST_BEYOND = 0.1
+"""Share of such frames that is not taken for a tail."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LogZ:
@@ -167,7 +173,8 @@ class Reweighted:
         """Log Z from these samples and from MD frames of the same target together: BAR, where `diagnostics` have it from the samples alone.
 
         It stands where the generator lacks the target's tails, as long as both overlap. Frames of MD are correlated: give every g-th, g
-        their `statistical_inefficiency`.
+        their `statistical_inefficiency`. Atoms that are alike, such as the hydrogens of CH2, have one labelling in the generator's samples,
+        and no motion exchanges them: let the simulation start from samples.
 
         Parameters
         ----------
@@ -179,8 +186,8 @@ class Reweighted:
         Raises
         ------
         ConfGFError
-            If the frames are of another molecule, System or temperature, have no finite energies or no density each; or if they do not
-            overlap with the samples.
+            If the frames are of another molecule, System or temperature, or have no finite energies or no density each; if they do not
+            overlap with the samples, or a tenth of them is where the generator has nearly no density.
         """
         mine, other, density = self.ensemble, md, np.asarray(log_q, np.float64)
         if not mine.graph.same_as(other.graph):
@@ -200,6 +207,13 @@ class Reweighted:
         # log_q is finite where the energy is, and rows without one have no part in the other state
         drawn = np.where(np.isfinite(mine.log_q), mine.log_q, 0.0)
         energies = np.concatenate([mine.energy, other.energy]) / kT(self.temperature)
+        log_w = -energies - np.concatenate([drawn, density])
+        beyond = int((log_w[len(mine) :] > log_w[: len(mine)].max() + _BEYOND).sum())
+        if beyond > _MOST_BEYOND * len(other):
+            raise ConfGFError(
+                f"The generator has nearly no density at {beyond} of {len(other)} frames: atoms that are alike are labelled otherwise, "
+                "or it lacks a state. Start the simulation from samples of the generator, or train it on such frames."
+            )
         found = mbar([np.concatenate([-drawn, -density]), energies], [len(mine), len(other)])
         return LogZ(-float(found.free_energies[1]), float(found.errors[1]), float(found.overlap[0, 1]))
 

@@ -160,8 +160,16 @@ def test_with_frames_of_md_log_z_is_the_same(found, frames, peroxide):
     )
 
 
+def test_a_few_frames_out_of_reach_are_a_tail(found, frames, peroxide):
+    log_q = HarmonicGenerator(peroxide).log_prob("OO", frames.positions)
+    log_q[:40] = -np.inf
+    both = found.log_z_with_md(frames, log_q)
+    # a twentieth of the target is out of reach of q, and frames tell so
+    assert both.value - exact_log_z() == pytest.approx(-math.log(0.95), abs=0.03)
+
+
 def test_frames_that_do_not_belong_are_refused(found, frames, peroxide):
-    log_q, target = np.zeros(len(frames)), frames.target
+    log_q, target = HarmonicGenerator(peroxide).log_prob("OO", frames.positions), frames.target
     other = embed_etkdg(MolecularGraph.from_smiles("O"), 2, 0)
     for wrong, density, message in (
         (frames, log_q[1:], "800 frames"),
@@ -169,7 +177,8 @@ def test_frames_that_do_not_belong_are_refused(found, frames, peroxide):
         (frames.replace(target=dataclasses.replace(target, temperature=310.0)), log_q, "310 K, the weights at 300 K"),
         (frames.replace(target=Target("x", "0" * 64, 300.0)), log_q, "two Systems"),
         (other.replace(energy=np.zeros(2)), np.zeros(2), "same molecule"),
-        (frames, np.full(800, -np.inf), "do not overlap"),
+        (frames, np.full(800, -np.inf), "nearly no density at 800 of 800 frames"),
+        (frames, log_q - 200.0 * (np.arange(800) < 100), "nearly no density at 100 of 800 frames.*labelled otherwise"),
     ):
         with pytest.raises(ConfGFError, match=message):
             found.log_z_with_md(wrong, density)

@@ -64,16 +64,18 @@ def test_runs_as_a_module():
     assert done.returncode == 0 and done.stdout.strip() == __version__
 
 
-def test_every_command_names_itself_in_json(run, toy_level, tmp_path, monkeypatch):
+def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tmp_path, monkeypatch):
     """All that are registered: a new one needs a call here."""
     monkeypatch.setattr("openmm_confgf.training.recipe.VALIDATION_STEPS", 2)
     conformers, archive = tmp_path / "in.sdf", tmp_path / "in.npz"
     write_ensembles([ETKDGGenerator().sample("CCO", 2, seed=2)], conformers)
     np.savez(archive, **make_arrays(("CCCO", "CCN", "CC=O", "CCOC"), (2,) * 4))
+    write_ensembles(peroxide_samples[:200], tmp_path / "samples.h5")
     quick = ("--replicas", 2, "--ns", 0.0001, "--frame-interval", 0.05, "--equilibration", 0.1, "--no-compile")
     calls = {
         "generate": ("CCO", "-n", 1, "--generator", "etkdg", "-o", tmp_path / "out.sdf"),
         "score": (conformers, "--forcefield", toy_level, "--platform", "Reference"),
+        "reweight": (tmp_path / "samples.h5",),
         "seed": (conformers, "--forcefield", toy_level, "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds"),
         "simulate": ("CCO", "--forcefield", toy_level, *quick, "-o", tmp_path / "md.h5"),
         "reference": ("CCO", "--level", toy_level, "--starts", 2, "--workers", 1, "-o", tmp_path / "out.npz"),
