@@ -1,6 +1,7 @@
 """What yields conformations of a molecule. Every generator is a `Generator`."""
 
 from .base import Generator
+from .boltzmann import BoltzmannGenerator
 from .confgf import ConfGFGenerator
 from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
@@ -13,6 +14,7 @@ from .relaxed import RelaxedGenerator
 __all__ = [
     "NETWORKS",
     "PRESETS",
+    "BoltzmannGenerator",
     "ConfGFDistGenerator",
     "ConfGFGenerator",
     "ConforgeGenerator",

@@ -235,7 +235,14 @@ def _card(
         min_atoms=min(sizes),
         max_atoms=max(sizes),
         trained_on=sorted({molecule_hash(graph.constitution)} | set(parent.trained_on if parent else ())),
-        data=[{"molecule": graph.smiles, "frames": len(frames), "generator": frames.provenance.generator, "r_hat_energy": r_hat}],
+        data=[
+            {
+                "molecule": graph.smiles,
+                "frames": len(frames),
+                "generator": frames.provenance.generator,
+                "r_hat_energy": r_hat if math.isfinite(r_hat) else None,
+            }
+        ],
         training={
             **dataclasses.asdict(run),
             "rounds": len(rows),
