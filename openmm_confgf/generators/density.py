@@ -38,6 +38,8 @@ class Draws:
         The distribution that the density is meant to be near.
     energy : ndarray of float64, (n,), optional
         kJ/mol in the target's force field; +inf where it is not finite.
+    diagnostics : dict
+        What the weights are worth, for `Ensemble.diagnostics`.
     """
 
     positions: NDArray[np.float64]
@@ -45,6 +47,7 @@ class Draws:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     target: Target | None = None
     energy: NDArray[np.float64] | None = None
+    diagnostics: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class DensityGenerator(Generator):
@@ -150,7 +153,19 @@ class DensityGenerator(Generator):
             graph, positions = molecules[index], _mean_free(draws.positions)
             provenance = Provenance(self.name, __version__, seed, self.weights_sha256, draws.settings | stereo_settings(graph))
             status = check_conformations(graph, positions)
-            yield index, Ensemble(graph, positions, provenance, status, energy=draws.energy, log_q=draws.log_q, target=draws.target)
+            yield (
+                index,
+                Ensemble(
+                    graph,
+                    positions,
+                    provenance,
+                    status,
+                    energy=draws.energy,
+                    log_q=draws.log_q,
+                    target=draws.target,
+                    diagnostics=draws.diagnostics,
+                ),
+            )
 
 
 def _mean_free(positions: NDArray[np.float64]) -> NDArray[np.float64]:

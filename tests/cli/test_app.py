@@ -38,6 +38,7 @@ def test_help_shows_an_example_as_it_would_be_typed(run, command):
         (["seed"], ["--seed", "--platform", "--count", "--run-ps", "--output"]),
         (["simulate"], ["--seed", "--device", "--forcefield", "--temperature", "--replicas", "--ns", "--ladder", "--output"]),
         (["train", "confgf"], ["--seed", "--device"]),
+        (["train", "boltzmann"], ["--seed", "--device", "--forcefield", "--temperature", "--from", "--trajectory", "--until-ess"]),
         (["benchmark", "conformers"], ["--seed", "--device", "--delta"]),
     ],
     ids=lambda value: " ".join(value),
@@ -67,6 +68,8 @@ def test_runs_as_a_module():
 def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tmp_path, monkeypatch):
     """All that are registered: a new one needs a call here."""
     monkeypatch.setattr("openmm_confgf.training.recipe.VALIDATION_STEPS", 2)
+    monkeypatch.setattr("openmm_confgf.training.boltzmann.recipe.TESTED", 200)
+    boltzmann = tmp_path / "boltzmann"
     conformers, archive = tmp_path / "in.sdf", tmp_path / "in.npz"
     write_ensembles([ETKDGGenerator().sample("CCO", 2, seed=2)], conformers)
     np.savez(archive, **make_arrays(("CCCO", "CCN", "CC=O", "CCOC"), (2,) * 4))
@@ -81,6 +84,8 @@ def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tm
         "reference": ("CCO", "--level", toy_level, "--starts", 2, "--workers", 1, "-o", tmp_path / "out.npz"),
         "doctor": (),
         "train confgf": (archive, "--steps", 1, "--round-steps", 1, "--pair-budget", 400, "--device", "cpu", "-o", tmp_path / "run"),
+        "train boltzmann": ("OO", "--trajectory", tmp_path / "samples.h5", "--rounds", 1, "--device", "cpu", "-o", boltzmann),
+        "benchmark boltzmann": ("OO", "--weights", boltzmann / "boltzmann.safetensors", "-n", 200, "--seeds", 1, "--device", "cpu"),
         "benchmark conformers": (archive, "--generator", "etkdg", "--max-molecules", 1),
         "benchmark energies": ("--system", "ala2-vacuum", "--batch", 2, "--eager-only", "--repeats", 1),
     }

@@ -17,6 +17,8 @@ from ...energies import ForceFieldLike, system_source
 from ...errors import ConfGFError
 from ...models.autoregressive import AutoregressiveDensity
 from ...molecules.graph import MolecularGraph
+from ...thermodynamics.diagnostics import diagnose
+from ...thermodynamics.log_weights import log_weights
 from ...units import in_md_units
 from ..density import DensityGenerator, Draws
 from ..network.loaded import LoadedNetwork
@@ -138,7 +140,13 @@ class BoltzmannGenerator(DensityGenerator):
             positions -= positions.mean(axis=1, keepdims=True)
             log_q = prepared.log_density(network, positions)
             energy = prepared.energy.evaluate(positions).energy
-            yield index, Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy)
+            yield index, Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy, self._worth(log_q, energy))
+
+    def _worth(self, log_q: NDArray[np.float64], energy: NDArray[np.float64]) -> dict[str, Any]:
+        if not np.isfinite(energy).any():
+            return {}
+        found = diagnose(log_weights(log_q, energy, np.zeros(len(energy)), self.temperature))
+        return {"ess_fraction": found.ess_fraction, "k_hat": found.k_hat, "trusted": found.trusted}
 
     def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
         return self.prepare(graph, device).log_density(self.network.to(device), positions)
