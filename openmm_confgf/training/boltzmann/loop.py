@@ -191,7 +191,7 @@ class BoltzmannTraining:
         if tuning:
             return self.run.tuning_rate * warm_hold_decay(self.state.step - first, last - first, warm=100)
         # the first round does not know yet how many there will be
-        return self.run.learning_rate * warm_hold_decay(self.state.step, first or 10**6, warm=100)
+        return self.run.learning_rate * warm_hold_decay(self.state.step, first if self.state.rounds else 10**6, warm=100)
 
     def _loss_of_frames(self, rng: np.random.Generator) -> Tensor:
         lesson = self.lessons[int(rng.integers(len(self.lessons)))]
