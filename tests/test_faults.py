@@ -110,10 +110,12 @@ def test_two_kills(shared_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_thousand_inputs(shared_data, tmp_path):
-    run("fuzz.py", shared_data, tmp_path)
+def test_four_hundred_inputs(shared_data, tmp_path):
+    """Of the thousand that the program makes by default."""
+    run("fuzz.py", shared_data, tmp_path, "--inputs", 400)
 
 
 @pytest.mark.slow
-def test_fifty_kills(shared_data, tmp_path):
-    run("kills.py", shared_data, tmp_path)
+def test_twenty_kills(shared_data, tmp_path):
+    """Of the fifty that the program makes by default."""
+    run("kills.py", shared_data, tmp_path, "--kills", 20)
