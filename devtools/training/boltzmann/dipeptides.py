@@ -25,7 +25,7 @@ TEST = tuple("KS KG AT GN LW KQ NY IM TD HT NF RL ET AC GP RV".split())
 """As in the transferable Boltzmann generators' paper; never in the training."""
 
 SETTINGS = MDSettings(
-    temperature=TEMPERATURE, ladder=(310.0, 400.0, 520.0), replicas=32, frame_interval=0.4, equilibration=8.0, precision="single"
+    temperature=TEMPERATURE, ladder=(310.0, 400.0, 520.0), replicas=32, frame_interval=0.25, equilibration=6.0, precision="single"
 )
 FRAMES = 3200
 
