@@ -74,7 +74,7 @@ class Placement:
     folds : tuple of Fold
         In the order in which their leaders are placed.
     hands : tuple of Fold
-        Exchanges of two alike branches that turn a centre's hand into the wanted one.
+        Exchanges of two alike branches that turn a centre's hand into the wanted one, those of the largest branches first.
     """
 
     steps: tuple[Step, ...]
@@ -135,15 +135,12 @@ class Placement:
         -------
         Tensor, (B, N, 3)
         """
-        place = {step.atom: k for k, step in enumerate(self.steps)}
-        jobs = [(place[fold.quadruple[1]], False, fold) for fold in self.hands if hands]
-        jobs += [(place[fold.quadruple[1]], True, fold) for fold in self.folds]
-        for _, folded, fold in sorted(jobs, key=lambda job: job[:2]):
+        for fold in (*(self.hands if hands else ()), *self.folds):
             step = self.steps[fold.leader]
             labelled = torch.stack([positions[:, permutation] for permutation in fold.permutations.tolist()])
             i, p, a, t = (labelled[:, :, k] for k in fold.quadruple)
             turn = (dihedral_angle(p - i, a - p, t - a) - step.start).remainder(TURN).nan_to_num()
-            chosen = turn.argmin(0) if folded else (turn[0] > step.width).long()
+            chosen = (turn[0] > step.width).long() if fold in self.hands else turn.argmin(0)
             positions = labelled[chosen, torch.arange(len(positions))]
         return positions
 
@@ -201,7 +198,21 @@ class _Builder:
         for atom in self._order():
             self.steps.append(self._step(atom))
             self.place[atom] = len(self.steps) - 1
-        return Placement(tuple(self.steps), tuple(self.folds), tuple(self.hands))
+        # the branches that are exchanged last are within those before
+        self.hands.sort(key=lambda fold: -np.count_nonzero(fold.permutations[1] != fold.permutations[0]))
+        return Placement(tuple(self.steps), tuple(map(self._keeping_hands, self.folds)), tuple(self.hands))
+
+    def _keeping_hands(self, fold: Fold) -> Fold:
+        """The fold as a motion makes it: with alike branches within the branches exchanged where their centre would change its hand."""
+        found = []
+        for permutation in fold.permutations:
+            for hand in self.hands:
+                centre = hand.quadruple[1]
+                around, there = (sorted(self.neighbours[k]) for k in (centre, int(permutation[centre])))
+                if _parity(there[:3], [int(permutation[k]) for k in around[:3]]) < 0:
+                    permutation = permutation[hand.permutations[1]]
+            found.append(permutation)
+        return dataclasses.replace(fold, permutations=np.array(found))
 
     def _order(self) -> Iterator[int]:
         heavy = [int(k) for k in self.graph.heavy_atoms] or [0]
