@@ -362,7 +362,7 @@ class AutoregressiveDensity(nn.Module):
         beside = batch.beside[steps]
         near, spread = self._beside(batch, placed, second, steps)
         centre = torch.where(beside, near, start + 0.5 * width)
-        mixture = self._mixture(raw.to(second.dtype), centre, torch.where(beside, spread, 0.4), beside & (width > 4))
+        mixture = self._mixture(raw.to(second.dtype), centre, torch.where(beside, spread, 0.4), beside & (width > 6))
         upper = torch.where(batch.leaders[steps] >= 0, torch.minimum(start + width, TURN - leading), start + width)
         return (*mixture, start.expand_as(upper), upper)
 

@@ -19,6 +19,10 @@ from .graph import MolecularGraph
 
 TURN = 2 * math.pi
 
+_STRAINED = math.pi / 4
+"""Radians by which the half circle of a hand is widened at both ends where a small ring shares the centre with another: the bridgeheads of
+such bicycles turn three of their neighbours into one plane and 20 degrees beyond."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -66,7 +70,7 @@ class Placement:
     Atoms that rotation exchanges (the hydrogens of a methyl group, the oxygens of a carboxylate, the two sides of a phenyl ring) are
     `folds`: one of their labellings is told apart by the coordinates, the one whose first branch has the smallest dihedral. Tetrahedral
     centres have their hand by the range of phi: that which the molecule specifies, and where two branches are alike, that of increasing
-    indices of the neighbours (`hands`).
+    indices of the neighbours (`hands`). The range is half a circle, and somewhat more at the bridgeheads of small bicycles.
 
     Attributes
     ----------
@@ -267,7 +271,9 @@ class _Builder:
         step = Step(atom, parent, second, third, beside=True)
         if (hand := self._hand(parent, atom, second, third)) is not None:
             # the sine of i-p-a-t has the sign of -(i-p).((a-p)x(t-p))
-            step = dataclasses.replace(step, start=0.0 if hand < 0 else math.pi, width=math.pi)
+            rings = self.mol.GetRingInfo().AtomRingSizes(parent)
+            more = _STRAINED if len(rings) > 1 and min(rings) < 5 else 0.0
+            step = dataclasses.replace(step, start=(0.0 if hand < 0 else math.pi) - more, width=math.pi + 2 * more)
         leader = self.place[third]
         if any(fold.leader == leader and atom in fold.branches for fold in self.folds):
             step = dataclasses.replace(step, leader=leader)
