@@ -77,8 +77,10 @@ def sample_truncated_mixture(
     start, stop = torch.special.ndtr(torch.where(flip, -high, low)), torch.special.ndtr(torch.where(flip, -low, high))
     place = torch.special.ndtri(start + uniform * (stop - start))
     place = torch.where(flip, -place, place)
-    # so far out that nothing is resolved: at the end that is nearer
-    place = torch.where(place.isfinite(), place, torch.where(low.abs() < high.abs(), low, high))
+    # so far out that nothing is resolved: there the distribution function goes as exp(-z^2 / 2), to one part in z^2
+    near, far = torch.minimum(low.abs(), high.abs()), torch.maximum(low.abs(), high.abs())
+    beyond = torch.sqrt(near.square() - 2 * torch.log1p(uniform * torch.expm1(0.5 * (near - far) * (near + far))))
+    place = torch.where(place.isfinite(), place, torch.where(flip, beyond, -beyond))
     # by a hair inside, so that rounding does not make it one of zero density
     margin = _HAIR * (upper - lower)
     return torch.minimum(torch.maximum(mean + scale * place, lower + margin), upper - margin)
