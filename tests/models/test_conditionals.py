@@ -62,9 +62,9 @@ def test_truncated_mixtures_integrate_to_one(domain, scale):
         parameters = mixture(domain, offsets, [scale * (k + 1) for k in range(len(offsets))])
         x, weights = nodes(parameters)
         density = truncated_mixture_log_prob(x, *parameters).exp()
-        # an exponent of z^2 / 2 is known to one part in 1e16
+        # an exponent of z^2 / 2 is known to a few parts in 1e16
         furthest = max(abs(end - mean) for end in domain for mean in parameters[1].tolist()) / scale
-        assert (density * weights).sum().item() == pytest.approx(1, abs=1e-9 + 2e-16 * furthest**2), offsets
+        assert (density * weights).sum().item() == pytest.approx(1, abs=1e-9 + 4e-16 * furthest**2), offsets
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -34,7 +34,7 @@ def placement_batch(graph: MolecularGraph, placement: Placement, system: Any, te
     Returns
     -------
     PlacementBatch
-        In float32.
+        In float32, but for the ends of domains.
     """
     parameters, features, steps, n = read_parameters(graph, system), featurise(graph), placement.steps, len(graph)
     order, thermal = placement.order, kT(temperature)
@@ -70,8 +70,9 @@ def placement_batch(graph: MolecularGraph, placement: Placement, system: Any, te
         closes=torch.tensor([step.closes for step in steps]),
         beside=torch.tensor([step.beside for step in steps]),
         torsion=torch.tensor([step.third >= 0 and not (step.closes or step.beside or step.ring) for step in steps]),
-        start=real([step.start for step in steps]),
-        width=real([step.width for step in steps]),
+        # exact, so that a domain is neither empty nor left by what was drawn in it
+        start=torch.tensor([step.start for step in steps], dtype=torch.float64),
+        width=torch.tensor([step.width for step in steps], dtype=torch.float64),
         leaders=torch.tensor([step.leader for step in steps]),
         length=real(length),
         second=real(second),
