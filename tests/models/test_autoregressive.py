@@ -71,7 +71,7 @@ def test_the_density_along_the_path_of_sampling_is_that_of_one_pass(network, mon
 @pytest.mark.parametrize("smiles", ["OO", "CO", "CC1CC1", "CC(F)Cl"])
 def test_each_coordinate_follows_the_conditional_of_one_pass(network, monkeypatch, smiles):
     """Its distribution function there is uniform (Rosenblatt 1952, doi:10.1214/aoms/1177729394)."""
-    batch, count, mixtures, lines = inputs(smiles), 3000, [], []
+    batch, count, mixtures, lines = inputs(smiles), 2000, [], []
     coordinates, placed = network.sample(batch, uniform(batch, count, 1))
     recorded(monkeypatch, "truncated_mixture_log_prob", mixtures)
     recorded(monkeypatch, "broken_line_log_prob", lines)

@@ -51,7 +51,7 @@ def test_bonds_give_openmms_energy(molecule):
     assert set(parameters.bonds) == {pair for i, j in graph.bonds.tolist() for pair in ((i, j), (j, i))}
     assert all(parameters.bonds[i, j] == parameters.bonds[j, i] for i, j in parameters.bonds)
     terms = [0.5 * k * (np.linalg.norm(x[i] - x[j]) - r) ** 2 for (i, j), (r, k) in parameters.bonds.items() if i < j]
-    others = urey_bradley(graph, system, x)
+    others = urey_bradley(graph, system, x)  # which are no bonds; CHARMM alone has them
     assert math.fsum(terms) + others == pytest.approx(energy_of(system, openmm.HarmonicBondForce, x), rel=1e-9)
 
 
@@ -86,12 +86,6 @@ def test_charges_and_lennard_jones_are_those_of_the_force(molecule):
         found = parameters.charge[k], parameters.sigma[k], parameters.epsilon[k]
         assert found == tuple(value._value for value in force.getParticleParameters(k))
     assert parameters.charge.sum() == pytest.approx(graph.total_charge, abs=1e-6)
-
-
-def test_urey_bradley_terms_are_no_bonds():
-    graph = peptide("AG")
-    system = create_system(graph, "charmm36.xml")
-    assert urey_bradley(graph, system, embed_etkdg(graph, 1, 0).positions[0]) > 0
 
 
 def test_a_system_without_such_terms_gets_typical_ones():
