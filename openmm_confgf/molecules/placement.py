@@ -20,8 +20,8 @@ from .graph import MolecularGraph
 TURN = 2 * math.pi
 
 _STRAINED = math.pi / 4
-"""Radians by which the half circle of a hand is widened at both ends where a small ring shares the centre with another: the bridgeheads of
-such bicycles turn three of their neighbours into one plane and 20 degrees beyond."""
+"""Radians by which the half circle of a hand is widened at both ends where a small ring shares a bond of the centre with another: such
+bridgeheads turn three of their neighbours into one plane and 20 degrees beyond."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,8 +271,9 @@ class _Builder:
         step = Step(atom, parent, second, third, beside=True)
         if (hand := self._hand(parent, atom, second, third)) is not None:
             # the sine of i-p-a-t has the sign of -(i-p).((a-p)x(t-p))
-            rings = self.mol.GetRingInfo().AtomRingSizes(parent)
-            more = _STRAINED if len(rings) > 1 and min(rings) < 5 else 0.0
+            rings = self.mol.GetRingInfo()
+            fused = any(rings.NumBondRings(bond.GetIdx()) > 1 for bond in self.mol.GetAtomWithIdx(parent).GetBonds())
+            more = _STRAINED if fused and rings.MinAtomRingSize(parent) < 5 else 0.0
             step = dataclasses.replace(step, start=(0.0 if hand < 0 else math.pi) - more, width=math.pi + 2 * more)
         leader = self.place[third]
         if any(fold.leader == leader and atom in fold.branches for fold in self.folds):

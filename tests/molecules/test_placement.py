@@ -21,7 +21,7 @@ RINGS = ["C1CC1", "C1CO1", "Cc1ccccc1", "C1CC2CCC1C2", "C1CCC2(C1)CCCC2", "C1C2C
 TREES = ["O", "OO", "CO", "C", "N", "CCO", "C[C@H](N)C(=O)O", "C/C=C/C", "CC(C)(C)O", "[NH3+]C[C@H](C)C(=O)[O-]"]
 CHIRAL = [
     *("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "C[C@](F)(Cl)Br", "CC[S@](C)=O", "C[C@H]1CCC[C@@H](O)C1", "C[C@H](O)[C@H](C)O"),
-    *(IBUPROFEN, "C[C@@H]1CC[C@]2(C1)CC[C@H](C)C2", "C[C@H](F)C(C)C", "CC[P@](C)c1ccccc1"),
+    *(IBUPROFEN, "C[C@@H]1CC[C@]2(C1)CC[C@H](C)C2", "C[C@H](F)C(C)C", "C#CC1=C[C@]2(CC1)CN2", "CC[P@](C)c1ccccc1"),
 ]
 BRIDGEHEADS = ["C#C[C@@]12N[C@@H]1C[C@@]21CO1", "C[C@@]12C[C@@H]1[C@@H]1OCC[C@@H]12", "C[C@@H]1C[C@]2(O)[C@H](O)[C@H]2O1"]
 """Centres of small rings at which MMFF turns three neighbours into one plane, and beyond."""
