@@ -221,8 +221,8 @@ class _Builder:
     def _order(self) -> Iterator[int]:
         heavy = [int(k) for k in self.graph.heavy_atoms] or [0]
         apart = self.graph.topological_distances
-        # a ring that is entered from outside can be folded
-        queue = [min(heavy, key=lambda k: (self.mol.GetAtomWithIdx(k).IsInRing(), apart[k, heavy].max(), k))]
+        # what is entered from outside can be folded: a ring, and alike branches at one atom
+        queue = [min(heavy, key=lambda k: (self.mol.GetAtomWithIdx(k).IsInRing(), self._turns(k), apart[k, heavy].max(), k))]
         seen = set(queue)
         done: list[int] = []
         while queue:
@@ -236,6 +236,12 @@ class _Builder:
         yield from done
         for atom in done.copy():
             yield from (n for n in self.neighbours[atom] if n not in seen)
+
+    def _turns(self, atom: int) -> bool:
+        """Whether a rotation about one of its bonds exchanges all other branches of an atom."""
+        ranks = [self.ranks[n] for n in self.neighbours[atom]]
+        planar = self.mol.GetAtomWithIdx(atom).GetHybridization() == Chem.HybridizationType.SP2
+        return any(ranks.count(rank) == len(ranks) - 1 for rank in ranks) and (len(ranks) == 4 or (len(ranks) == 3 and planar))
 
     def _step(self, atom: int) -> Step:
         count = len(self.steps)

@@ -56,7 +56,7 @@ class TestBoltzmannGenerator(DensityGeneratorSuite):
 @pytest.mark.parametrize("smiles", ["O", "OO", "CO"])
 def test_the_density_integrates_to_one(shared, smiles):
     """Over samples of a density that knows nothing of the network; both have the hydrogens of CH3 in one of their two orders."""
-    n = 6000
+    n = 8000
     drawn = HarmonicGenerator(temperature=500, starts=4).sample(smiles, n, seed=1)
     positions = Placement.of(drawn.graph).relabelled(torch.tensor(drawn.positions), hands=True).numpy()
     weights = np.exp(shared.log_prob(drawn.graph, positions) - drawn.log_q)

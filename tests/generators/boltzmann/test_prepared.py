@@ -60,7 +60,7 @@ def hold_one_hydrogen(system, graph):
     [
         ("CO", constrain, "constraints"),
         ("CCO", make_virtual, "virtual site"),
-        ("CO", hold_one_hydrogen, "tells the alike branches at atoms 2, 3 of 'CO' apart"),
+        ("CO", hold_one_hydrogen, "tells the alike branches at atoms 2, 3, 4 of 'CO' apart"),
     ],
 )
 def test_systems_that_it_cannot_weigh_are_refused_in_one_sentence(openff, smiles, change, message):
