@@ -28,9 +28,6 @@ PIECE = 512
 _MOST_OPEN = math.radians(175)
 """Equilibrium angle from which an atom's neighbours count as in line, where internal coordinates end."""
 
-_SAME_ENERGY = 1e-2
-"""kJ/mol, within which the exchange of alike atoms must leave the energy."""
-
 
 @dataclasses.dataclass(frozen=True)
 class PreparedMolecule:
@@ -73,7 +70,7 @@ class PreparedMolecule:
         Raises
         ------
         UnsupportedMoleculeError
-            If the molecule has fewer than 3 atoms, three atoms in line, or the System tells alike atoms apart.
+            If the molecule has fewer than 3 atoms, or three atoms in line.
         ForceFieldError, UnsupportedForceError
             If there is no System, or it has constraints or forces that cannot be batched.
         """
@@ -89,7 +86,7 @@ class PreparedMolecule:
                     f"{graph.name!r} has three atoms in line ({step.atom}, {step.parent}, {step.second}), where internal coordinates end; "
                     "a Boltzmann generator needs another molecule."
                 )
-        prepared = cls(
+        return cls(
             graph,
             placement,
             placement_batch(graph, placement, system, temperature).to(device),
@@ -97,8 +94,6 @@ class PreparedMolecule:
             source.target(system, temperature),
             source.charges,
         )
-        prepared._check_alike()
-        return prepared
 
     @property
     def temperature(self) -> float:
@@ -185,19 +180,6 @@ class PreparedMolecule:
             turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
             found[start : start + len(streams)] = np.einsum("bij,bnj->bni", turns, positions)
         return found
-
-    def _check_alike(self) -> None:
-        """Alike atoms are folded: the energy must not tell them apart."""
-        rng = np.random.default_rng(0)
-        positions = rng.normal(scale=0.3, size=(2, len(self.graph), 3))  # any will do, far enough apart
-        before = self.energy.evaluate(positions).energy
-        for fold in (*self.placement.folds, *self.placement.hands):
-            after = self.energy.evaluate(positions[:, fold.permutations[1]]).energy
-            if (np.abs(after - before) > _SAME_ENERGY + 1e-9 * np.abs(before)).any():
-                raise UnsupportedMoleculeError(
-                    f"The force field tells the alike branches at atoms {', '.join(map(str, fold.branches))} of {self.graph.name!r} apart; "
-                    "give them the same parameters."
-                )
 
 
 def _padded(network: AutoregressiveDensity, batch: PlacementBatch, coordinates: Tensor, placed: Tensor) -> Tensor:

@@ -60,13 +60,25 @@ def hold_one_hydrogen(system, graph):
     [
         ("CO", constrain, "constraints"),
         ("CCO", make_virtual, "virtual site"),
-        ("CO", hold_one_hydrogen, "tells the alike branches at atoms 2, 3, 4 of 'CO' apart"),
     ],
 )
 def test_systems_that_it_cannot_weigh_are_refused_in_one_sentence(openff, smiles, change, message):
     with pytest.raises(ConfGFError, match=message) as caught:
         PreparedMolecule.of(MolecularGraph.from_smiles(smiles), changed(openff, change), 300)
     assert "\n" not in str(caught.value)
+
+
+def test_a_system_that_tells_alike_atoms_apart_is_weighed_all_the_same(openff):
+    """Amber's improper torsions name the oxygens of a carboxylate in an order: q is the same for all labellings, energies need not be."""
+    prepared = PreparedMolecule.of(MolecularGraph.from_smiles("CO"), changed(openff, hold_one_hydrogen), 300)
+    torch.manual_seed(0)
+    network = AutoregressiveDensity(AutoregressiveConfig(width=16, static_width=16, static_layers=1, pair_width=8, blocks=1)).eval()
+    positions = prepared.draw(network, 0, 0, 20)
+    turned = positions[:, prepared.placement.folds[0].permutations[1]]
+    log_q = [prepared.log_density(network, each) for each in (positions, turned)]
+    np.testing.assert_allclose(*log_q, rtol=0, atol=1e-9)
+    energies = [prepared.energy.evaluate(each).energy for each in (positions, turned)]
+    assert (np.abs(energies[0] - energies[1]) > 0.01).any()
 
 
 @pytest.mark.parametrize(
