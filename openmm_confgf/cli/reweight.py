@@ -13,7 +13,7 @@ import typer
 
 from ..tables import Column, Table
 from .generate import describe
-from .options import AsJson
+from .options import AsJson, Seed
 from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -60,6 +60,20 @@ def reweight(
         Path | None,
         typer.Option("--plots", help="Draw weights, profiles and, of peptides, Ramachandran plots.", metavar="DIR", show_default=False),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Also write samples without weights, each as often as its weight says: .h5 ...", show_default=False
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", help="How many of these.  [default: as many as there are]", show_default=False)
+    ] = None,
+    moves: Annotated[
+        int,
+        typer.Option("--moves", help="Hybrid Monte Carlo moves of each of these on the force field's energies, which takes copies apart."),
+    ] = 0,
+    seed: Seed = 0,
     json: AsJson = False,
 ) -> None:
     """Boltzmann averages and free energies of samples whose generator knows their density, and whether these are to be trusted.
@@ -67,17 +81,23 @@ def reweight(
     \b
     Example:
       openmm-confgf reweight samples.h5
+      openmm-confgf reweight samples.h5 -n 100 --moves 50 -o equilibrium.h5
       openmm-confgf reweight samples.h5 --temperature 320 --truncate 0.001 --torsion 5-7-9-15 --plots pictures --json
 
     k-hat above its threshold, or fewer than 100 samples, mean that the effective sample size (ESS) is not to be believed, and it is
     withheld. ln Z is the configuration integral on the mean-free subspace, in nm. Errors are standard errors by the bootstrap.
     """
     from ..errors import ConfGFError
+    from ..files import check_writable, write_ensembles
     from ..reweighting import reweight as weigh
     from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
+        if output is None and (moves or count is not None):
+            raise ConfGFError("--count and --moves are of the samples without weights; name a file for them with -o.")
+        if output is not None:
+            check_writable(output)
         samples = read_samples(ensemble)
         if temperature is None and (samples.target is None or samples.target.temperature is None):
             raise ConfGFError(f"{ensemble} names no temperature; give one with --temperature.")
@@ -91,6 +111,8 @@ def reweight(
         shown = asked_torsions(samples, torsions)
         energy = found.mean_energy()
         files = [] if plots is None else draw(found, shown, plots)
+        if output is not None:
+            files += write_ensembles(without_weights(found, count, moves, seed), output)
         report = {
             "command": "reweight",
             "version": __version__,
@@ -115,6 +137,19 @@ def reweight(
         note(found.diagnostics.verdict)
         for path in files:
             note(f"wrote {path}")
+
+
+def without_weights(found: Reweighted, count: int | None, moves: int, seed: int) -> Ensemble:
+    """Samples resampled by their weights, and moved on the force field of their energies if asked for."""
+    from ..dynamics.resample_move import resample_move
+    from ..errors import ConfGFError
+
+    if not moves:
+        return found.resample(count, seed)
+    target = found.ensemble.target
+    if target is None or target.forcefield is None:
+        raise ConfGFError("The samples do not tell the force field of their energies; resample without --moves.")
+    return resample_move(found.ensemble, target.forcefield, count, temperature=found.temperature, moves=moves, seed=seed)
 
 
 def read_samples(path: Path) -> Ensemble:

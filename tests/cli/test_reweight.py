@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from openmm_confgf.files import write_ensembles
+from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.reweighting import reweight
 from openmm_confgf.status import Status
 
@@ -92,3 +92,21 @@ def test_what_cannot_be_weighed_says_why(run, file, peroxide_samples, tmp_path):
 def test_options_that_cannot_be(run, file, options, message):
     outcome = run("reweight", file, *options)
     assert outcome.code == 2 and message in outcome.err and not outcome.out
+
+
+def test_samples_without_weights(run, file, tmp_path):
+    """Each as often as its weight says; with moves they are apart, have energies, and the provenance tells."""
+    for moves in (0, 5):
+        path = tmp_path / f"{moves}.h5"
+        outcome = run("reweight", file, "-o", path, "-n", 50, "--moves", moves, "--seed", 3, "--json")
+        assert outcome.code == 0 and outcome.json["files"] == [str(path)], outcome.err
+        (found,) = read_ensembles(path)
+        assert len(found) == 50 and found.log_q is None and np.isfinite(found.energy).all()
+        told = found.provenance
+        assert ("resample-move" in told.generator) == bool(moves) and (moves > 0 or told.settings["resampled"]["seed"] == 3)
+
+
+def test_what_is_said_of_them_needs_a_file(run, file):
+    for arguments in (["-n", 5], ["--moves", 5]):
+        outcome = run("reweight", file, *arguments)
+        assert outcome.code == 2 and "name a file for them with -o" in outcome.err
