@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from openmm_confgf.energies import score
 from openmm_confgf.files import read_ensembles, write_ensembles
+from openmm_confgf.generators import HarmonicGenerator
 from openmm_confgf.reweighting import reweight
 from openmm_confgf.status import Status
 
@@ -94,8 +96,10 @@ def test_options_that_cannot_be(run, file, options, message):
     assert outcome.code == 2 and message in outcome.err and not outcome.out
 
 
-def test_samples_without_weights(run, file, tmp_path):
+def test_samples_without_weights(run, tmp_path):
     """Each as often as its weight says; with moves they are apart, have energies, and the provenance tells."""
+    drawn = HarmonicGenerator("openff-2.2.1", 300.0).sample("CO", 300, seed=1, device="cpu")
+    (file,) = write_ensembles(score(drawn, "openff-2.2.1", platform="Reference"), tmp_path / "samples.h5")
     for moves in (0, 5):
         path = tmp_path / f"{moves}.h5"
         outcome = run("reweight", file, "-o", path, "-n", 50, "--moves", moves, "--seed", 3, "--json")
