@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from openmm_confgf.energies import score
+from openmm_confgf.energies.scoring import score
 from openmm_confgf.files import read_ensembles, write_ensembles
 from openmm_confgf.generators import HarmonicGenerator
 from openmm_confgf.reweighting import reweight
