@@ -111,8 +111,8 @@ def profile_curves(reweighted: Reweighted, atoms: ArrayLike, axes: Axes, bins: i
     drawn, weighed = raw_profile(reweighted, atoms, bins), reweighted.profile(atoms, bins)
     degrees = np.degrees(weighed.centres)
     axes.plot(degrees, _gaps(drawn.free_energy), color=SAMPLES, linestyle="--", linewidth=1.3, label="as drawn")
-    # where the interval has no upper end, it goes out of the picture
-    top = 1.15 * np.nanmax(_gaps(weighed.free_energy)) + 2.0
+    # where the interval has no upper end, it goes out of the picture, and so do bins whose samples have next to no weight
+    top = 1.5 * np.nanmax(_gaps(drawn.free_energy)) + 2.0
     axes.fill_between(degrees, weighed.low, np.minimum(weighed.high, 10 * top), color=TARGET, alpha=0.22, linewidth=0)
     axes.plot(degrees, _gaps(weighed.free_energy), color=TARGET, linewidth=1.5, marker=".", markersize=3, label="reweighted")
     axes.set_ylim(-0.5, top)
