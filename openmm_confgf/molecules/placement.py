@@ -64,7 +64,7 @@ class Placement:
 
     Each atom but the first three has a length r, an angle theta and a dihedral phi in a frame of three atoms before it, as in a Z-matrix,
     whose volume element is :math:`r^2 \sin\theta\,dr\,d\theta\,d\phi`. An atom that closes a ring is placed by its distances r and r' from
-    both neighbours p and a instead: since :math:`r'^2 = r^2 + d^2 - 2 r d \cos\theta` with d = |p - a|, that is
+    both neighbours p and a instead: since :math:`r'^2 = r^2 + d^2 - 2 r d \cos\theta` with the distance d of p and a, that is
     :math:`(r r' / d)\,dr\,dr'\,d\phi`.
 
     Atoms that rotation exchanges (the hydrogens of a methyl group, the oxygens of a carboxylate, the two sides of a phenyl ring) are
