@@ -178,11 +178,15 @@ def _simulated(
     settings = MDSettings(temperature=temperature, ladder=ladder, replicas=REPLICAS, frame_interval=0.2, precision="single")
     if not plan.exists():
         say("simulating")
-        simulate(molecule, path, forcefield, length=_FIRST, settings=settings, seed=run.seed, device=device)
-        start = time.perf_counter()
-        simulate(molecule, path, forcefield, length=2 * _FIRST, settings=settings, seed=run.seed, device=device)
-        seconds = time.perf_counter() - start
-        length = max(2 * _FIRST, round(_FIRST * 60 * run.minutes * _SHARE_OF_TIME / seconds))
+        times: list[float] = []
+
+        def frame_is_there(done: int, total: int) -> None:
+            times.append(time.perf_counter())
+
+        simulate(molecule, path, forcefield, length=_FIRST, settings=settings, seed=run.seed, device=device, progress=frame_is_there)
+        # from frame to frame: compiling and equilibration come once
+        seconds = (times[-1] - times[0]) / (len(times) - 1) / settings.frame_interval
+        length = max(2 * _FIRST, round(60 * run.minutes * _SHARE_OF_TIME / seconds))
         write_whole(plan, json.dumps({"ps": length}))
     length = json.loads(plan.read_text())["ps"]
     say(f"simulating {REPLICAS} replicas for {length:g} ps at {temperature:g} to {ladder[-1]:g} K")
