@@ -134,6 +134,9 @@ def generate(
             "seconds": round(time.perf_counter() - start, 3),
         }
         batch.explain()
+        for molecule in batch.finished.values():
+            if molecule["diagnostics"].get("trusted") is False:
+                note(f"{molecule['name']}: the weights of these samples are not to be trusted; openmm-confgf reweight FILE says why")
         if json:
             show(as_json(report))
         else:

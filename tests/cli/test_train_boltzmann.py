@@ -51,6 +51,9 @@ def test_frames_become_weights_that_generate_and_reweight(run, frames, short, tm
     samples = tmp_path / "more.h5"
     made = run("generate", "CO", "--generator", "boltzmann", "--weights", report["weights"], "-n", 600, "--device", "cpu", "-o", samples)
     assert made.code == 0, made.err
+    assert "not to be trusted" not in made.err
+    few = run("generate", "CO", "--generator", "boltzmann", "--weights", report["weights"], "-n", 50, "-o", tmp_path / "few.h5")
+    assert few.code == 0 and "CO: the weights of these samples are not to be trusted" in few.err
     weighed = run("reweight", samples, "--json").json
     assert weighed["temperature"] == 300 and weighed["ess_fraction"] > 0.3
     assert weighed["log_z"] == pytest.approx(report["log_z"], abs=6 * np.hypot(weighed["log_z_error"], report["log_z_error"]))
