@@ -17,23 +17,14 @@ from .conditionals import (
     sample_truncated_mixture,
     truncated_mixture_log_prob,
 )
-from .features import ATOM_VOCABULARY, PAIR_VOCABULARY, TensorRecord
-
-TURN = 2 * math.pi
-NUMBERS = 24
-"""Numbers that describe a step beside its atoms; see `generators.boltzmann.inputs`."""
-
-GEOMETRY = 13
-"""Numbers that describe a placed atom, seen from the frame of the next one."""
+from .features import ATOM_VOCABULARY, PAIR_VOCABULARY
+from .placement_batch import GEOMETRY, NUMBERS, TURN, PlacementBatch, Steps, beside_sibling, place, scaled, seen_from, whitened_coordinates
 
 _LONGEST = 1.0
 """nm: no bond is longer."""
 
 _MARGIN = 1e-3
 """Share of the range of an angle, or of a second length, that is left out at both ends."""
-
-Steps = slice | Tensor
-"""Which steps: a slice, or their indices."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,46 +55,6 @@ class AutoregressiveConfig:
     lengths: int = 3
     turns: int = 6
     bins: int = 90
-
-
-@dataclasses.dataclass(frozen=True)
-class PlacementBatch(TensorRecord):
-    """What the network knows of a molecule of N atoms, in the order in which they are placed.
-
-    Attributes
-    ----------
-    atoms : Tensor of int64, (N, 6)
-        Columns as in `ATOM_VOCABULARY`.
-    pairs : Tensor of int64, (N, N, 5)
-        Columns as in `PAIR_VOCABULARY`; 0 on the diagonal.
-    numbers : Tensor, (N, NUMBERS)
-    frames : Tensor of int64, (N, 3)
-        The steps that placed p, a and t; 0 where there is none.
-    closes, beside, torsion : Tensor of bool, (N,)
-        As in `Step`; a torsion is neither of the others, nor in a ring.
-    start, width : Tensor, (N,)
-        As in `Step`.
-    leaders : Tensor of int64, (N,)
-        As in `Step`.
-    length, second : Tensor, (N, 2)
-        Equilibrium and thermal width of r, and of theta or r', in nm and radians.
-    between : Tensor, (N, 2)
-        Of the angle i-p-t where i is beside t: equilibrium and thermal width in radians.
-    """
-
-    atoms: Tensor
-    pairs: Tensor
-    numbers: Tensor
-    frames: Tensor
-    closes: Tensor
-    beside: Tensor
-    torsion: Tensor
-    start: Tensor
-    width: Tensor
-    leaders: Tensor
-    length: Tensor
-    second: Tensor
-    between: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,71 +191,6 @@ class AutoregressiveDensity(nn.Module):
         modulation = self.modulate(step).view(n, c.blocks + 2, 2, c.width)
         return Static(weights.flatten(1, 2), modulation, self.bias(step)), self.head_bias(step)
 
-    def geometry(self, batch: PlacementBatch, placed: Tensor, whitened: Tensor, steps: Steps) -> Tensor:
-        """Placed atoms as the steps see them.
-
-        Parameters
-        ----------
-        batch : PlacementBatch
-        placed : Tensor, (B, m, 3)
-            Positions in nm of the first m atoms.
-        whitened : Tensor, (B, m, 5)
-            Their own coordinates, as `_whiten` gives them.
-        steps : slice or Tensor
-            n steps, whose frames are all placed.
-
-        Returns
-        -------
-        Tensor, (B, n, m, GEOMETRY)
-            Of atoms that are not placed before the step too: their weights are zero.
-        """
-        origin, axes = self._frames(batch, placed, steps)
-        away = placed[:, None] - origin[:, :, None]
-        local = 10 * away @ axes  # Angstrom
-        distance = torch.linalg.vector_norm(local, dim=-1, keepdim=True)
-        near = torch.where(distance > 0.3, 1.5 / distance.clamp_min(0.3), 0.0)
-        decay = torch.exp(-distance / 3)
-        shape = (*local.shape[:-1], whitened.shape[-1])
-        return torch.cat([local / 3, local * near * decay, near, decay, whitened[:, None].expand(shape)], -1)
-
-    def _frames(self, batch: PlacementBatch, placed: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
-        """Origins (B, n, 3), and axes (B, n, 3, 3) in columns: z from p to a, x to the side of t."""
-        p, a, t = (placed[:, batch.frames[steps, k]] for k in range(3))
-        z = nn.functional.normalize(a - p, dim=-1)
-        aside = t - a
-        # the first atoms have no third one: any direction will do
-        first = (torch.arange(len(batch.frames), device=placed.device)[steps] < 3)[:, None]
-        aside = torch.where(first, torch.where(z.abs() < 0.6, 1.0, 0.0), aside)
-        x = nn.functional.normalize(aside - (aside * z).sum(-1, keepdim=True) * z, dim=-1)
-        return p, torch.stack([x, torch.linalg.cross(x, z), z], dim=-1)
-
-    def _beside(self, batch: PlacementBatch, placed: Tensor, second: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
-        """Equilibrium and width (B, n) of the dihedral to a sibling, from the angles: the spherical law of cosines."""
-        p, a, t = (placed[:, batch.frames[steps, k]] for k in range(3))
-        first, other = nn.functional.normalize(a - p, dim=-1), nn.functional.normalize(t - p, dim=-1)
-        cosine = (first * other).sum(-1).clamp(-0.9999, 0.9999)
-        sine = (1 - cosine.square()).sqrt()
-        between, spread = batch.between[steps, 0], batch.between[steps, 1]
-        own = second.sin().abs().clamp_min(0.05)
-        turn = ((between.cos() - second.cos() * cosine) / (own * sine)).clamp(-0.9999, 0.9999)
-        width = spread * between.sin() / (own * sine) / (1 - turn.square()).sqrt().clamp_min(0.5)
-        angle = torch.arccos(turn)
-        return torch.where(batch.start[steps] > 1, TURN - angle, angle), width
-
-    def _whiten(self, batch: PlacementBatch, coordinates: Tensor, placed: Tensor, steps: Steps) -> Tensor:
-        """Coordinates of placed atoms in units of their thermal widths, (B, n, 5)."""
-        length, second, turn = coordinates.unbind(-1)
-        z_length = (length - batch.length[steps, 0]) / batch.length[steps, 1]
-        z_second = (second - batch.second[steps, 0]) / batch.second[steps, 1]
-        centre, width = self._beside(batch, placed, second, steps)
-        z_turn = torch.where(batch.beside[steps], (turn - centre) / width, 0.0)
-        rows = torch.arange(len(batch.frames), device=placed.device)[steps]
-        z_length, z_second, z_turn = (
-            torch.where(rows >= k, z.clamp(-8, 8) / 2, 0.0) for k, z in ((1, z_length), (2, z_second), (3, z_turn))
-        )
-        has_turn = (rows >= 3).to(turn)
-        return torch.stack([z_length, z_second, z_turn, turn.cos() * has_turn, turn.sin() * has_turn], -1)
-
     def _context(self, static: Static, geometry: Tensor, steps: Steps) -> Tensor:
         """(B, n, width) from (B, n, m, GEOMETRY)."""
         b, n, m, _ = geometry.shape
@@ -360,7 +246,7 @@ class AutoregressiveDensity(nn.Module):
         raw = self.turn_head(self.norms[2](h)) + bias[steps, 6 * c.lengths : 6 * c.lengths + 3 * c.turns]
         start, width = batch.start[steps].to(second.dtype), batch.width[steps].to(second.dtype)
         beside = batch.beside[steps]
-        near, spread = self._beside(batch, placed, second, steps)
+        near, spread = beside_sibling(batch, placed, second, steps)
         centre = torch.where(beside, near, start + 0.5 * width)
         mixture = self._mixture(raw.to(second.dtype), centre, torch.where(beside, spread, 0.4), beside & (width > 6))
         upper = torch.where(batch.leaders[steps] >= 0, torch.minimum(start + width, TURN - leading), start + width)
@@ -370,13 +256,13 @@ class AutoregressiveDensity(nn.Module):
         return self.torsion_head(self.norms[2](h)) + bias[steps, -(self.config.bins + 1) :]
 
     def _after_length(self, h: Tensor, static: Static, batch: PlacementBatch, length: Tensor, steps: Steps) -> Tensor:
-        z = ((length - batch.length[steps, 0]) / batch.length[steps, 1]).clamp(-8, 8) / 2
+        z = scaled(length, *batch.length[steps].unbind(-1))
         h = h + self.after_length(torch.stack([z, z.square()], -1).to(h.dtype))
         return self.blocks[-2](h, static.modulation[steps, -2])
 
     def _after_second(self, h: Tensor, static: Static, batch: PlacementBatch, second: Tensor, placed: Tensor, steps: Steps) -> Tensor:
-        z = ((second - batch.second[steps, 0]) / batch.second[steps, 1]).clamp(-8, 8) / 2
-        near, width = self._beside(batch, placed, second, steps)
+        z = scaled(second, *batch.second[steps].unbind(-1))
+        near, width = beside_sibling(batch, placed, second, steps)
         h = h + self.after_second(torch.stack([z, z.square(), near.cos(), near.sin()], -1).to(h.dtype))
         return self.blocks[-1](h, static.modulation[steps, -1])
 
@@ -398,8 +284,8 @@ class AutoregressiveDensity(nn.Module):
         static, bias = self.static(batch)
         steps = slice(None)
         length, second, turn = coordinates.unbind(-1)
-        whitened = self._whiten(batch, coordinates, placed, steps)
-        h = self._context(static, self.geometry(batch, placed, whitened, steps), steps)
+        whitened = whitened_coordinates(batch, coordinates, placed, steps)
+        h = self._context(static, seen_from(batch, placed, whitened, steps), steps)
         found = truncated_mixture_log_prob(length, *self._length(h, batch, bias, steps, placed.dtype))[:, 1:].sum(-1)
         h = self._after_length(h, static, batch, length, steps)
         found = found + truncated_mixture_log_prob(second, *self._second(h, batch, bias, length, placed, steps))[:, 2:].sum(-1)
@@ -436,7 +322,7 @@ class AutoregressiveDensity(nn.Module):
         for k in range(1, n):
             step = slice(k, k + 1)
             draw = uniform[:, step]
-            h = self._context(static, self.geometry(batch, placed[:, :k], whitened[:, :k], step), step)
+            h = self._context(static, seen_from(batch, placed[:, :k], whitened[:, :k], step), step)
             length = sample_truncated_mixture(draw[..., 0], draw[..., 1], *self._length(h, batch, bias, step, uniform.dtype))
             coordinates[:, step, 0] = length
             if k == 1:
@@ -458,15 +344,6 @@ class AutoregressiveDensity(nn.Module):
                         mixture = self._turn(h, batch, bias, second, placed[:, :k], leading, step)
                         turn = sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture)
                     coordinates[:, step, 2] = turn
-                placed[:, k] = self._place(batch, placed[:, :k], length, second, turn, step)[:, 0]
-            whitened[:, step] = self._whiten(batch, coordinates[:, step], placed[:, : k + 1], step)
+                placed[:, k] = place(batch, placed[:, :k], length, second, turn, step)[:, 0]
+            whitened[:, step] = whitened_coordinates(batch, coordinates[:, step], placed[:, : k + 1], step)
         return coordinates, placed
-
-    def _place(self, batch: PlacementBatch, placed: Tensor, length: Tensor, second: Tensor, turn: Tensor, step: Steps) -> Tensor:
-        origin, axes = self._frames(batch, placed, step)
-        apart = torch.linalg.vector_norm(placed[:, batch.frames[step, 1]] - origin, dim=-1)
-        by_lengths = (length.square() + apart.square() - second.square()) / (2 * length * apart)
-        cosine = torch.where(batch.closes[step], by_lengths, second.cos()).clamp(-1, 1)
-        sine = (1 - cosine.square()).sqrt()
-        local = torch.stack([sine * turn.cos(), sine * turn.sin(), cosine], -1)
-        return origin + length[..., None] * (axes @ local[..., None])[..., 0]

@@ -11,6 +11,7 @@ from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.generators.harmonic.internal_coordinates import ZMatrix
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
+from openmm_confgf.models.placement_batch import place
 from openmm_confgf.molecules.geometry import dihedrals, signed_volumes
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
@@ -99,7 +100,7 @@ def inside(placement, positions):
     return good
 
 
-def rebuilt(network, batch, coordinates):
+def rebuilt(batch, coordinates):
     """Positions of one conformation in the order of the steps, (N, 3), differentiable."""
     placed = torch.zeros(1, 1, 3, dtype=coordinates.dtype)
     for k in range(1, len(coordinates)):
@@ -107,7 +108,7 @@ def rebuilt(network, batch, coordinates):
         if k == 1:
             new = length[..., None] * torch.tensor([0.0, 0.0, 1.0], dtype=coordinates.dtype)
         else:
-            new = network._place(batch, placed, length, second, turn, slice(k, k + 1))
+            new = place(batch, placed, length, second, turn, slice(k, k + 1))
         placed = torch.cat([placed, new], dim=1)
     return placed[0]
 
@@ -141,7 +142,7 @@ def test_the_volume_element_is_the_jacobian_of_the_mean_free_subspace(network, s
     for row, found in zip(coordinates, placement.log_volume_element(coordinates, positions), strict=True):
 
         def build(values, row=row):
-            return rebuilt(network, batch, row.masked_scatter(mask, values)).flatten()
+            return rebuilt(batch, row.masked_scatter(mask, values)).flatten()
 
         jacobian = torch.autograd.functional.jacobian(build, row[mask]).numpy()
         frame = build(row[mask]).reshape(n, 3).numpy()
@@ -159,7 +160,7 @@ def test_another_z_matrix_gives_the_same_volume(network, smiles):
     for row, frame in zip(coordinates, positions, strict=True):
 
         def other(values, row=row):
-            return zmatrix.coordinates(rebuilt(network, batch, row.masked_scatter(mask, values))[None, back])[0]
+            return zmatrix.coordinates(rebuilt(batch, row.masked_scatter(mask, values))[None, back])[0]
 
         _, change = torch.linalg.slogdet(torch.autograd.functional.jacobian(other, row[mask]))
         mine = placement.log_volume_element(row[None], frame[None])

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ...energies.systems.parameters import MoleculeParameters, read_parameters
-from ...models.autoregressive import NUMBERS, PlacementBatch
 from ...models.features import featurise, pair_index
+from ...models.placement_batch import NUMBERS, PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement, Step
 from ...units import kT

@@ -16,7 +16,8 @@ from ...energies.systems.parameters import read_parameters
 from ...energies.systems.source import SystemSource
 from ...ensemble import Target
 from ...errors import UnsupportedMoleculeError
-from ...models.autoregressive import AutoregressiveDensity, PlacementBatch
+from ...models.autoregressive import AutoregressiveDensity
+from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement
 from ..base import sample_stream
