@@ -59,7 +59,7 @@ class AutoregressiveConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Static:
-    """What the network makes of a molecule before it sees positions; `slice` of it is that of some steps.
+    """What the network makes of a molecule before it sees positions.
 
     Attributes
     ----------
@@ -68,11 +68,14 @@ class Static:
     modulation : Tensor, (N, blocks + 2, 2, width)
         Scales and shifts in each block.
     bias : Tensor, (N, width)
+    heads : Tensor, (N, ...)
+        Biases of the steps' heads.
     """
 
     weights: Tensor
     modulation: Tensor
     bias: Tensor
+    heads: Tensor
 
 
 class GraphAttention(nn.Module):
@@ -160,8 +163,8 @@ class AutoregressiveDensity(nn.Module):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def static(self, batch: PlacementBatch) -> tuple[Static, Tensor]:
-        """Weights of a molecule's steps, and biases of their heads.
+    def static(self, batch: PlacementBatch) -> Static:
+        """What is computed once for a molecule, however many conformations of it there are.
 
         Parameters
         ----------
@@ -170,7 +173,6 @@ class AutoregressiveDensity(nn.Module):
         Returns
         -------
         Static
-        Tensor, (N, ...)
         """
         c, n = self.config, len(batch.atoms)
         h = sum(embed(batch.atoms[:, k]) for k, embed in enumerate(self.atom_embeddings)) + self.numbers(batch.numbers)
@@ -189,7 +191,7 @@ class AutoregressiveDensity(nn.Module):
         weights = values.new_zeros(n, n, GEOMETRY, c.width)
         weights[target, source] = values.view(-1, GEOMETRY, c.width)
         modulation = self.modulate(step).view(n, c.blocks + 2, 2, c.width)
-        return Static(weights.flatten(1, 2), modulation, self.bias(step)), self.head_bias(step)
+        return Static(weights.flatten(1, 2), modulation, self.bias(step), self.head_bias(step))
 
     def _context(self, static: Static, geometry: Tensor, steps: Steps) -> Tensor:
         """(B, n, width) from (B, n, m, GEOMETRY)."""
@@ -266,7 +268,7 @@ class AutoregressiveDensity(nn.Module):
         h = h + self.after_second(torch.stack([z, z.square(), near.cos(), near.sin()], -1).to(h.dtype))
         return self.blocks[-1](h, static.modulation[steps, -1])
 
-    def log_prob(self, batch: PlacementBatch, coordinates: Tensor, placed: Tensor) -> Tensor:
+    def log_prob(self, batch: PlacementBatch, coordinates: Tensor, placed: Tensor, static: Static | None = None) -> Tensor:
         """Log density of internal coordinates; all steps at once.
 
         Parameters
@@ -276,12 +278,15 @@ class AutoregressiveDensity(nn.Module):
             As `Placement.coordinates` gives them, finite.
         placed : Tensor, (B, N, 3)
             Positions in nm, in the order of the steps. Their type is that in which the density is formed.
+        static : Static, optional
+            Of the batch, where it is known already.
 
         Returns
         -------
         Tensor, (B,)
         """
-        static, bias = self.static(batch)
+        static = static or self.static(batch)
+        bias = static.heads
         steps = slice(None)
         length, second, turn = coordinates.unbind(-1)
         whitened = whitened_coordinates(batch, coordinates, placed, steps)
@@ -301,7 +306,7 @@ class AutoregressiveDensity(nn.Module):
         return found + of_turns.sum(-1) + of_lines.sum(-1)
 
     @torch.no_grad()
-    def sample(self, batch: PlacementBatch, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None) -> tuple[Tensor, Tensor]:
         """Coordinates and positions, atom by atom.
 
         Parameters
@@ -309,13 +314,16 @@ class AutoregressiveDensity(nn.Module):
         batch : PlacementBatch
         uniform : Tensor of float64, (B, N, 6)
             Uniform random numbers in [0, 1), two for each coordinate.
+        static : Static, optional
+            As in `log_prob`.
 
         Returns
         -------
         coordinates, placed : Tensor of float64, (B, N, 3)
             The latter in nm, in the order of the steps: the first atom at 0, the second along z, the third beside.
         """
-        static, bias = self.static(batch)
+        static = static or self.static(batch)
+        bias = static.heads
         count, n = uniform.shape[:2]
         placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
         whitened = uniform.new_zeros(count, n, 5)

@@ -141,7 +141,8 @@ def test_no_conditional_depends_on_what_is_placed_later(network, monkeypatch, sm
 def test_weights_of_what_is_not_placed_yet_are_zero(network, smiles):
     batch = inputs(smiles)
     n = len(batch.atoms)
-    static, bias = network.static(batch)
+    static = network.static(batch)
+    bias = static.heads
     weights = static.weights.view(n, n, GEOMETRY, SIZES.width)
     assert (weights[torch.triu(torch.ones(n, n, dtype=torch.bool))] == 0).all()
     assert (weights[torch.tril(torch.ones(n, n, dtype=torch.bool), -1)].abs().sum((1, 2)) > 0).all()

@@ -16,7 +16,7 @@ from ...energies.systems.parameters import read_parameters
 from ...energies.systems.source import SystemSource
 from ...ensemble import Target
 from ...errors import UnsupportedMoleculeError
-from ...models.autoregressive import AutoregressiveDensity
+from ...models.autoregressive import AutoregressiveDensity, Static
 from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement
@@ -145,7 +145,9 @@ class PreparedMolecule:
         found = np.full(len(positions), -np.inf)
         if known.any():
             pieces = zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True)
-            inside = torch.cat([_padded(network, self.batch, c.to(self.device), p.to(self.device)) for c, p in pieces])
+            with torch.no_grad():
+                static = network.static(self.batch)
+                inside = torch.cat([_padded(network, self.batch, static, c.to(self.device), p.to(self.device)) for c, p in pieces])
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
@@ -166,11 +168,13 @@ class PreparedMolecule:
         """
         n = len(self.graph)
         found = np.empty((count, n, 3))
+        with torch.no_grad():
+            static = network.static(self.batch)
         for start in range(0, count, PIECE):
             streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + PIECE, count))]
             uniform = np.zeros((PIECE, n, 6))
             uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
-            _, placed = network.sample(self.batch, torch.from_numpy(uniform).to(self.device))
+            _, placed = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static)
             positions = np.empty((len(streams), n, 3))
             positions[:, self.placement.order] = placed.cpu().numpy()[: len(streams)]
             labels = np.array([[stream.integers(fold.order) for fold in self.placement.folds] for stream in streams], np.int64)
@@ -183,8 +187,7 @@ class PreparedMolecule:
         return found
 
 
-def _padded(network: AutoregressiveDensity, batch: PlacementBatch, coordinates: Tensor, placed: Tensor) -> Tensor:
+def _padded(network: AutoregressiveDensity, batch: PlacementBatch, static: Static, coordinates: Tensor, placed: Tensor) -> Tensor:
     count = len(coordinates)
     rows = torch.arange(PIECE, device=coordinates.device).clamp_max(count - 1)
-    with torch.no_grad():
-        return network.log_prob(batch, coordinates[rows], placed[rows])[:count]
+    return network.log_prob(batch, coordinates[rows], placed[rows], static)[:count]

@@ -48,11 +48,13 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
     """
     generator = torch.Generator().manual_seed(seed)
     batch, parts, log_q = prepared.batch, [], []
+    with torch.no_grad():
+        static = network.static(batch)
     for start in range(0, count, PIECE):
         uniform = torch.rand(min(PIECE, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        coordinates, placed = network.sample(batch, uniform.to(prepared.device))
+        coordinates, placed = network.sample(batch, uniform.to(prepared.device), static)
         with torch.no_grad():
-            log_q.append(network.log_prob(batch, coordinates, placed).cpu())
+            log_q.append(network.log_prob(batch, coordinates, placed, static).cpu())
         placed = placed.cpu()
         positions = torch.empty_like(placed)
         positions[:, torch.from_numpy(prepared.placement.order)] = placed
@@ -77,8 +79,9 @@ def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frame
         nats. It falls where a mode of the frames is lost, which weights of samples do not see.
     """
     with torch.no_grad():
+        static = network.static(prepared.batch)
         pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
-        return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed) for f in pieces]).double().mean())
+        return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().mean())
 
 
 def torus_distance(prepared: PreparedMolecule, samples: Samples, frames: Frames) -> float:
