@@ -14,7 +14,7 @@ from rdkit import Chem
 from torch import Tensor
 
 from .equivalence import Fold, branch_permutations, ranks_without_resonance
-from .geometry import dihedral_angle
+from .geometry import angles, dihedrals, distances
 from .graph import MolecularGraph
 
 TURN = 2 * math.pi
@@ -112,15 +112,12 @@ class Placement:
             r and r' in nm, theta in [0, pi], phi in [start, start + 2 pi) of its step; 0 where the first three atoms have none. NaN where
             three atoms of a frame are in line.
         """
-        atoms = torch.tensor([[step.atom, step.parent, step.second, step.third] for step in self.steps])
+        rows = torch.tensor([[step.atom, step.parent, step.second, step.third] for step in self.steps])
         starts = torch.tensor([step.start for step in self.steps], dtype=positions.dtype)
         closes = torch.tensor([step.closes for step in self.steps])
-        i, p, a, t = (positions[:, atoms[:, k]] for k in range(4))
-        length = torch.linalg.vector_norm(i - p, dim=-1)
-        first, last = i - p, a - p
-        angle = torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(first, last), dim=-1), (first * last).sum(-1))
-        second = torch.where(closes, torch.linalg.vector_norm(i - a, dim=-1), angle)
-        turn = dihedral_angle(p - i, a - p, t - a)
+        length, second_length = distances(positions, rows[:, :2]), distances(positions, rows[:, ::2])
+        second = torch.where(closes, second_length, angles(positions, rows[:, :3]))
+        turn = dihedrals(positions, rows)
         found = torch.stack([length, second, starts + (turn - starts).remainder(TURN)], dim=-1)
         absent = torch.tensor([[k < 1, k < 2, k < 3] for k in range(len(self))])
         return torch.where(absent, 0.0, found)
@@ -142,8 +139,7 @@ class Placement:
         for fold in (*(self.hands if hands else ()), *self.folds):
             step = self.steps[fold.leader]
             labelled = torch.stack([positions[:, permutation] for permutation in fold.permutations.tolist()])
-            i, p, a, t = (labelled[:, :, k] for k in fold.quadruple)
-            turn = (dihedral_angle(p - i, a - p, t - a) - step.start).remainder(TURN).nan_to_num()
+            turn = (dihedrals(labelled, torch.tensor([fold.quadruple]))[..., 0] - step.start).remainder(TURN).nan_to_num()
             chosen = (turn[0] > step.width).long() if fold in self.hands else turn.argmin(0)
             positions = labelled[chosen, torch.arange(len(positions))]
         return positions
@@ -234,7 +230,7 @@ class _Builder:
             queue += new
             seen |= set(new)
         yield from done
-        for atom in done.copy():
+        for atom in done:
             yield from (n for n in self.neighbours[atom] if n not in seen)
 
     def _turns(self, atom: int) -> bool:
