@@ -91,6 +91,10 @@ class Card:
     parent: dict[str, Any] | None = None
     target: CardTarget | None = None
 
+    def lineage(self) -> dict[str, Any]:
+        """What the card of weights that started from these tells of them."""
+        return {name: getattr(self, name) for name in ("name", "sha256", "data", "parent")}
+
     def to_json(self) -> str:
         """The text that `read_card` reads."""
         return json.dumps(dataclasses.asdict(self), indent=1)

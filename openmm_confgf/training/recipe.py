@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from ..models.cards import Card
 from ..models.features import ATOM_VOCABULARY
 from ..models.registry import build_network, describe_network
 from ..models.weights import load_weights, save_weights
-from ..writing import write_whole
 from .batches import StepDataset
 from .config import FROM_SCRATCH, RunConfig
 from .data import TrainingFile, TrainingMolecule, fingerprints, read_training_file, split_validation
 from .module import TrainingModule
 from .objectives.registry import find_objective, presets_of
 from .rounds import FitResult, fit
+from .same_run import check_same_run
 
 VALIDATION_STEPS = 48
 """Batches of a validation."""
@@ -102,7 +101,8 @@ def train(
         say("there is one molecule only: it validates itself under other noise, which shows when to stop but not what it does to others")
     held = [{"file": Path(path).name, "sha256": sha256_of(path)} for path in held_out]
     data = [_describe(file, repeats[file.path]) for file in read]
-    _check_same_run(directory, run, None if start is None else start[1].sha256, data, held)
+    identity = _identity(run, None if start is None else start[1].sha256, data, held)
+    check_same_run(directory, identity, begun=(directory / "last.ckpt").exists())
 
     lightning.seed_everything(run.seed, verbose=False)
     network = build_network(objective.architecture, None if start is None else start[1].config)
@@ -161,29 +161,15 @@ def _describe(file: TrainingFile, repeats: int) -> dict[str, Any]:
     }
 
 
-def _check_same_run(
-    directory: Path, run: RunConfig, parent: str | None, data: Sequence[Mapping[str, Any]], held: Sequence[Mapping[str, Any]]
-) -> None:
-    """Make sure that a run that is resumed is this one, for its card will list this one's data and parent."""
-    identity = {
+def _identity(run: RunConfig, parent: str | None, data: Sequence[Mapping[str, Any]], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What must not change between two parts of a run."""
+    return {
         "preset": run.preset,
         "seed": run.seed,
         "parent": parent,
         "data": {str(file["sha256"]): file["repeats"] for file in data},
         "held_out": sorted(str(file["sha256"]) for file in held),
     }
-    path = directory / "run.json"
-    if (directory / "last.ckpt").exists() and path.exists():
-        try:
-            earlier = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise ConfGFError(f"{path} is damaged; delete it to continue the run of {directory} whatever it was.") from error
-        if other := [name for name, value in identity.items() if value != earlier.get(name)]:
-            raise ConfGFError(
-                f"{directory} holds a run with another {' and '.join(other)}; give another folder, or delete {path} to continue it anyway."
-            )
-        return
-    write_whole(path, json.dumps(identity, indent=1))
 
 
 def _record(run: RunConfig, result: FitResult) -> dict[str, Any]:
@@ -227,6 +213,6 @@ def _card(
         trained_on=sorted({m.fingerprint for m in [*fitted, *validation]} | set(parent.trained_on if parent else ())),
         data=data,
         training=settings,
-        parent={name: getattr(parent, name) for name in ("name", "sha256", "data", "parent")} if parent else None,
+        parent=parent.lineage() if parent else None,
         target=parent.target if parent else None,
     )

@@ -81,7 +81,7 @@ def main() -> None:
             for path, one in zip(files, lessons, strict=True)
         ],
         training=dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"], "torch": torch.__version__},
-        parent=None if parent is None else {"name": parent[1].name, "sha256": parent[1].sha256},
+        parent=None if parent is None else parent[1].lineage(),
         target=CardTarget(FORCE_FIELD, TEMPERATURE),
     )
     save_weights(arguments.output / "boltzmann.safetensors", network, card)

@@ -239,7 +239,7 @@ class BoltzmannTraining:
         if not path.exists():
             return
         try:
-            saved = torch.load(path, weights_only=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
             self.network.load_state_dict(saved["network"])
             self.averaged.load_state_dict(saved["averaged"])
             self.optimizer.load_state_dict(saved["optimizer"])

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from ...reweighting import Reweighted, reweight
 from ...simulation import simulate
 from ...thermodynamics.convergence import AGREEMENT
 from ...writing import write_whole
+from ..same_run import check_same_run
 from .frames import training_frames
 from .loop import BoltzmannTraining, Lesson, Row
 from .settings import BoltzmannRun
@@ -135,7 +137,7 @@ def train_boltzmann(
     if start is not None and not isinstance(start[0], AutoregressiveDensity):
         raise ConfGFError(f"The weights {parent} are those of a {start[1].architecture}; start from those of a Boltzmann generator.")
     directory.mkdir(parents=True, exist_ok=True)
-    _check_same_run(directory, prepared, run, None if start is None else start[1].sha256)
+    check_same_run(directory, _identity(prepared, run, None if start is None else start[1].sha256), begun=True)
     if frames is None:
         frames = _simulated(molecule, directory, forcefield, temperature, run, device, say)
     elif not frames.graph.same_as(graph):
@@ -200,22 +202,16 @@ def _lesson(prepared: PreparedMolecule, frames: Ensemble, seed: int) -> Lesson:
     return Lesson(prepared, learnt[order[held_out:]], learnt[order[:held_out]])
 
 
-def _check_same_run(directory: Path, prepared: PreparedMolecule, run: BoltzmannRun, parent: str | None) -> None:
+def _identity(prepared: PreparedMolecule, run: BoltzmannRun, parent: str | None) -> dict[str, Any]:
+    """What must not change between two parts of a run; how long it takes may."""
     settings = {name: value for name, value in dataclasses.asdict(run).items() if name not in ("minutes", "rounds", "until_ess")}
-    identity = {
+    return {
         "molecule": molecule_hash(prepared.graph.smiles),
         "system": prepared.target.system_sha256,
         "temperature": prepared.temperature,
         "parent": parent,
         **settings,
     }
-    path = directory / "run.json"
-    if path.exists():
-        earlier = dict(json.loads(path.read_text()))
-        if other := [name for name, value in identity.items() if value != earlier.get(name)]:
-            raise ConfGFError(f"{directory} holds a run with another {' and '.join(other)}; give another folder.")
-        return
-    write_whole(path, json.dumps(identity, indent=1))
 
 
 def _card(
@@ -257,7 +253,7 @@ def _card(
             "torch": torch.__version__,
             "curve": curve,
         },
-        parent={name: getattr(parent, name) for name in ("name", "sha256", "data", "parent")} if parent else None,
+        parent=parent.lineage() if parent else None,
         target=CardTarget(forcefield, prepared.temperature),
     )
 
