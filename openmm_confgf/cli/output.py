@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -34,10 +36,31 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
 
 @contextlib.contextmanager
 def results_only_on_stdout() -> Iterator[Callable[[str], None]]:
-    """Send what libraries print to stderr; yields the function that writes to the real stdout."""
+    """Send what libraries print to stderr, from C as well; yields the function that writes to the real stdout."""
     stdout = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
-        yield lambda text: print(text, file=stdout, flush=True)
+    stdout.flush()
+    descriptor = os.dup(1)
+    with open(descriptor, "w", encoding=stdout.encoding or "utf-8", errors=stdout.errors) as real, contextlib.redirect_stdout(sys.stderr):
+        # whoever replaced sys.stdout, as tests do, does not write to descriptor 1 through it
+        results = real if _is_descriptor_1(stdout) else stdout
+        os.dup2(2, 1)
+        try:
+            yield lambda text: print(text, file=results, flush=True)
+        finally:
+            _flush_c()
+            os.dup2(descriptor, 1)
+
+
+def _is_descriptor_1(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 1
+    except (OSError, AttributeError):  # it is no file
+        return False
+
+
+def _flush_c() -> None:
+    """Write what C libraries printed and have not written yet; Python's own streams know nothing of it."""
+    (ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)).fflush(None)
 
 
 def as_json(report: dict[str, Any]) -> str:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +37,7 @@ def read_trajectory(path: str | Path, graph: MolecularGraph) -> Ensemble:
 
     path, topology = Path(path), mdtraj.Topology.from_openmm(graph.to_topology())
     try:
-        with _c_prints_on_stderr():
-            found = mdtraj.load(str(path)) if path.suffix in (".h5", ".pdb") else mdtraj.load(str(path), top=topology)
+        found = mdtraj.load(str(path)) if path.suffix in (".h5", ".pdb") else mdtraj.load(str(path), top=topology)
     except Exception as error:  # each of MDTraj's readers raises its own
         raise FileFormatError(f"{path} cannot be read as frames of {graph.name!r} ({str(error).splitlines()[0]}).") from error
     if found.unitcell_lengths is not None and found.unitcell_lengths.any():
@@ -57,17 +51,3 @@ def read_trajectory(path: str | Path, graph: MolecularGraph) -> Ensemble:
     if (wrong := int((check_conformations(graph, positions) != 0).sum())) > len(positions) // 2:
         raise FileFormatError(f"{wrong} of {len(positions)} frames of {path} are not {graph.name!r} by their bonds; give frames of it.")
     return Ensemble(graph, positions, Provenance(f"trajectory {path.name}", __version__, None))
-
-
-@contextlib.contextmanager
-def _c_prints_on_stderr() -> Iterator[None]:
-    """MDTraj's reader of DCD files prints from C, where results belong."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        (ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)).fflush(None)
-        os.dup2(stdout, 1)
-        os.close(stdout)

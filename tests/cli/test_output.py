@@ -1,5 +1,6 @@
 import json
 import math
+import subprocess
 import sys
 
 import numpy as np
@@ -27,6 +28,21 @@ def test_prints_of_libraries_go_to_stderr(capsys):
         show("result")
         sys.stdout.write("more chatter")
     assert capsys.readouterr() == ("result\n", "chatter\nmore chatter")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the C library has another name there")
+def test_what_c_prints_goes_to_stderr_as_well():
+    """MDTraj's reader of DCD files does, and what it printed waits in a buffer of C's until somebody flushes it."""
+    code = """
+import ctypes
+from openmm_confgf.cli.output import results_only_on_stdout
+with results_only_on_stdout() as show:
+    ctypes.CDLL(None).puts(b"chatter")
+    show("result")
+print("afterwards")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("result\nafterwards\n", "chatter\n", 0)
 
 
 def test_a_note_is_one_line(capsys):
