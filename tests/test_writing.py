@@ -116,6 +116,7 @@ ELSEWHERE = {
     "energies/xtb/minimize.py": "the input of the xtb program, in a folder that goes with it",
     "files/source.py": "what a .gz file holds, in a folder that goes with it",
     "files/hdf5.py": "in memory",
+    "cli/output.py": "the real stdout, by its descriptor",
 }
 
 
