@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .interrupts import exit_code_after, signal_name
-from .options import AsJson, Device, ForceField, Seed, Temperature
+from .options import AsJson, Device, Seed
 from .output import as_json, note, progress_bar, results_only_on_stdout
 from .reweight import asked_torsions, draw
 from .simulate import read_start
@@ -30,11 +30,30 @@ def boltzmann(
     directory: Annotated[
         Path, typer.Option("-o", "--output", help="Folder of the run: simulation, checkpoint, log, weights, pictures.", show_default=False)
     ],
-    forcefield: ForceField = "openff-2.2.1",
-    temperature: Temperature = 300.0,
+    forcefield: Annotated[
+        str | None,
+        typer.Option(
+            "--forcefield",
+            help="openff-2.2.1, gaff-2.2.20, or Amber XML files: amber14-all.xml,implicit/obc2.xml.  [default: of --from, or openff-2.2.1]",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="In K.  [default: of --from, or 300]", metavar="K", show_default=False)
+    ] = None,
     parent: Annotated[
         str | None,
         typer.Option("--from", help="Start from these weights: the name of shipped ones, or a .safetensors file.", metavar="WEIGHTS"),
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "--level",
+            help="Sample these energies instead of the force field's: gfn2, mmff94s ... It takes weights that know the molecule, --from.",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = None,
     trajectory: Annotated[
         Path | None,
@@ -70,6 +89,7 @@ def boltzmann(
     Example:
       openmm-confgf train boltzmann "CC(=O)Oc1ccccc1C(=O)O" -o aspirin
       openmm-confgf train boltzmann peptide:ACE-ALA-NME --forcefield amber99sbildn.xml,amber99_obc.xml --minutes 20 -o ala2
+      openmm-confgf train boltzmann peptide:ACE-ALA-NME --from ala2/boltzmann.safetensors --level gfn2 -o ala2-gfn2
       openmm-confgf generate peptide:ACE-ALA-NME --generator boltzmann --weights ala2/boltzmann.safetensors -n 10000 -o samples.h5
     """
     from ..ensemble import Ensemble
@@ -77,12 +97,13 @@ def boltzmann(
     from ..files.trajectories import read_trajectory
     from ..plots.boltzmann import plot_boltzmann_training
     from ..training.boltzmann.recipe import train_boltzmann
-    from ..training.boltzmann.settings import BoltzmannRun
+    from ..training.boltzmann.settings import AT_A_LEVEL, BoltzmannRun
     from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
-        run = BoltzmannRun(minutes=minutes, rounds=rounds, until_ess=until_ess, tuning=tuning, seed=seed)  # type: ignore[arg-type]
+        defaults = BoltzmannRun() if level is None else AT_A_LEVEL
+        run = dataclasses.replace(defaults, minutes=minutes, rounds=rounds, until_ess=until_ess, tuning=tuning, seed=seed)  # type: ignore[arg-type]
         given: MolecularGraph | Ensemble = read_start(molecule)
         graph = given.graph if isinstance(given, Ensemble) else given
         frames = None if trajectory is None else read_trajectory(trajectory, graph)
@@ -101,6 +122,7 @@ def boltzmann(
                     directory,
                     forcefield,
                     temperature=temperature,
+                    level=level,
                     frames=frames,
                     parent=parent,
                     run=run,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import rdkit
 
+from ..ensemble import Target
 from ..errors import ConfGFError, ForceFieldError
 from ..molecule_like import MoleculeLike, as_graph
 from ..molecules.graph import MolecularGraph
@@ -107,6 +108,17 @@ class Level:
         """
         return self._theory.energy(as_graph(molecule))
 
+    def target(self, molecule: MoleculeLike, temperature: float | None = None) -> Target:
+        """What energies of a molecule at this level are of. Errors are those of `energy`.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph or whatever `as_graph` takes
+        temperature : float or Quantity, optional
+            K, at which they are to be weighed; None for minima.
+        """
+        return target_of(self.evaluation(as_graph(molecule), [])[1], temperature)
+
     def minimize(self, molecule: MoleculeLike, positions: Any) -> Minimized:
         """Bring each conformation of a molecule to its nearest minimum. A bad one never affects another.
 
@@ -190,6 +202,19 @@ def level_of(level: LevelLike, platform: str = "auto", properties: Mapping[str, 
     if platform != "auto" or properties:
         raise ConfGFError(f"The Level {level.name} has its platform already; give platform and properties where the Level is made.")
     return level
+
+
+def target_of(settings: Mapping[str, Any], temperature: float | None = None) -> Target:
+    """What energies are of that were computed so.
+
+    Parameters
+    ----------
+    settings : mapping
+        As `Level.evaluation` returns them.
+    temperature : float or Quantity, optional
+        K.
+    """
+    return Target(settings["forcefield"], settings.get("system_sha256"), temperature)
 
 
 class _Theory(Protocol):

@@ -12,7 +12,7 @@ from ..ensemble import Ensemble, Target
 from ..molecule_like import check_ensemble
 from ..molecules.checks import check_conformations
 from ..status import Status
-from .levels import LevelLike, level_of
+from .levels import LevelLike, level_of, target_of
 
 
 def relax(
@@ -66,7 +66,7 @@ def relax(
     positions[usable], energy[usable], status[usable] = relaxed
     good = usable[status[usable] == Status.OK]
     status[good] = check_conformations(ensemble.graph, positions[good])
-    moved = retargeted(ensemble, Target(used["forcefield"], used.get("system_sha256")))
+    moved = retargeted(ensemble, target_of(used))
     given = moved.provenance
     provenance = dataclasses.replace(given, generator=f"{given.generator}+{level.name}", settings=given.settings | {"relaxation": used})
     return moved.replace(positions=positions, energy=energy, status=status, log_q=None, provenance=provenance)

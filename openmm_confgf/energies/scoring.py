@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ensemble import Ensemble, Target
+from ..ensemble import Ensemble
 from ..molecule_like import check_ensemble
 from ..molecules.checks import check_conformations
 from ..status import Status
 from .interface import EnergyResult
-from .levels import LevelLike, level_of
+from .levels import LevelLike, level_of, target_of
 from .relaxation import relax, retargeted
 
 
@@ -67,8 +67,7 @@ def score(
     else:
         result, used = level.evaluation(ensemble.graph, ensemble.positions)
         temperature = None if ensemble.target is None else ensemble.target.temperature
-        target = Target(used["forcefield"], used.get("system_sha256"), temperature)
-        scored = retargeted(ensemble, target).replace(energy=result.energy, status=_status(ensemble, result))
+        scored = retargeted(ensemble, target_of(used, temperature)).replace(energy=result.energy, status=_status(ensemble, result))
     settings = {"minimized": minimize} | {key: value for key, value in used.items() if key not in ("forcefield", "system_sha256")}
     provenance = dataclasses.replace(ensemble.provenance, settings=scored.provenance.settings | settings)
     return scored.replace(provenance=provenance)

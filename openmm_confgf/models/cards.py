@@ -25,9 +25,11 @@ class CardTarget:
     Attributes
     ----------
     forcefield : str
-        Where U comes from, as `create_system` names it.
+        Where U comes from, as `Level` names it.
     temperature : float
         T in K.
+    inputs : str or None
+        The force field whose parameters the network reads where U is another's, as `create_system` names it.
 
     Raises
     ------
@@ -37,10 +39,13 @@ class CardTarget:
 
     forcefield: str
     temperature: float
+    inputs: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.forcefield, str) or not self.forcefield.strip():
-            raise ConfGFError(f"The forcefield of a target is {self.forcefield!r}; give a name.")
+        for name in ("forcefield", "inputs"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value.strip()) and not (name == "inputs" and value is None):
+                raise ConfGFError(f"The {name} of a target is {value!r}; give a name.")
         number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
         if not (number and 0 < self.temperature <= sys.float_info.max):
             raise ConfGFError(f"The temperature of a target is {self.temperature!r}; give a finite number of K above 0.")
@@ -126,7 +131,7 @@ def read_card(path: Path) -> Card:
     try:
         content = dict(json.loads(path.read_text()))
         if (target := content.get("target")) is not None:
-            if not isinstance(target, dict) or set(target) != {"forcefield", "temperature"}:
+            if not isinstance(target, dict) or set(target) - {"inputs"} != {"forcefield", "temperature"}:
                 raise ValueError("its target is not a forcefield and a temperature")
             content["target"] = CardTarget(**target)
         card = Card(**content)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 
@@ -6,11 +7,12 @@ import mdtraj
 import numpy as np
 import pytest
 
+from openmm_confgf.checksums import sha256_of
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators.harmonic import HarmonicGenerator
 from openmm_confgf.models.autoregressive import AutoregressiveConfig
 from openmm_confgf.models.cards import read_card
-from openmm_confgf.training.boltzmann import recipe
+from openmm_confgf.training.boltzmann import recipe, settings
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,42 @@ def test_frames_become_weights_that_generate_and_reweight(run, frames, short, tm
     assert row["seen"] and len(row["ess"]) == 2 and row["right"] > 0.99 and table["failed"] == {}
 
 
+@pytest.mark.slow
+def test_weights_are_tuned_to_another_level(run, frames, short, monkeypatch, tmp_path):
+    monkeypatch.setattr(recipe, "FROM_PARENT", 1024)
+    fast = {"round_steps": 20, "batch_size": 128, "samples": 512, "tuning_rate": 2e-3}
+    monkeypatch.setattr(settings, "AT_A_LEVEL", dataclasses.replace(settings.AT_A_LEVEL, **fast))
+    parent, call = tmp_path / "parent" / "boltzmann.safetensors", ["train", "boltzmann", "CO", "--device", "cpu", "--json"]
+    before = run(*call, "--trajectory", frames / "methanol.h5", "--rounds", 10, "-o", parent.parent)
+    assert before.code == 0, before.err
+    outcome = run(*call, "--from", parent, "--level", "mmff94s", "--rounds", 6, "-o", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    card = read_card(tmp_path / "run" / "boltzmann.json")
+    assert str(card.target) == "mmff94s at 300 K" and card.target.inputs == "openff-2.2.1" and card.parent["sha256"] == sha256_of(parent)
+    assert card.data[0]["generator"] == "the weights to start from" and not (tmp_path / "run" / "md.h5").exists()
+    effective = []
+    for weights in (parent, outcome.json["weights"]):
+        made = [
+            "generate",
+            "CO",
+            "--generator",
+            "boltzmann",
+            "--weights",
+            weights,
+            "-n",
+            1500,
+            "--device",
+            "cpu",
+            "-o",
+            tmp_path / "made.h5",
+        ]
+        assert run(*made).code == 0
+        assert run("score", tmp_path / "made.h5", "--forcefield", "mmff94s", "-o", tmp_path / "scored.h5").code == 0
+        effective.append(run("reweight", tmp_path / "scored.h5", "--json").json["ess_fraction"])
+    # that of the weights before is withheld where it cannot be trusted
+    assert effective[1] == pytest.approx(outcome.json["ess_fraction"], abs=0.15) and effective[1] > 1.5 * (effective[0] or 0.0)
+
+
 def test_another_molecule_needs_another_folder(run, frames, short, tmp_path):
     call = ["train", "boltzmann", "CO", "--trajectory", frames / "methanol.h5", "--rounds", 1, "--device", "cpu", "-o", tmp_path / "run"]
     assert run(*call).code == 0
@@ -107,6 +145,9 @@ def test_frames_of_another_molecule(run, frames, tmp_path):
         (["--minutes", 0], "minutes is 0"),
         (["--until-ess", 2], "until_ess is 2"),
         (["--tuning", "magic"], "There is no tuning 'magic'"),
+        (["--level", "mmff94s"], "The energies of mmff94s need weights to start from; train some on a force field, and give them"),
+        (["--level", "gfn7"], "gfn7"),
+        (["--temperature", 0], "above 0 K"),
         (["--from", "confgf"], "are those of a PairField; start from those of a Boltzmann generator"),
         (["--forcefield", "nonsense"], "nonsense"),
     ],

@@ -41,7 +41,7 @@ def test_a_target_is_named_in_a_few_words():
         *(("target", "openff-2.2.1"), ("target", []), ("target", {}), ("target", {"forcefield": "openff-2.2.1"})),
         *(("target", {"forcefield": f, "temperature": t}) for f, t in (("", 300.0), (None, 300.0), (["a"], 300.0), ("gaff", 0.0))),
         *(("target", {"forcefield": "gaff", "temperature": t}) for t in (-1, "300", None, True, math.nan, math.inf, 10**400)),
-        *(("target", {"forcefield": "gaff", "temperature": 300.0, "pressure": 1.0}),),
+        *(("target", {"forcefield": "gaff", "temperature": 300.0, **more}) for more in ({"pressure": 1.0}, {"inputs": ""}, {"inputs": 1})),
         *(("config", {"blocks": 10**9}), ("config", {"blocks": 0}), ("config", {"blocks": True}), ("config", {"blocks": "x"})),
     ],
 )

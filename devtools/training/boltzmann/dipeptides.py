@@ -27,7 +27,7 @@ TEST = tuple("KS KG AT GN LW KQ NY IM TD HT NF RL ET AC GP RV".split())
 SETTINGS = MDSettings(
     temperature=TEMPERATURE, ladder=(310.0, 400.0, 520.0), replicas=32, frame_interval=0.25, equilibration=6.0, precision="single"
 )
-FRAMES = 3200
+FRAMES = 2048
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ...energies import ForceFieldLike, system_source
+from ...energies import ForceFieldLike, LevelLike, level_of, system_source
 from ...errors import ConfGFError
 from ...models.autoregressive import AutoregressiveDensity
 from ...molecules.graph import MolecularGraph
@@ -26,7 +26,7 @@ from .prepared import PreparedMolecule
 
 
 class BoltzmannGenerator(DensityGenerator):
-    """Samples near the Boltzmann distribution of a force field, with their energies and exact densities (``"boltzmann"``).
+    """Samples near a Boltzmann distribution, with their energies and exact densities (``"boltzmann"``).
 
     Atoms are placed one after the other by an `AutoregressiveDensity`, whose density is evaluated in one pass. Weights
     ``exp(-E / kT - log_q)`` make averages exact; their effective sample size and k-hat (`reweight`) tell how near the network came. What
@@ -40,31 +40,45 @@ class BoltzmannGenerator(DensityGenerator):
         K. Default: that of the weights.
     weights : str or Path
         The name of shipped ones, or a ``.safetensors`` file with its card beside it.
+    level : Level, or whatever `Level` takes, optional
+        Whose energies are sampled, where they are not the force field's: ``"gfn2"``. The network still reads the force field's parameters.
+        Default: that of the weights where no force field is given, else the force field.
 
     Raises
     ------
     WeightsError
         If the weights cannot be used, or are those of another network.
     WrongTypeError, ForceFieldError
-        As in `system_source`.
+        As in `system_source` and `Level`.
     ConfGFError
         If neither the call nor the card names a force field and a temperature, or the latter is not positive.
     """
 
     name = "boltzmann"
 
-    def __init__(self, forcefield: ForceFieldLike | None = None, temperature: Any = None, weights: str | Path = "boltzmann") -> None:
+    def __init__(
+        self,
+        forcefield: ForceFieldLike | None = None,
+        temperature: Any = None,
+        weights: str | Path = "boltzmann",
+        level: LevelLike | None = None,
+    ) -> None:
         self.loaded = LoadedNetwork.load(weights, AutoregressiveDensity, self.name)
         card = self.loaded.card
         if card.target is None and (forcefield is None or temperature is None):
             raise ConfGFError(f"The weights {weights} name no force field and temperature; give both.")
         if forcefield is None:
             assert card.target is not None
-            forcefield = card.target.forcefield
+            forcefield = card.target.inputs or card.target.forcefield
+            if level is None and card.target.inputs is not None:
+                level = card.target.forcefield
         self.temperature = float(card.target.temperature if temperature is None and card.target else in_md_units(temperature))
         if not 0 < self.temperature < math.inf:
             raise ConfGFError(f"The temperature is {self.temperature:g} K; give a finite one above 0 K.")
         self.source, self.weights_sha256 = system_source(forcefield), card.sha256
+        self.level = None if level is None else level_of(level)
+        if self.level is not None:
+            self.level.check_energies()
         self._last: PreparedMolecule | None = None
 
     @property
@@ -105,7 +119,7 @@ class BoltzmannGenerator(DensityGenerator):
             As in `PreparedMolecule.of`.
         """
         if self._last is None or not self._last.graph.same_as(graph) or self._last.device != torch.device(device):
-            self._last = PreparedMolecule.of(graph, self.source, self.temperature, device)
+            self._last = PreparedMolecule.of(graph, self.source, self.temperature, device, self.level)
         return self._last
 
     def _warn_of_domain(self, graph: MolecularGraph) -> None:
@@ -115,8 +129,9 @@ class BoltzmannGenerator(DensityGenerator):
         beyond = [symbol(z) for z in sorted(set(graph.numbers.tolist()) - set(card.elements))]
         if not card.min_atoms <= len(graph) <= card.max_atoms:
             beyond.append(f"{len(graph)} atoms")
-        if card.target is not None and (self.source.forcefield, self.temperature) != (card.target.forcefield, card.target.temperature):
-            beyond.append(f"{self.source.forcefield} at {self.temperature:g} K")
+        sampled = self.source.forcefield if self.level is None else self.level.name
+        if card.target is not None and (sampled, self.temperature) != (card.target.forcefield, card.target.temperature):
+            beyond.append(f"{sampled} at {self.temperature:g} K")
         if beyond:
             known = f"{', '.join(map(symbol, card.elements))}, {card.min_atoms} to {card.max_atoms} atoms, {card.target or 'no target'}"
             warnings.warn(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ...energies import BatchedEnergy
+from ...energies import BatchedEnergy, ContextEnergy, Energy, Level
 from ...energies.systems.parameters import read_parameters
 from ...energies.systems.source import SystemSource
 from ...ensemble import Target
@@ -41,8 +41,8 @@ class PreparedMolecule:
     placement : Placement
     batch : PlacementBatch
         The network's inputs.
-    energy : BatchedEnergy
-        In float64.
+    energy : Energy
+        Of the target, in float64.
     target : Target
     charges : str or None
         Where the System's charges come from.
@@ -51,34 +51,50 @@ class PreparedMolecule:
     graph: MolecularGraph
     placement: Placement
     batch: PlacementBatch
-    energy: BatchedEnergy
+    energy: Energy
     target: Target
     charges: str | None
 
     @classmethod
-    def of(cls, graph: MolecularGraph, source: SystemSource, temperature: float, device: torch.device | str = "cpu") -> PreparedMolecule:
+    def of(
+        cls,
+        graph: MolecularGraph,
+        source: SystemSource,
+        temperature: float,
+        device: torch.device | str = "cpu",
+        level: Level | None = None,
+    ) -> PreparedMolecule:
         """Build the System and the placement.
 
         Parameters
         ----------
         graph : MolecularGraph
         source : SystemSource
+            Of the System whose parameters the network reads.
         temperature : float
             K.
         device : torch.device or str
             Of the network's inputs, and of the energies.
+        level : Level, optional
+            Whose energies the target has; default: those of the System, in batches.
 
         Raises
         ------
         UnsupportedMoleculeError
             If the molecule has fewer than 3 atoms, or three atoms in line.
         ForceFieldError, UnsupportedForceError
-            If there is no System, or it has constraints or forces that cannot be batched.
+            If there is no System, or it has constraints or forces that cannot be batched; or the level has no energies of the molecule.
         """
         if len(graph) < 3:
             raise UnsupportedMoleculeError(f"{graph.name!r} has {len(graph)} atoms; a Boltzmann generator needs at least 3.")
         system = source.build(graph)
-        energy = BatchedEnergy(system, device=str(device), for_reweighting=True)
+        # it refuses constraints and the like, whoever evaluates the target
+        energy: Energy = BatchedEnergy(system, device=str(device), for_reweighting=True)
+        target = source.target(system, temperature)
+        if level is not None:
+            energy, target = level.energy(graph), level.target(graph, temperature)
+            if isinstance(energy, ContextEnergy):
+                energy = BatchedEnergy(energy.system, device=str(device), for_reweighting=True)
         placement = Placement.of(graph)
         angles = read_parameters(graph, system).angles
         for step in placement.steps[2:]:
@@ -92,7 +108,7 @@ class PreparedMolecule:
             placement,
             placement_batch(graph, placement, system, temperature).to(device),
             energy,
-            source.target(system, temperature),
+            target,
             source.charges,
         )
 

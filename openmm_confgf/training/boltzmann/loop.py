@@ -42,7 +42,7 @@ _SHARE_OF_FRAMES = 0.25
 _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 """Factors of their log-variance, and of their likelihood."""
 
-_TEMPERED = 0.6
+TEMPERED = 0.6
 """Share of the samples that must be effective after tempering."""
 
 _CLIP = 5.0
@@ -140,11 +140,11 @@ class BoltzmannTraining:
     def _rounds_of_frames(self) -> int:
         if self.run.tuning == "none":
             return self.state.rounds
-        return max(1, round(self.run.frames_share * self.state.rounds))
+        return max(self.run.frames_share > 0, round(self.run.frames_share * self.state.rounds))
 
     def _round(self) -> Row:
         number, losses = self.state.done, []
-        tuning = bool(self.state.rounds) and number >= self._rounds_of_frames
+        tuning = number >= self._rounds_of_frames and (bool(self.state.rounds) or self.run.frames_share == 0)
         if tuning:
             which = number % len(self.lessons)
             samples = draw_samples(self.lessons[which].prepared, self.network, self.run.samples, _seed(self.run.seed, 1, number))
@@ -188,10 +188,11 @@ class BoltzmannTraining:
     def _learning_rate(self, tuning: bool) -> float:
         first = self._rounds_of_frames * self.run.round_steps
         last = self.state.rounds * self.run.round_steps
-        if tuning:
-            return self.run.tuning_rate * warm_hold_decay(self.state.step - first, last - first, warm=100)
+        rate, step, steps = (
+            (self.run.tuning_rate, self.state.step - first, last - first) if tuning else (self.run.learning_rate, self.state.step, first)
+        )
         # the first round does not know yet how many there will be
-        return self.run.learning_rate * warm_hold_decay(self.state.step, first if self.state.rounds else 10**6, warm=100)
+        return rate * warm_hold_decay(step, steps if self.state.rounds else 10**6, warm=100)
 
     def _loss_of_frames(self, rng: np.random.Generator) -> Tensor:
         lesson = self.lessons[int(rng.integers(len(self.lessons)))]
@@ -203,7 +204,7 @@ class BoltzmannTraining:
         which, samples = self.state.kept[int(rng.integers(len(self.state.kept)))]
         lesson, count = self.lessons[which], self.run.batch_size
         if self.run.tuning == "distillation":
-            weights = tempered_weights(samples.log_weights, _TEMPERED).numpy()
+            weights = tempered_weights(samples.log_weights, TEMPERED).numpy()
             chosen = torch.from_numpy(rng.choice(len(weights), count, p=weights / weights.sum()))
         else:
             chosen = _rows(rng, len(samples.log_weights), count)

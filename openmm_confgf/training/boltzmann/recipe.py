@@ -17,7 +17,7 @@ import torch
 from ...checksums import molecule_hash
 from ...devices import resolve_device
 from ...dynamics.settings import MDSettings
-from ...energies import ForceFieldLike, system_source
+from ...energies import ForceFieldLike, LevelLike, level_of, system_source
 from ...ensemble import Ensemble
 from ...errors import ConfGFError
 from ...generators.boltzmann import BoltzmannGenerator
@@ -31,10 +31,12 @@ from ...reweighting import Reweighted, reweight
 from ...simulation import simulate
 from ...thermodynamics.convergence import AGREEMENT
 from ...writing import write_whole
+from ..objectives.energies import tempered_weights
 from ..same_run import check_same_run
-from .frames import training_frames
-from .loop import BoltzmannTraining, Lesson, Row
-from .settings import BoltzmannRun
+from .frames import Frames, training_frames
+from .loop import TEMPERED, BoltzmannTraining, Lesson, Row
+from .monitor import draw_samples
+from .settings import AT_A_LEVEL, BoltzmannRun
 
 LADDER = 5
 """Temperatures of the simulation, up to twice that of the target."""
@@ -46,6 +48,9 @@ _SHARE_OF_TIME = 0.25
 
 _FIRST = 4.0
 """ps after which the simulation's speed is known."""
+
+FROM_PARENT = 4096
+"""Samples of the weights to start from that are evaluated at a level."""
 
 _HELD_OUT = 0.1
 """Share of the frames that nothing learns from."""
@@ -82,9 +87,10 @@ class BoltzmannResult:
 def train_boltzmann(
     molecule: MolecularGraph | Ensemble,
     directory: str | Path,
-    forcefield: ForceFieldLike = "openff-2.2.1",
+    forcefield: ForceFieldLike | None = None,
     *,
-    temperature: float = 300.0,
+    temperature: float | None = None,
+    level: LevelLike | None = None,
     frames: Ensemble | None = None,
     parent: str | Path | None = None,
     run: BoltzmannRun | None = None,
@@ -100,15 +106,19 @@ def train_boltzmann(
         An ensemble tells the simulation where to start.
     directory : str or Path
         Gets the simulation, the checkpoint, the log, the weights and their card, and the test's samples.
-    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
-        As in `system_source`, without constraints.
-    temperature : float
-        K.
+    forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable, optional
+        As in `system_source`, without constraints. Default: that of the weights to start from, or ``"openff-2.2.1"``.
+    temperature : float, optional
+        K. Default: that of the weights to start from, or 300 K.
+    level : Level, or whatever `Level` takes, optional
+        Whose energies are sampled, where they are not the force field's: ``"gfn2"``. Nothing is simulated then: the weights to start from
+        give the first samples, and must know the molecule.
     frames : Ensemble, optional
         Of equilibrium at this temperature, to learn from instead of a simulation made here.
     parent : str or Path, optional
         Weights to start from.
     run : BoltzmannRun, optional
+        Default: `BoltzmannRun()`, or `AT_A_LEVEL`.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     say : callable
@@ -127,42 +137,62 @@ def train_boltzmann(
     WeightsError
         If the parent cannot be used.
     ConfGFError
-        If the frames are of another molecule, or the directory holds another run.
+        If the frames are of another molecule, the directory holds another run, or there are no weights to start from at a level.
     """
-    run, directory, where = run or BoltzmannRun(), Path(directory), resolve_device(device)
+    directory, where = Path(directory), resolve_device(device)
     graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
-    source = system_source(forcefield)
-    prepared = PreparedMolecule.of(graph, source, temperature, where)
-    start = None if parent is None else load_weights(parent)
-    if start is not None and not isinstance(start[0], AutoregressiveDensity):
-        raise ConfGFError(f"The weights {parent} are those of a {start[1].architecture}; start from those of a Boltzmann generator.")
-    directory.mkdir(parents=True, exist_ok=True)
-    check_same_run(directory, _identity(prepared, run, None if start is None else start[1].sha256), begun=True)
-    if frames is None:
-        frames = _simulated(molecule, directory, forcefield, temperature, run, device, say)
-    elif not frames.graph.same_as(graph):
+    before, card = _parent(parent)
+    known = None if card is None else card.target
+    if forcefield is None:
+        forcefield = (known.inputs or known.forcefield) if known else "openff-2.2.1"
+    if temperature is None:
+        temperature = known.temperature if known else 300.0
+    theory = None if level is None else level_of(level)
+    if theory is not None and before is None:
         raise ConfGFError(
-            f"The frames are of {frames.graph.name!r}, or in another order of atoms than {graph.name!r}; give frames of this."
+            f"The energies of {theory.name} need weights to start from; train some on a force field, and give them as parent (--from)."
         )
-    lesson = _lesson(prepared, frames, run.seed)
+    run = run or (BoltzmannRun() if theory is None else AT_A_LEVEL)
+    source = system_source(forcefield)
+    prepared = PreparedMolecule.of(graph, source, temperature, where, theory)
+    target = CardTarget(source.forcefield, temperature) if theory is None else CardTarget(theory.name, temperature, source.forcefield)
+    directory.mkdir(parents=True, exist_ok=True)
+    check_same_run(directory, _identity(prepared, target, run, card), begun=True)
     torch.manual_seed(run.seed)
-    config = AutoregressiveConfig(**start[1].config) if start else AutoregressiveConfig()
-    network = AutoregressiveDensity(config)
-    if start is not None:
-        network.load_state_dict(start[0].state_dict())
-    training = BoltzmannTraining(network.to(where), [lesson], run, directory)
-    rows = training.fit(after_round)
+    network = AutoregressiveDensity(AutoregressiveConfig(**card.config) if card else None).to(where)
+    if before is not None:
+        network.load_state_dict(before.state_dict())
+    if frames is None and theory is not None:
+        say(f"evaluating {FROM_PARENT} samples of the weights {card.name if card else ''}")
+        lesson, data = _lesson_of_parent(prepared, network, run.seed)
+    else:
+        if frames is None:
+            frames = _simulated(molecule, directory, forcefield, temperature, run, device, say)
+        elif not frames.graph.same_as(graph):
+            raise ConfGFError(
+                f"The frames are of {frames.graph.name!r}, or in another order of atoms than {graph.name!r}; give frames of this."
+            )
+        lesson, data = _lesson(prepared, frames, run.seed)
+    rows = BoltzmannTraining(network, [lesson], run, directory).fit(after_round)
     weights = directory / "boltzmann.safetensors"
-    r_hat = float(frames.diagnostics.get("r_hat_energy", math.nan))
-    card = _card(prepared, network, frames, run, rows, r_hat, None if start is None else start[1])
-    save_weights(weights, network, card)
+    save_weights(weights, network, _card(graph, network, target, data, run, rows, card))
     say(f"testing {TESTED} fresh samples")
-    generator = BoltzmannGenerator(forcefield, temperature, weights)
+    generator = BoltzmannGenerator(forcefield, temperature, weights, theory)
     samples = generator.sample(graph, TESTED, seed=run.seed + 1, device=device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the verdict says the same
         found = reweight(samples, temperature)
+    r_hat = math.nan if data["r_hat_energy"] is None else data["r_hat_energy"]
     return BoltzmannResult(weights, found, r_hat, rows, _verdict(found, r_hat))
+
+
+def _parent(parent: str | Path | None) -> tuple[AutoregressiveDensity | None, Card | None]:
+    if parent is None:
+        return None, None
+    network, card = load_weights(parent)
+    if not isinstance(network, AutoregressiveDensity):
+        raise ConfGFError(f"The weights {parent} are those of a {card.architecture}; start from those of a Boltzmann generator.")
+    return network, card
 
 
 def _simulated(
@@ -195,39 +225,53 @@ def _simulated(
     return simulate(molecule, path, forcefield, length=length, settings=settings, seed=run.seed, device=device)
 
 
-def _lesson(prepared: PreparedMolecule, frames: Ensemble, seed: int) -> Lesson:
+def _lesson(prepared: PreparedMolecule, frames: Ensemble, seed: int) -> tuple[Lesson, dict[str, Any]]:
+    """What there is to learn of frames, and what the card says of them."""
+    r_hat = float(frames.diagnostics.get("r_hat_energy", math.nan))
     learnt = training_frames(prepared, frames.positions)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(learnt)))
-    held_out = max(1, int(_HELD_OUT * len(learnt)))
-    return Lesson(prepared, learnt[order[held_out:]], learnt[order[:held_out]])
+    said = {"frames": len(frames), "generator": frames.provenance.generator, "r_hat_energy": r_hat if math.isfinite(r_hat) else None}
+    return _split(prepared, learnt[order]), said
 
 
-def _identity(prepared: PreparedMolecule, run: BoltzmannRun, parent: str | None) -> dict[str, Any]:
+def _lesson_of_parent(prepared: PreparedMolecule, network: AutoregressiveDensity, seed: int) -> tuple[Lesson, dict[str, Any]]:
+    """Samples of the weights to start from, those of large weight preferred; they keep the modes that these know in what is learnt from."""
+    samples = draw_samples(prepared, network, FROM_PARENT, seed)
+    weights = tempered_weights(samples.log_weights, TEMPERED).numpy()
+    chosen = np.random.default_rng(seed).choice(len(weights), min(len(weights) // 2, (weights > 0).sum()), False, weights / weights.sum())
+    said = {"frames": len(chosen), "generator": "the weights to start from", "r_hat_energy": None}
+    return _split(prepared, samples.frames[torch.from_numpy(chosen)]), said
+
+
+def _split(prepared: PreparedMolecule, frames: Frames) -> Lesson:
+    held_out = torch.arange(len(frames)) < max(1, int(_HELD_OUT * len(frames)))
+    return Lesson(prepared, frames[~held_out], frames[held_out])
+
+
+def _identity(prepared: PreparedMolecule, target: CardTarget, run: BoltzmannRun, parent: Card | None) -> dict[str, Any]:
     """What must not change between two parts of a run; how long it takes may."""
     settings = {name: value for name, value in dataclasses.asdict(run).items() if name not in ("minutes", "rounds", "until_ess")}
     return {
         "molecule": molecule_hash(prepared.graph.smiles),
         "system": prepared.target.system_sha256,
-        "temperature": prepared.temperature,
-        "parent": parent,
+        **dataclasses.asdict(target),
+        "parent": parent and parent.sha256,
         **settings,
     }
 
 
 def _card(
-    prepared: PreparedMolecule,
+    graph: MolecularGraph,
     network: AutoregressiveDensity,
-    frames: Ensemble,
+    target: CardTarget,
+    data: dict[str, Any],
     run: BoltzmannRun,
     rows: list[Row],
-    r_hat: float,
     parent: Card | None,
 ) -> Card:
-    graph = prepared.graph
     architecture, config = describe_network(network)
     curve = {name: [row.get(name) for row in rows] for name in ("round", "loss", "ess", "k_hat", "mean_log_q", "torus_distance")}
     sizes = [len(graph), *((parent.min_atoms, parent.max_atoms) if parent else ())]
-    forcefield = prepared.target.forcefield or "a System of its own"
     return Card(
         name="boltzmann",
         architecture=architecture,
@@ -237,14 +281,7 @@ def _card(
         min_atoms=min(sizes),
         max_atoms=max(sizes),
         trained_on=sorted({molecule_hash(graph.constitution)} | set(parent.trained_on if parent else ())),
-        data=[
-            {
-                "molecule": graph.smiles,
-                "frames": len(frames),
-                "generator": frames.provenance.generator,
-                "r_hat_energy": r_hat if math.isfinite(r_hat) else None,
-            }
-        ],
+        data=[{"molecule": graph.smiles, **data}],
         training={
             **dataclasses.asdict(run),
             "rounds": len(rows),
@@ -254,7 +291,7 @@ def _card(
             "curve": curve,
         },
         parent=parent.lineage() if parent else None,
-        target=CardTarget(forcefield, prepared.temperature),
+        target=target,
     )
 
 

@@ -27,7 +27,7 @@ class BoltzmannRun:
     tuning : str
         ``"log-variance"``, ``"distillation"`` (tempered self-distillation) or ``"none"``.
     frames_share : float
-        Share of the rounds that learn from frames alone.
+        Share of the rounds that learn from frames alone; at least one, unless it is 0.
     round_steps : int
         Optimizer steps of a round.
     batch_size : int
@@ -68,3 +68,7 @@ class BoltzmannRun:
             raise ConfGFError(f"There is no tuning {self.tuning!r}; use one of {', '.join(get_args(Tuning))}.")
         if self.seed < 0:
             raise ConfGFError(f"The seed is {self.seed}; give one of at least 0.")
+
+
+AT_A_LEVEL = BoltzmannRun(frames_share=0.0, round_steps=100, samples=2048, kept=16)
+"""Where the energies are not a force field's: they cost more than the steps, so that samples are learnt from for longer."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from openmm_confgf.energies import BatchedEnergy
+from openmm_confgf.energies import BatchedEnergy, Level
 from openmm_confgf.errors import ConfGFError, ForceFieldError, UnsupportedMoleculeError, WeightsError
 from openmm_confgf.generators import HarmonicGenerator
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator
@@ -131,11 +131,26 @@ def test_molecules_that_it_refuses_have_no_density_either(shared):
         ({"temperature": math.nan}, ConfGFError, "above 0 K"),
         ({"temperature": math.inf}, ConfGFError, "above 0 K"),
         ({"forcefield": "nope"}, ForceFieldError, "nope"),
+        ({"level": "nope"}, ForceFieldError, "nope"),
     ],
 )
 def test_settings_that_cannot_be_are_named(weights, options, kind, message):
     with pytest.raises(kind, match=message):
         BoltzmannGenerator(weights=weights, **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*look at the effective sample size")
+def test_weights_of_a_level_sample_it_unless_told_otherwise(tmp_path):
+    card = dataclasses.replace(CARD, target=CardTarget("mmff94s", 300.0, "openff-2.2.1"))
+    path = saved(tmp_path, card)
+    samples = BoltzmannGenerator(weights=path).sample("CO", 3)
+    assert samples.target.forcefield == "MMFF94s" and samples.target.temperature == 300
+    np.testing.assert_allclose(samples.energy, Level("mmff94s").energy("CO").evaluate(samples.positions).energy)
+    classical = BoltzmannGenerator("openff-2.2.1", weights=path).sample("CO", 3)
+    assert classical.target.forcefield == "openff-2.2.1"
+    np.testing.assert_array_equal(classical.log_q, samples.log_q)
+    asked = BoltzmannGenerator("openff-2.2.1", weights=saved(tmp_path), level="mmff94s").sample("CO", 3)
+    np.testing.assert_array_equal(asked.energy, samples.energy)
 
 
 def test_weights_without_a_target_need_one(tmp_path):

@@ -3,7 +3,7 @@ import openmm
 import pytest
 import torch
 
-from openmm_confgf.energies import system_source
+from openmm_confgf.energies import Level, system_source
 from openmm_confgf.energies.systems.parameters import read_parameters
 from openmm_confgf.errors import ConfGFError, UnsupportedMoleculeError
 from openmm_confgf.generators.boltzmann.inputs import placement_batch
@@ -67,6 +67,23 @@ def test_systems_that_it_cannot_weigh_are_refused_in_one_sentence(openff, smiles
     with pytest.raises(ConfGFError, match=message) as caught:
         PreparedMolecule.of(MolecularGraph.from_smiles(smiles), changed(openff, change), 300)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("level", ["mmff94s", "openff-1.3.1"])
+def test_the_energies_of_a_level_are_its_own(openff, level):
+    graph = MolecularGraph.from_smiles("CO")
+    prepared, plain = (PreparedMolecule.of(graph, openff, 300, level=each) for each in (Level(level), None))
+    positions = embed_etkdg(graph, 5, seed=0).positions
+    expected = Level(level).energy(graph).evaluate(positions).energy
+    np.testing.assert_allclose(prepared.energy.evaluate(positions).energy, expected, rtol=0, atol=1e-3)
+    assert (prepared.target.forcefield, prepared.target.temperature) == (Level(level).target(graph).forcefield, 300)
+    # what the network reads is the force field's all the same
+    assert torch.equal(prepared.batch.numbers, plain.batch.numbers)
+
+
+def test_a_level_with_constraints_is_refused(openff):
+    with pytest.raises(ConfGFError, match="constraints"):
+        PreparedMolecule.of(MolecularGraph.from_smiles("CO"), openff, 300, level=Level(changed(openff, constrain)))
 
 
 def test_a_system_that_tells_alike_atoms_apart_is_weighed_all_the_same(openff):

@@ -60,6 +60,13 @@ def test_minutes_become_rounds_once(lesson, small_network, tmp_path):
     assert len(set(told)) == 1 and len(rows) == told[0] >= 2
 
 
+def test_energies_alone(lesson, small_network, tmp_path):
+    """Without a share for the frames, the first round tells what rounds of energies take."""
+    run = BoltzmannRun(minutes=0.02, **SHORT | {"frames_share": 0.0})
+    rows = BoltzmannTraining(small_network(), [lesson], run, tmp_path).fit()
+    assert len(rows) >= 2 and all(row["energies"] == 1.0 for row in rows)
+
+
 def test_several_molecules(lesson, small_network, tmp_path):
     rows = BoltzmannTraining(small_network(), [lesson, lesson], BoltzmannRun(rounds=4, **SHORT), tmp_path).fit()
     assert len(rows) == 4
