@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
+import networkx
 import numpy as np
+from networkx.algorithms.isomorphism import GraphMatcher
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdDetermineBonds
 
 from ..ensemble import Ensemble, Provenance
 from ..errors import FileFormatError
 from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
+from ..status import Status
+from ..units import NM_PER_ANGSTROM
 from ..version import __version__
+
+_LOOKED_AT = 10
+"""Frames whose bonds are tried."""
+
+_MOST_MATCHES = 2000
+"""Mappings of one frame that are tried: equivalent hydrogens make many, and only stereo prefers one."""
 
 
 def read_trajectory(path: str | Path, graph: MolecularGraph) -> Ensemble:
-    """Frames whose atoms are those of a molecule, in its order.
+    """Frames of a molecule, in its order of atoms.
+
+    A file that names its elements (.h5, .pdb) may have them in another order: they are matched by bonds and stereo, and the provenance says
+    so. Formats without names must have the molecule's order.
 
     Parameters
     ----------
@@ -31,7 +48,7 @@ def read_trajectory(path: str | Path, graph: MolecularGraph) -> Ensemble:
     Raises
     ------
     FileFormatError
-        If the file cannot be read, has a box, other atoms or another order of them, or a frame that is not finite.
+        If the file cannot be read, has a box, other atoms, an order of them that cannot be matched, or a frame that is not finite.
     """
     import mdtraj
 
@@ -43,11 +60,48 @@ def read_trajectory(path: str | Path, graph: MolecularGraph) -> Ensemble:
     if found.unitcell_lengths is not None and found.unitcell_lengths.any():
         raise FileFormatError(f"{path} has box vectors, and a Boltzmann generator samples one molecule without a box; give such frames.")
     numbers = [atom.element.atomic_number for atom in found.topology.atoms if atom.element is not None]
-    if numbers != graph.numbers.tolist():
-        raise FileFormatError(f"{path} has other atoms than {graph.name!r}, or another order of them; give frames in its order.")
-    positions = found.xyz.astype(np.float64)
+    if sorted(numbers) != sorted(graph.numbers.tolist()):
+        raise FileFormatError(f"{path} has other atoms than {graph.name!r}; give frames of it.")
+    positions, settings = found.xyz.astype(np.float64), {}
     if bad := int((~np.isfinite(positions).all(axis=(1, 2))).sum()):
         raise FileFormatError(f"{path} has {bad} of {len(positions)} frames that are not finite; leave them out.")
-    if (wrong := int((check_conformations(graph, positions) != 0).sum())) > len(positions) // 2:
+    if numbers != graph.numbers.tolist() or _wrong(graph, positions) > len(positions) // 2:
+        order = _order(graph, numbers, positions)
+        if order is not None:
+            positions, settings = positions[:, order], {"atoms": "matched by bonds and stereo"}
+        elif numbers != graph.numbers.tolist():
+            raise FileFormatError(f"The bonds of {path} are not those of {graph.name!r}; give frames of it.")
+    if (wrong := _wrong(graph, positions)) > len(positions) // 2:
         raise FileFormatError(f"{wrong} of {len(positions)} frames of {path} are not {graph.name!r} by their bonds; give frames of it.")
-    return Ensemble(graph, positions, Provenance(f"trajectory {path.name}", __version__, None))
+    return Ensemble(graph, positions, Provenance(f"trajectory {path.name}", __version__, None, settings=settings))
+
+
+def _wrong(graph: MolecularGraph, positions: NDArray[np.float64]) -> int:
+    return int((check_conformations(graph, positions) != Status.OK).sum())
+
+
+def _order(graph: MolecularGraph, numbers: list[int], positions: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """The atom of the file, (N,), that each atom of the molecule is; None where the bonds of no frame that is looked at match."""
+    ours = networkx.Graph(graph.bonds.tolist())
+    networkx.set_node_attributes(ours, dict(enumerate(graph.numbers.tolist())), "number")
+    for frame in positions[:: max(1, len(positions) // _LOOKED_AT)]:
+        theirs = networkx.Graph(_bonds(numbers, frame))
+        theirs.add_nodes_from(range(len(numbers)))
+        networkx.set_node_attributes(theirs, dict(enumerate(numbers)), "number")
+        matches = GraphMatcher(ours, theirs, node_match=lambda a, b: a["number"] == b["number"]).isomorphisms_iter()
+        for match in itertools.islice(matches, _MOST_MATCHES):
+            order = np.array([match[atom] for atom in range(len(graph))])
+            if _wrong(graph, frame[None, order]) == 0:
+                return order
+    return None
+
+
+def _bonds(numbers: list[int], frame: NDArray[np.float64]) -> list[tuple[int, int]]:
+    mol = Chem.RWMol()
+    for number in numbers:
+        mol.AddAtom(Chem.Atom(number))
+    conformer = Chem.Conformer(len(numbers))
+    conformer.SetPositions(frame / NM_PER_ANGSTROM)
+    mol.AddConformer(conformer)
+    rdDetermineBonds.DetermineConnectivity(mol)
+    return [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]

@@ -133,7 +133,7 @@ def test_frames_that_cannot_teach(run, frames, tmp_path, change, message):
 
 
 def test_frames_of_another_molecule(run, frames, tmp_path):
-    for smiles, file in (("CCO", "methanol.h5"), ("CCO", "methanol.dcd"), ("OC", "methanol.h5")):
+    for smiles, file in (("CCO", "methanol.h5"), ("CCO", "methanol.dcd")):
         outcome = run("train", "boltzmann", smiles, "--trajectory", frames / file, "--rounds", 1, "-o", tmp_path / "run")
         assert outcome.code == 2, outcome.err
         assert "cannot be read as frames of" in outcome.err or "has other atoms than" in outcome.err

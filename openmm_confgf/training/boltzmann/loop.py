@@ -215,8 +215,10 @@ class BoltzmannTraining:
         likelihood = weighted_likelihood(of_seen, torch.ones_like(of_seen))
         if self.run.tuning == "distillation":
             return weighted_likelihood(of_own, torch.ones_like(of_own)) + _SHARE_OF_FRAMES * likelihood
-        centre = samples.log_weights[samples.log_weights.isfinite()].median()
         targets = both.log_target.split([len(own), len(seen)])
+        # of today's network: samples are kept while the mean of their log-weights rises
+        now = (targets[0] - of_own.detach()).double()
+        centre = now[now.isfinite()].median()
         parts = [log_variance(q.double(), target, centre) for q, target in zip((of_own, of_seen), targets, strict=True)]
         return parts[0] + _OF_FRAMES * parts[1] + _LIKELIHOOD * likelihood
 
