@@ -146,7 +146,7 @@ def boltzmann(
             "weights": str(result.weights),
             "samples": str(samples),
             **dataclasses.asdict(result.reweighted.diagnostics),
-            "r_hat_energy": result.r_hat,
+            "r_hat": result.r_hat,
             "rounds": len(result.rows),
             "verdict": result.verdict,
             "pictures": [str(path) for path in pictures],

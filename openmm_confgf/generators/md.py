@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..dynamics.langevin import ReplicaState
@@ -16,8 +17,10 @@ from ..energies import BatchedEnergy, ContextEnergy, ForceFieldLike, minimize, s
 from ..ensemble import Ensemble, Provenance, Target
 from ..errors import ConfGFError, GenerationError
 from ..molecules.checks import check_conformations
+from ..molecules.geometry import dihedrals
 from ..molecules.graph import MolecularGraph
 from ..molecules.stereoisomers import check_one_diastereomer, stereo_settings
+from ..molecules.torsions import rotatable_torsions, torsion_orders
 from ..thermodynamics.convergence import r_hat
 from ..version import __version__
 from .base import Generator, check_request
@@ -31,8 +34,8 @@ class MDGenerator(Generator):
     """Frames of replicas that start from minimised ETKDG conformations (``"md"``).
 
     The frames of one replica are correlated, and replicas that do not cross a barrier keep the populations of their starts:
-    ``diagnostics`` hold `r_hat` of the energy, which must be close to 1, and the acceptance of exchanges. Every frame is a sample, whatever
-    its status: averages over equilibrium take all energies that are finite.
+    ``diagnostics`` hold `r_hat` of the energy and the largest of the torsions, which must be close to 1, and the acceptance of exchanges.
+    Every frame is a sample, whatever its status: averages over equilibrium take all energies that are finite.
 
     Parameters
     ----------
@@ -167,6 +170,16 @@ def md_ensemble(
         "picoseconds": round(state.step * settings["timestep"], 9),
         "exchange_acceptance": [float(rate) for rate in state.accepted / np.maximum(state.attempts, 1)],
         "r_hat_energy": r_hat(energy.reshape(-1, settings["replicas"]).T),
+        "r_hat_torsions": _r_hat_torsions(graph, frames, settings["replicas"]),
     }
     provenance = Provenance("md", __version__, seed, settings=settings | stereo_settings(graph))
     return Ensemble(graph, frames, provenance, check_conformations(graph, frames), energy, target=target, diagnostics=diagnostics)
+
+
+def _r_hat_torsions(graph: MolecularGraph, frames: NDArray[np.float64], replicas: int) -> float:
+    """The largest of the cosines and sines of the rotatable torsions, each times its order; NaN where there is none."""
+    quadruples = rotatable_torsions(graph)
+    turns = dihedrals(torch.tensor(frames), torch.from_numpy(quadruples)).numpy() * np.array(torsion_orders(graph, quadruples))
+    waves = np.concatenate([np.cos(turns), np.sin(turns)], 1)
+    found = [r_hat(wave.reshape(-1, replicas).T) for wave in waves.T]
+    return max((value for value in found if math.isfinite(value)), default=math.nan)

@@ -11,13 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..molecules.geometry import dihedrals
-from ..molecules.graph import MolecularGraph
+from ..molecules.torsions import rotatable_torsions
 from ..units import NM_PER_ANGSTROM
 from ..writing import whole_file
 
@@ -26,8 +25,6 @@ COLOURS = "viridis_r"
 
 INK = "#3b4252"
 _ELEMENT_COLOURS = {7: "#3050f8", 8: "#e02020", 9: "#60b030", 15: "#ff8000", 16: "#d0b000", 17: "#20b020", 35: "#a62929", 53: "#940094"}
-_INNER_ATOM = "[!#1;!$(*#*);$(*(~[!#1])~[!#1])]"
-_ROTATABLE = Chem.MolFromSmarts(f"{_INNER_ATOM}-;!@{_INNER_ATOM}")
 
 
 def plot_ensemble(ensemble: Ensemble, path: str | Path, title: str | None = None) -> Path:
@@ -211,31 +208,6 @@ def relative_energies(ensemble: Ensemble) -> NDArray[np.float64]:
     """
     energy = np.asarray(_with_energies(ensemble).energy)
     return energy - energy.min()
-
-
-def rotatable_torsions(graph: MolecularGraph) -> NDArray[np.int64]:
-    """One torsion a-b-c-d, (n, 4), for each rotatable bond b-c: single, not in a ring, no end atom, not beside a triple bond.
-
-    a and d are the heavy neighbours with the lowest index.
-
-    Parameters
-    ----------
-    graph : MolecularGraph
-
-    Returns
-    -------
-    ndarray of int64, (n, 4)
-        Atoms a, b, c, d, from 0.
-    """
-    rows = []
-    for b, c in graph.mol.GetSubstructMatches(_ROTATABLE):
-        rows.append([_first_heavy_neighbour(graph, b, c), b, c, _first_heavy_neighbour(graph, c, b)])
-    return np.array(rows, dtype=np.int64).reshape(-1, 4)
-
-
-def _first_heavy_neighbour(graph: MolecularGraph, atom: int, other: int) -> int:
-    neighbours = graph.mol.GetAtomWithIdx(atom).GetNeighbors()
-    return min(n.GetIdx() for n in neighbours if n.GetAtomicNum() != 1 and n.GetIdx() != other)
 
 
 def _with_energies(ensemble: Ensemble) -> Ensemble:

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ConfGFError
 from ..molecules.backbone import backbone_torsions
 from ..molecules.graph import MolecularGraph
+from ..molecules.torsions import rotatable_torsions
 from ..reweighting import Reweighted
 from ..thermodynamics.profiles import TorsionProfile, torsion_profile
 from ..units import kT
-from .ensemble import INK, plain, rotatable_torsions, save_figure
+from .ensemble import INK, plain, save_figure
 from .weights import SAMPLES, TARGET
 
 _COLUMNS = 3

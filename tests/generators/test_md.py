@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from rdkit.Chem import rdMolTransforms
 
 from openmm_confgf.dynamics.molecular_dynamics import MolecularDynamics
 from openmm_confgf.dynamics.settings import MDSettings
@@ -7,8 +10,10 @@ from openmm_confgf.energies import BatchedEnergy, SystemBuilder
 from openmm_confgf.energies.batched.read_system import system_hash
 from openmm_confgf.ensemble import Target
 from openmm_confgf.errors import ConfGFError, GenerationError, UnsupportedForceError
-from openmm_confgf.generators.md import MDGenerator, minimised
+from openmm_confgf.generators.etkdg import embed_etkdg
+from openmm_confgf.generators.md import MDGenerator, md_ensemble, minimised
 from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.molecules.torsions import rotatable_torsions
 from openmm_confgf.thermodynamics.convergence import r_hat
 
 QUICK = MDSettings(replicas=4, equilibration=0.2, frame_interval=0.1, ladder=(300, 360), compiled=False)
@@ -220,3 +225,22 @@ def test_settings_take_quantities():
 def test_ladders_are_finite(ladder):
     with pytest.raises(ConfGFError, match="finite"):
         MDSettings(ladder=ladder)
+
+
+@pytest.mark.parametrize(("smiles", "turn", "agree"), [("CCCC", 120, False), ("CCc1ccccc1", 180, True), ("CCc1cccnc1", 180, False)])
+def test_r_hat_of_the_torsions_sees_replicas_that_stay_where_they_began(smiles, turn, agree):
+    """Half of the replicas have the torsion turned; turned by the symmetry of a phenyl, they are the same."""
+    graph = MolecularGraph.from_smiles(smiles)
+    mol = embed_etkdg(graph, 1, seed=0).to_rdkit()
+    (quadruple,) = rotatable_torsions(graph).tolist()
+    rng, frames = np.random.default_rng(0), []
+    start = rdMolTransforms.GetDihedralDeg(mol.GetConformer(), *quadruple)
+    for _ in range(20):
+        for replica in range(4):
+            rdMolTransforms.SetDihedralDeg(mol.GetConformer(), *quadruple, start + turn * (replica % 2) + 10 * rng.standard_normal())
+            frames.append(0.1 * mol.GetConformer().GetPositions())
+    state = SimpleNamespace(step=100, accepted=np.zeros(0), attempts=np.zeros(0))
+    settings = {"replicas": 4, "timestep": 0.001}
+    found = md_ensemble(graph, np.array(frames), rng.standard_normal(80), 0, settings, Target(), state).diagnostics
+    assert found["r_hat_energy"] < 1.1
+    assert (found["r_hat_torsions"] < 1.1) is agree

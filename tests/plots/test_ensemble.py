@@ -6,13 +6,12 @@ from PIL import Image
 
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators import ETKDGGenerator
-from openmm_confgf.molecules.graph import MolecularGraph
+from openmm_confgf.molecules.torsions import rotatable_torsions
 from openmm_confgf.plots.ensemble import (
     conformer_overlay,
     energy_histogram,
     plot_ensemble,
     relative_energies,
-    rotatable_torsions,
     torsion_plot,
 )
 from openmm_confgf.status import Status
@@ -39,30 +38,6 @@ def test_histogram_counts_each_usable_conformer_once(ensemble, axes):
     energy_histogram(ensemble, axes)
     assert sum(bar.get_height() for bar in axes.patches) == 7
     assert min(bar.get_x() for bar in axes.patches) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("smiles", "bonds"),
-    [
-        ("CCCC", 1),
-        ("CCCCO", 2),
-        ("c1ccccc1-c1ccccc1", 1),
-        ("CC#CC", 0),
-        ("C1CCCCC1", 0),
-        ("CC", 0),
-        ("CC(=O)NC", 1),
-        ("CCC#CCC", 0),
-        ("O", 0),
-    ],
-)
-def test_rotatable_bonds(smiles, bonds):
-    graph = MolecularGraph.from_smiles(smiles)
-    torsions = rotatable_torsions(graph)
-    assert torsions.shape == (bonds, 4)
-    assert set(torsions.ravel()) <= set(graph.heavy_atoms)
-    bonded = {tuple(pair) for pair in graph.bonds}
-    for a, b, c, d in torsions:
-        assert all(tuple(sorted(pair)) in bonded for pair in ((a, b), (b, c), (c, d)))
 
 
 def test_torsion_plot_shows_every_angle(ensemble, axes):

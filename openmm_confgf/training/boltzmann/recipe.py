@@ -70,7 +70,7 @@ class BoltzmannResult:
     reweighted : Reweighted
         Fresh samples, and what their weights are worth.
     r_hat : float
-        Of the energies of the simulation that taught it; NaN for frames of one's own.
+        Of the simulation that taught it, the larger one of its energies and its torsions; NaN for frames of one's own.
     rows : list of dict
         The log.
     verdict : str
@@ -182,7 +182,7 @@ def train_boltzmann(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the verdict says the same
         found = reweight(samples, temperature)
-    r_hat = math.nan if data["r_hat_energy"] is None else data["r_hat_energy"]
+    r_hat = max((value for value in (data["r_hat_energy"], data["r_hat_torsions"]) if value is not None), default=math.nan)
     return BoltzmannResult(weights, found, r_hat, rows, _verdict(found, r_hat))
 
 
@@ -227,10 +227,11 @@ def _simulated(
 
 def _lesson(prepared: PreparedMolecule, frames: Ensemble, seed: int) -> tuple[Lesson, dict[str, Any]]:
     """What there is to learn of frames, and what the card says of them."""
-    r_hat = float(frames.diagnostics.get("r_hat_energy", math.nan))
+    agreement = {name: frames.diagnostics.get(name, math.nan) for name in ("r_hat_energy", "r_hat_torsions")}
     learnt = training_frames(prepared, frames.positions)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(learnt)))
-    said = {"frames": len(frames), "generator": frames.provenance.generator, "r_hat_energy": r_hat if math.isfinite(r_hat) else None}
+    said = {"frames": len(frames), "generator": frames.provenance.generator}
+    said |= {name: value if math.isfinite(value) else None for name, value in agreement.items()}
     return _split(prepared, learnt[order]), said
 
 
@@ -239,7 +240,7 @@ def _lesson_of_parent(prepared: PreparedMolecule, network: AutoregressiveDensity
     samples = draw_samples(prepared, network, FROM_PARENT, seed)
     weights = tempered_weights(samples.log_weights, TEMPERED).numpy()
     chosen = np.random.default_rng(seed).choice(len(weights), min(len(weights) // 2, (weights > 0).sum()), False, weights / weights.sum())
-    said = {"frames": len(chosen), "generator": "the weights to start from", "r_hat_energy": None}
+    said = {"frames": len(chosen), "generator": "the weights to start from", "r_hat_energy": None, "r_hat_torsions": None}
     return _split(prepared, samples.frames[torch.from_numpy(chosen)]), said
 
 

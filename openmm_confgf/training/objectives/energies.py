@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 FARTHEST = 6.0
-"""kT: a log-weight farther than that from the median says no more, so that one clash does not decide a step."""
+"""kT: a log-weight farther than that from the median counts as that far, so that one clash does not decide a step."""
 
 
 _BISECTIONS = 40
@@ -66,7 +66,8 @@ def effective_share(weights: Tensor) -> float:
 def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor) -> Tensor:
     """Variance of the log-weights ``log p - log q``, each at most `FARTHEST` from the centre (Richter et al. 2020, arXiv:2010.10436).
 
-    It is 0 where q is proportional to p, whatever distribution the sample is of.
+    It is 0 where q is proportional to p, whatever distribution the sample is of. What is farther away has the gradient of what is just as
+    far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a bounded pace.
 
     Parameters
     ----------
@@ -79,5 +80,7 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor) -> Tensor:
     -------
     Tensor, ()
     """
-    away = (log_target - log_q - centre).clamp(-FARTHEST, FARTHEST)
+    away = (log_target - log_q - centre).detach().clamp(-FARTHEST, FARTHEST)
+    # its gradient with respect to log q is -1, clamped or not
+    away = away - (log_q - log_q.detach())
     return (away - away.mean().detach()).square().mean()
