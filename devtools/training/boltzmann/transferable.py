@@ -24,8 +24,9 @@ from openmm_confgf.models.registry import describe_network
 from openmm_confgf.models.weights import load_weights, save_weights
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.boltzmann.frames import training_frames
-from openmm_confgf.training.boltzmann.loop import BoltzmannTraining, Lesson, Row
+from openmm_confgf.training.boltzmann.loop import BoltzmannTraining, Lesson
 from openmm_confgf.training.boltzmann.settings import BoltzmannRun
+from openmm_confgf.training.step_rounds import Row
 
 HELD_OUT = 400
 """Frames of each peptide that nothing learns from."""
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--round-steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--energies", type=float, default=0.0, help="Share of the rounds that learn the energies of samples, at the end.")
     parser.add_argument("--from", dest="parent")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
@@ -53,7 +55,10 @@ def main() -> None:
         network.load_state_dict(parent[0].state_dict())
     run = BoltzmannRun(
         minutes=arguments.minutes,
-        tuning="none",
+        tuning="log-variance" if arguments.energies else "none",
+        frames_share=1 - arguments.energies,
+        samples=1024,
+        kept=len(lessons),
         round_steps=arguments.round_steps,
         batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,

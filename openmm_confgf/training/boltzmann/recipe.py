@@ -33,8 +33,9 @@ from ...thermodynamics.convergence import AGREEMENT
 from ...writing import write_whole
 from ..objectives.energies import tempered_weights
 from ..same_run import check_same_run
+from ..step_rounds import Row
 from .frames import Frames, training_frames
-from .loop import TEMPERED, BoltzmannTraining, Lesson, Row
+from .loop import TEMPERED, BoltzmannTraining, Lesson
 from .monitor import draw_samples
 from .settings import AT_A_LEVEL, BoltzmannRun
 

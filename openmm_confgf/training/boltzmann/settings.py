@@ -70,5 +70,5 @@ class BoltzmannRun:
             raise ConfGFError(f"The seed is {self.seed}; give one of at least 0.")
 
 
-AT_A_LEVEL = BoltzmannRun(frames_share=0.0, round_steps=100, samples=2048, kept=16)
+AT_A_LEVEL = BoltzmannRun(frames_share=0.0, round_steps=40, samples=2048, kept=16, tuning_rate=3e-4)
 """Where the energies are not a force field's: they cost more than the steps, so that samples are learnt from for longer."""
