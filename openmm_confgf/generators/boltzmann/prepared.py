@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ...energies import BatchedEnergy, ContextEnergy, Energy, Level
+from ...energies import Energy, Level
 from ...energies.systems.parameters import read_parameters
 from ...energies.systems.source import SystemSource
 from ...ensemble import Target
@@ -21,6 +21,7 @@ from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement
 from ..base import sample_stream
+from ..equilibrium import TargetEnergy
 from .inputs import placement_batch
 
 PIECE = 512
@@ -83,20 +84,13 @@ class PreparedMolecule:
         UnsupportedMoleculeError
             If the molecule has fewer than 3 atoms, or three atoms in line.
         ForceFieldError, UnsupportedForceError
-            If there is no System, or it has constraints or forces that cannot be batched; or the level has no energies of the molecule.
+            As in `TargetEnergy.of`.
         """
         if len(graph) < 3:
             raise UnsupportedMoleculeError(f"{graph.name!r} has {len(graph)} atoms; a Boltzmann generator needs at least 3.")
-        system = source.build(graph)
-        # it refuses constraints and the like, whoever evaluates the target
-        energy: Energy = BatchedEnergy(system, device=str(device), for_reweighting=True)
-        target = source.target(system, temperature)
-        if level is not None:
-            energy, target = level.energy(graph), level.target(graph, temperature)
-            if isinstance(energy, ContextEnergy):
-                energy = BatchedEnergy(energy.system, device=str(device), for_reweighting=True)
+        of_target = TargetEnergy.of(graph, source, temperature, device, level)
         placement = Placement.of(graph)
-        angles = read_parameters(graph, system).angles
+        angles = read_parameters(graph, of_target.system).angles
         for step in placement.steps[2:]:
             if not step.closes and angles[step.atom, step.parent, step.second][0] > _MOST_OPEN:
                 raise UnsupportedMoleculeError(
@@ -106,10 +100,10 @@ class PreparedMolecule:
         return cls(
             graph,
             placement,
-            placement_batch(graph, placement, system, temperature).to(device),
-            energy,
-            target,
-            source.charges,
+            placement_batch(graph, placement, of_target.system, temperature).to(device),
+            of_target.energy,
+            of_target.target,
+            of_target.charges,
         )
 
     @property
