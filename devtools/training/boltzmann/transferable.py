@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rounds", type=int, help="How many, whatever they take, instead of --minutes.")
     parser.add_argument("--round-steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -55,6 +56,7 @@ def main() -> None:
         network.load_state_dict(parent[0].state_dict())
     run = BoltzmannRun(
         minutes=arguments.minutes,
+        rounds=arguments.rounds,
         tuning="log-variance" if arguments.energies else "none",
         frames_share=1 - arguments.energies,
         samples=1024,
