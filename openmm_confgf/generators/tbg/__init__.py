@@ -1,0 +1,1 @@
+"""Transferable Boltzmann generators (Klein & Noe 2024): a continuous flow of all atoms at once."""
