@@ -14,6 +14,7 @@ from torch import nn
 from ..errors import ConfGFError, WeightsError
 from .autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from .confgf import ConfGF, ConfGFConfig
+from .egnn import EGNN, EGNNConfig
 from .field import FieldConfig, PairField
 
 
@@ -37,6 +38,7 @@ NETWORKS: dict[str, Architecture] = {
     "PairField": Architecture(FieldConfig, PairField),
     "ConfGF": Architecture(ConfGFConfig, ConfGF),
     "AutoregressiveDensity": Architecture(AutoregressiveConfig, AutoregressiveDensity),
+    "EGNN": Architecture(EGNNConfig, EGNN),
 }
 """Each network under the name that cards have for it."""
 
