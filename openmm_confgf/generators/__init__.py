@@ -10,6 +10,7 @@ from .etkdg import ETKDGGenerator
 from .harmonic.generator import HarmonicGenerator
 from .registry import NETWORKS, PRESETS, create_generator, generate
 from .relaxed import RelaxedGenerator
+from .tbg import TBGGenerator
 
 __all__ = [
     "NETWORKS",
@@ -25,6 +26,7 @@ __all__ = [
     "HarmonicGenerator",
     "PublishedConfGFGenerator",
     "RelaxedGenerator",
+    "TBGGenerator",
     "create_generator",
     "generate",
 ]

@@ -18,6 +18,7 @@ from ..molecule_like import MoleculeLike, as_graph
 from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
 from ..molecules.stereoisomers import stereo_settings
+from ..status import Status
 from ..version import __version__
 from .base import Generator, check_request
 
@@ -37,9 +38,11 @@ class Draws:
     target : Target, optional
         The distribution that the density is meant to be near.
     energy : ndarray of float64, (n,), optional
-        kJ/mol in the target's force field; +inf where it is not finite.
+        kJ/mol in the target's force field; +inf where it is not finite, or the sample is none of the molecule.
     diagnostics : dict
         What the weights are worth, for `Ensemble.diagnostics`.
+    status : ndarray of int8, (n,), optional
+        A `Status` each, as far as the generator knows; where it is OK, the checks decide.
     """
 
     positions: NDArray[np.float64]
@@ -48,6 +51,7 @@ class Draws:
     target: Target | None = None
     energy: NDArray[np.float64] | None = None
     diagnostics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    status: NDArray[np.int8] | None = None
 
 
 class DensityGenerator(Generator):
@@ -153,6 +157,8 @@ class DensityGenerator(Generator):
             graph, positions = molecules[index], _mean_free(draws.positions)
             provenance = Provenance(self.name, __version__, seed, self.weights_sha256, draws.settings | stereo_settings(graph))
             status = check_conformations(graph, positions)
+            if draws.status is not None:
+                status = np.where(draws.status == Status.OK, status, draws.status)
             yield (
                 index,
                 Ensemble(

@@ -19,6 +19,14 @@ from .confgf_paper import ConfGFDistGenerator, PublishedConfGFGenerator
 from .conforge import ConforgeGenerator
 from .etkdg import ETKDGGenerator
 from .relaxed import RelaxedGenerator
+from .tbg import TBGGenerator
+
+
+def _tbg(weights: str | Path | None = None, **options: Any) -> TBGGenerator:
+    if weights is None:
+        raise ConfGFError("There are no shipped weights of tbg; train some (openmm-confgf train tbg), and give them as weights.")
+    return TBGGenerator(weights, **options)
+
 
 _DEFAULT_FIELD: dict[str, Callable[..., Generator]] = {
     "confgf": ConfGFGenerator,
@@ -32,6 +40,7 @@ NETWORKS: dict[str, Callable[..., Generator]] = {
     "confgf-paper": PublishedConfGFGenerator,
     "confgf-dist": ConfGFDistGenerator,
     "boltzmann": BoltzmannGenerator,
+    "tbg": _tbg,
 }
 """Presets that take other weights than the shipped ones."""
 
@@ -43,7 +52,7 @@ PRESETS: dict[str, Callable[..., Generator]] = {
 }
 
 
-_OF_FORCE_FIELDS = ("boltzmann",)
+_OF_FORCE_FIELDS = ("boltzmann", "tbg")
 
 
 def create_generator(
@@ -59,8 +68,8 @@ def create_generator(
     ----------
     name : str
         One of `PRESETS`: ``"confgf"``, ``"mmff+confgf"`` (its starts relaxed in MMFF94s), ``"confgf-noise"`` (no ETKDG start),
-        ``"confgf+mmff"`` (relaxed afterwards), ``"confgf-paper"``, ``"confgf-dist"``, ``"boltzmann"``, ``"etkdg"``, ``"etkdg+mmff"`` or
-        ``"conforge"``.
+        ``"confgf+mmff"`` (relaxed afterwards), ``"confgf-paper"``, ``"confgf-dist"``, ``"boltzmann"``, ``"tbg"``, ``"etkdg"``,
+        ``"etkdg+mmff"`` or ``"conforge"``.
     weights : str or Path, optional
         Of the network: the name of shipped ones, or a ``.safetensors`` file with its card beside it.
     compiled : bool

@@ -81,6 +81,9 @@ class Card:
         The weights that the training started from: name, sha256, data and their own parent.
     target : CardTarget or None
         What the weights are to sample; None where they make conformers.
+    settings : dict
+        How the network is to be run, where that is not the same for all weights: of a `TBGGenerator` the variant of its atom types and its
+        unit of length.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Card:
     training: dict[str, Any]
     parent: dict[str, Any] | None = None
     target: CardTarget | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def lineage(self) -> dict[str, Any]:
         """What the card of weights that started from these tells of them."""

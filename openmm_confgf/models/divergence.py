@@ -26,15 +26,11 @@ TANGENTS = 2**14
 
 
 class VelocityField(Protocol):
-    """What a flow is made of: velocities of B conformations at their times.
+    """What a flow is made of: velocities of B conformations at their times."""
 
-    Attributes
-    ----------
-    mask : Tensor of bool, (B, N), or None
-        True for an atom, False for padding, whose velocity is 0; None where all are atoms.
-    """
-
-    mask: Tensor | None
+    @property
+    def mask(self) -> Tensor | None:
+        """True for an atom, False for padding, whose velocity is 0, (B, N) of bool; None where all are atoms."""
 
     def __call__(self, t: Tensor, positions: Tensor) -> Tensor:
         """Velocities (B, N, 3) at times () or (B,) and positions (B, N, 3), without a mean; in the type of its parameters."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from ...errors import UnsupportedMoleculeError
 from ...molecules.checks import stereo_against_specified
 from ...molecules.geometry import distances
 from ...molecules.graph import MolecularGraph
+from ..etkdg import embed_etkdg
 
 LONGEST_WITH_HYDROGEN, LONGEST_WITH_SULPHUR, LONGEST = 0.14, 0.22, 0.18
 """Two atoms are bonded where they are nearer (nm), as published; P, Cl and Br count as sulphur does."""
@@ -29,6 +31,9 @@ standard deviation 0.0034); this lies 10 of them off, and hydrogens on the next 
 
 _HEAVIER = (15, 16, 17, 35)
 _KNOWN = (1, 6, 7, 8, 9, *_HEAVIER)
+
+MOST_SYMMETRIES = 10_000
+"""Permutations of like atoms, hydrogens on one atom aside, that are counted for the density."""
 
 _MOST_AUTOMORPHISMS = 64
 """Of a molecule, that are tried on samples whose hands are mixed."""
@@ -120,6 +125,40 @@ def filter_samples(graph: MolecularGraph, positions: Any, types: NDArray[np.floa
     return Filtered(frames, outcome)
 
 
+def log_multiplicity(graph: MolecularGraph, types: NDArray[np.float32]) -> float:
+    r"""Log of m, where ``m q`` is the density of what `filter_samples` keeps and q that of the samples.
+
+    Permutations P of atoms of one type and the reflection leave q as it is. Of these :math:`2 |P|` maps, those that leave the molecule as
+    it is (its bonds and its specified stereo) make no other sample of it, so that :math:`m = 2 |P| / (n + n')`, with n such permutations
+    and n' such permutations with a reflection.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    types : ndarray, (N, F)
+        As in `filter_samples`.
+
+    Raises
+    ------
+    UnsupportedMoleculeError
+        As `filter_samples`, or if the molecule cannot be embedded, or has more than `MOST_SYMMETRIES` symmetries.
+    """
+    molecule = _Molecule.of(graph, types)
+    reference = next((frame for frame in embed_etkdg(graph, 4, seed=0).positions if molecule.filtered(frame[None])[1][0] < 2), None)
+    if reference is None:
+        raise UnsupportedMoleculeError(f"No conformation of {graph.name!r} was found that tells its symmetry; choose another generator.")
+    orders = list(itertools.islice(molecule.orders(graph.bonds), MOST_SYMMETRIES + 1))
+    if len(orders) > MOST_SYMMETRIES:
+        raise UnsupportedMoleculeError(f"{graph.name!r} has more than {MOST_SYMMETRIES} symmetries; choose another generator.")
+    hands, sides = stereo_against_specified(graph, reference[np.array(orders)])
+    same = sum(int((sides.all(1) & (hands * sign > 0).all(1)).sum()) for sign in (1, -1))
+    permutations = sum(math.lgamma(count + 1) for count in np.bincount(molecule.classes))
+    hydrogens = 0.0
+    for _, alike in molecule.skeleton.nodes.data("hydrogens"):
+        hydrogens += sum(math.lgamma(count + 1) for count in np.bincount(molecule.classes[alike]) if alike)
+    return math.log(2) + permutations - math.log(same) - hydrogens
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Molecule:
     """What samples are compared with.
@@ -171,7 +210,7 @@ class _Molecule:
     def filtered(self, drawn: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
         """Positions (B, N, 3) and outcomes (B,) of finite samples."""
         frames = drawn.copy()
-        near = (distances(torch.from_numpy(drawn), torch.from_numpy(self.pairs)) < torch.from_numpy(self.longest)).numpy()
+        near = (distances(torch.tensor(drawn), torch.from_numpy(self.pairs)) < torch.from_numpy(self.longest)).numpy()
         outcome = np.where((near == self.own).all(1), Outcome.KEPT, Outcome.WRONG_BONDS).astype(np.int8)
         for row in np.flatnonzero((outcome == Outcome.WRONG_BONDS) & (near.sum(1) == self.own.sum())):
             order = self._order(self.pairs[near[row]])
@@ -202,16 +241,17 @@ class _Molecule:
 
     def _order(self, bonds: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """The atom of a sample, (N,), that each atom of the molecule is; None where the bonds do not match."""
-        return next(self._orders(bonds), None)
+        return next(self.orders(bonds), None)
 
     def _automorphisms(self) -> Iterator[NDArray[np.int64]]:
         """Orders in which the molecule's bonds are its own, the identity first; hydrogens go with their atoms."""
         identity = np.arange(len(self.graph))
         yield identity
-        found = itertools.islice(self._orders(self.graph.bonds), _MOST_AUTOMORPHISMS)
+        found = itertools.islice(self.orders(self.graph.bonds), _MOST_AUTOMORPHISMS)
         yield from (order for order in found if (order != identity).any())
 
-    def _orders(self, bonds: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    def orders(self, bonds: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """The atom of a sample with these bonds, (N,), that each atom of the molecule is; all ways, but for hydrogens on one atom."""
         theirs = _skeleton(bonds, self.graph.numbers, self.classes)
         labels = [sorted(skeleton.nodes.data("label"), key=lambda node: node[1]) for skeleton in (self.skeleton, theirs)]
         if [label for _, label in labels[0]] != [label for _, label in labels[1]]:

@@ -1,0 +1,103 @@
+"""TBGGenerator: transferable Boltzmann generators, equivariant flows of all atoms at once with exact densities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...energies import ForceFieldLike, LevelLike
+from ...errors import WeightsError
+from ...models.continuous_flow import ContinuousFlow
+from ...models.egnn import EGNN
+from ...models.ode import AdaptiveSteps, Integrator
+from ...molecules.graph import MolecularGraph
+from ..density import Draws
+from ..equilibrium import EquilibriumGenerator, TargetEnergy
+from .flow_molecule import FlowMolecule
+
+
+class TBGGenerator(EquilibriumGenerator):
+    """Samples near a Boltzmann distribution by a flow of all atoms at once, as published (``"tbg"``; Klein & Noe 2024).
+
+    An `EGNN` carries noise to molecules; log q is the integral of its exact divergence (`ContinuousFlow`). The flow tells atoms of one type
+    from each other as little as a molecule from its mirror image: samples are put in the molecule's order and reflected to its hand
+    (`filter_samples`), and log q is the density of what comes out. Those that are not the molecule keep their row and their status, with
+    log_q -inf and no energy, so that their weight is zero; ``diagnostics["filter"]`` counts what became of all.
+
+    Parameters
+    ----------
+    weights : str or Path
+        A ``.safetensors`` file with its card beside it, as `train tbg` makes them.
+    forcefield, temperature, level
+        As in `EquilibriumGenerator`.
+    integrator : Integrator, optional
+        Default: `AdaptiveSteps`, as published. `FixedSteps` is cheaper, and its bias is in log q.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be used, or are those of another network.
+    WrongTypeError, ForceFieldError
+        As in `system_source` and `Level`.
+    ConfGFError
+        As in `EquilibriumGenerator`.
+    """
+
+    name = "tbg"
+    network_type = EGNN
+
+    def __init__(
+        self,
+        weights: str | Path,
+        forcefield: ForceFieldLike | None = None,
+        temperature: Any = None,
+        level: LevelLike | None = None,
+        integrator: Integrator | None = None,
+    ) -> None:
+        super().__init__(forcefield, temperature, weights, level)
+        settings = self.loaded.card.settings
+        if not {"variant", "scale"} <= settings.keys():
+            raise WeightsError(f"The card of {weights} tells no variant and scale, without which a flow cannot run; train them anew.")
+        self.variant = str(settings["variant"])
+        self.flow = ContinuousFlow(float(settings["scale"]), integrator or AdaptiveSteps())
+        self._last: tuple[torch.device, FlowMolecule] | None = None
+
+    @property
+    def network(self) -> EGNN:
+        """In evaluation mode."""
+        assert isinstance(self.loaded.net, EGNN)
+        return self.loaded.net
+
+    def prepare(self, graph: MolecularGraph, device: torch.device | str = "cpu") -> FlowMolecule:
+        """The molecule in this force field; the last one is kept.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        device : torch.device or str
+
+        Raises
+        ------
+        UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
+            As in `FlowMolecule.of` and `TargetEnergy.of`.
+        """
+        where = torch.device(device)
+        if self._last is None or self._last[0] != where or not self._last[1].graph.same_as(graph):
+            of_target = TargetEnergy.of(graph, self.source, self.temperature, device, self.level)
+            self._last = where, FlowMolecule.of(graph, self.variant, self.flow, of_target)
+        return self._last[1]
+
+    def _draw(self, graph: MolecularGraph, count: int, seed: int, device: torch.device) -> Draws:
+        molecule = self.prepare(graph, device)
+        self._warn_of_domain(graph)
+        drawn = molecule.draw(self.network.to(device), seed, count)
+        diagnostics = self._worth(drawn.log_q, drawn.energy) | drawn.told
+        settings = {"charges": molecule.of_target.charges, "variant": self.variant, "integrator": repr(self.flow.integrator)}
+        return Draws(drawn.positions, drawn.log_q, settings, molecule.of_target.target, drawn.energy, diagnostics, status=drawn.status)
+
+    def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
+        return self.prepare(graph, device).log_density(self.network.to(device), positions)
