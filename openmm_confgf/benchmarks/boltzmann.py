@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
-from ..generators.boltzmann import BoltzmannGenerator
+from ..generators.equilibrium import EquilibriumGenerator
 from ..molecules.backbone import backbone_torsions
 from ..molecules.geometry import dihedrals
 from ..molecules.graph import MolecularGraph
@@ -102,7 +102,7 @@ class BoltzmannBenchmark:
 
 
 def benchmark_boltzmann(
-    generator: BoltzmannGenerator,
+    generator: EquilibriumGenerator,
     molecules: Sequence[MolecularGraph],
     samples: int = 100_000,
     seeds: int = 3,
@@ -114,7 +114,7 @@ def benchmark_boltzmann(
 
     Parameters
     ----------
-    generator : BoltzmannGenerator
+    generator : EquilibriumGenerator
     molecules : sequence of MolecularGraph
     samples : int
         Of each molecule and seed.
@@ -148,7 +148,7 @@ def benchmark_boltzmann(
 
 
 def _row(
-    generator: BoltzmannGenerator, graph: MolecularGraph, samples: int, seeds: int, reference: Ensemble | None, device: str
+    generator: EquilibriumGenerator, graph: MolecularGraph, samples: int, seeds: int, reference: Ensemble | None, device: str
 ) -> BoltzmannRow:
     found, seconds, right = [], 0.0, []
     for seed in range(seeds):

@@ -14,7 +14,7 @@ import typer
 
 from ..errors import ConfGFError
 from ..version import __version__
-from . import benchmark_boltzmann, train_boltzmann
+from . import benchmark_boltzmann, train_boltzmann, train_tbg
 from .benchmark import conformers
 from .benchmark_energies import energies
 from .doctor import doctor
@@ -48,6 +48,7 @@ app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))
 train.command()(ends_when_asked(confgf))
 train.command()(ends_when_asked(train_boltzmann.boltzmann))
+train.command()(ends_when_asked(train_tbg.tbg))
 benchmark.command()(ends_when_asked(conformers))
 benchmark.command()(ends_when_asked(energies))
 benchmark.command()(ends_when_asked(benchmark_boltzmann.boltzmann))

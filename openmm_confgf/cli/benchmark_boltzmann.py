@@ -16,7 +16,10 @@ def boltzmann(
     molecules: Annotated[
         list[str], typer.Argument(help="SMILES, peptide:KS, or files as for generate.", metavar="INPUT...", show_default=False)
     ],
-    weights: Annotated[str, typer.Option("--weights", help="The name of shipped ones, or a .safetensors file.")] = "boltzmann",
+    name: Annotated[str, typer.Option("--generator", help="boltzmann, or tbg, which needs --weights.", metavar="NAME")] = "boltzmann",
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="The name of shipped ones, or a .safetensors file.", show_default=False)
+    ] = None,
     forcefield: Annotated[
         str | None, typer.Option("--forcefield", help="Default: that of the weights.", metavar="FORCEFIELD", show_default=False)
     ] = None,
@@ -42,15 +45,19 @@ def boltzmann(
       openmm-confgf benchmark boltzmann peptide:ACE-ALA-NME --weights boltzmann-ala2 --reference ala2.h5
     """
     from ..benchmarks.boltzmann import benchmark_boltzmann
+    from ..errors import ConfGFError
     from ..files import read_ensembles, read_molecules
-    from ..generators.boltzmann import BoltzmannGenerator
+    from ..generators import create_generator
+    from ..generators.equilibrium import EquilibriumGenerator
 
     with results_only_on_stdout() as show:
         entries = [entry for source in molecules for entry in read_molecules(source)]
         for entry in entries:
             if entry.error is not None:
                 raise entry.error
-        generator = BoltzmannGenerator(forcefield, temperature, weights)
+        generator = create_generator(name, weights, forcefield=forcefield, temperature=temperature)
+        if not isinstance(generator, EquilibriumGenerator):
+            raise ConfGFError(f"The generator {name!r} samples no equilibrium; use boltzmann or tbg.")
         frames = None if reference is None else read_ensembles(reference)[0]
         with progress_bar("benchmark") as moved:
             result = benchmark_boltzmann(

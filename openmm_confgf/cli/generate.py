@@ -60,7 +60,7 @@ def generate(
         str | None,
         typer.Option(
             "--forcefield",
-            help="What --generator boltzmann samples, as for simulate.  [default: that of its weights]",
+            help="What --generator boltzmann or tbg samples, as for simulate.  [default: that of its weights]",
             metavar="FORCEFIELD",
             show_default=False,
         ),
@@ -68,7 +68,10 @@ def generate(
     temperature: Annotated[
         float | None,
         typer.Option(
-            "--temperature", help="In K, of --generator boltzmann.  [default: that of its weights]", metavar="K", show_default=False
+            "--temperature",
+            help="In K, of --generator boltzmann or tbg.  [default: that of its weights]",
+            metavar="K",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where they go: .sdf, .pdb or .h5.")] = Path("conformers.sdf"),

@@ -42,7 +42,10 @@ LevelOfTheory = Annotated[
     ),
 ]
 Temperature = Annotated[float, typer.Option("--temperature", help="In K.", metavar="K")]
-_GENERATORS = "confgf, mmff+confgf, confgf-noise, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff or conforge (needs CDPKit)"
+_GENERATORS = (
+    "confgf, mmff+confgf, confgf-noise, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff, conforge (needs CDPKit), "
+    "boltzmann or tbg"
+)
 Generator = Annotated[str, typer.Option("--generator", help=f"{_GENERATORS}.", metavar="NAME")]
 Generators = Annotated[list[str], typer.Option("--generator", help=f"{_GENERATORS}; repeatable.", metavar="NAME")]
 Weights = Annotated[

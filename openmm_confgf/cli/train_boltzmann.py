@@ -11,9 +11,9 @@ import typer
 
 from .interrupts import exit_code_after, signal_name
 from .options import AsJson, Device, Seed
-from .output import as_json, note, progress_bar, results_only_on_stdout
-from .reweight import asked_torsions, draw
+from .output import note, progress_bar, results_only_on_stdout
 from .simulate import read_start
+from .trained import tell
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
@@ -93,12 +93,11 @@ def boltzmann(
       openmm-confgf generate peptide:ACE-ALA-NME --generator boltzmann --weights ala2/boltzmann.safetensors -n 10000 -o samples.h5
     """
     from ..ensemble import Ensemble
-    from ..files import check_folder, write_ensembles
+    from ..files import check_folder
     from ..files.trajectories import read_trajectory
     from ..plots.boltzmann import plot_boltzmann_training
     from ..training.boltzmann.recipe import train_boltzmann
     from ..training.boltzmann.settings import AT_A_LEVEL, BoltzmannRun
-    from ..version import __version__
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -108,14 +107,13 @@ def boltzmann(
         graph = given.graph if isinstance(given, Ensemble) else given
         frames = None if trajectory is None else read_trajectory(trajectory, graph)
         check_folder(directory)
-        picture = directory / "training.png"
         try:
             with progress_bar(f"training on {graph.name}") as moved:
 
                 def after_round(row: dict[str, Any], total: int) -> None:
                     moved(completed=row["round"], total=total)
                     if row.get("mean_log_q") is not None:
-                        plot_boltzmann_training(directory / "log.jsonl", picture)
+                        plot_boltzmann_training(directory / "log.jsonl", directory / "training.png")
 
                 result = train_boltzmann(
                     given,
@@ -134,26 +132,4 @@ def boltzmann(
             code = exit_code_after(interrupt)
             note(f"stopped by {signal_name(code)}; {directory} holds what is finished, and the same command goes on from there")
             raise typer.Exit(code) from None
-        samples = directory / "samples.h5"
-        write_ensembles(result.reweighted.ensemble, samples)
-        pictures = [plot_boltzmann_training(directory / "log.jsonl", picture)]
-        pictures += draw(result.reweighted, asked_torsions(result.reweighted.ensemble, None), directory)
-        report = {
-            "command": "train boltzmann",
-            "version": __version__,
-            "molecule": graph.name,
-            "smiles": graph.smiles,
-            "weights": str(result.weights),
-            "samples": str(samples),
-            **dataclasses.asdict(result.reweighted.diagnostics),
-            "r_hat": result.r_hat,
-            "rounds": len(result.rows),
-            "verdict": result.verdict,
-            "pictures": [str(path) for path in pictures],
-            "seed": seed,
-            "seconds": round(time.perf_counter() - start, 3),
-        }
-        if json:
-            show(as_json(report))
-        note(result.verdict)
-        note(f"wrote {result.weights}")
+        tell("train boltzmann", result, directory, seed, start, show if json else None)

@@ -12,11 +12,18 @@ from matplotlib.figure import Figure
 from ..errors import FileFormatError
 from .ensemble import INK, plain, save_figure
 
+_BOTH = (("ess", "effective samples (%)", 100), ("k_hat", "Pareto k-hat", 1))
+_ONE_PASS = (("mean_log_q", "mean log q of held-out frames (nats)", 1), ("torus_distance", "torsions: distance from the frames (rad)", 1))
+_FLOW = (("loss", "loss of flow matching", 1), ("evaluations", "evaluations of the field for a sample", 1))
+
 _CURVE, _LIMIT = "#3b6ea5", "#c2410c"
 
 
 def plot_boltzmann_training(log: str | Path, path: str | Path) -> Path:
-    """One PNG with the effective share and k-hat of fresh samples, the mean log density of held-out frames, and the torus distance.
+    """One PNG with the effective share and k-hat of fresh samples, and what else the rounds were looked at by.
+
+    Of a density in one pass that is the mean log density of held-out frames and the torus distance; of a flow the loss, and how often the
+    field is evaluated for a sample.
 
     Parameters
     ----------
@@ -39,23 +46,14 @@ def plot_boltzmann_training(log: str | Path, path: str | Path) -> Path:
         rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{log} cannot be read as the log of a training: {error}.") from error
-    seen = [row for row in rows if "mean_log_q" in row]
+    seen = [row for row in rows if "k_hat" in row]
     if not seen:
         raise FileFormatError(f"{log} has no round that was looked at; train longer.")
     figure = Figure(figsize=(10.4, 6.4), dpi=150, layout="constrained")
     panels = figure.subplots(2, 2).ravel()
-    first = next((row["round"] for row in rows if row["energies"]), None)
-    for axes, (key, label, scale) in zip(
-        panels,
-        (
-            ("ess", "effective samples (%)", 100),
-            ("k_hat", "Pareto k-hat", 1),
-            ("mean_log_q", "mean log q of held-out frames (nats)", 1),
-            ("torus_distance", "torsions: distance from the frames (rad)", 1),
-        ),
-        strict=True,
-    ):
-        _curve(axes, seen, key, label, scale, first)
+    first = next((row["round"] for row in rows if row.get("energies")), None)
+    for axes, (key, label, scale) in zip(panels, (*_BOTH, *(_ONE_PASS if "mean_log_q" in seen[0] else _FLOW)), strict=True):
+        _curve(axes, rows if key == "loss" else seen, key, label, scale, first)
     panels[0].set_ylim(0, 100)
     panels[1].axhline(0.7, color=_LIMIT, lw=0.8, ls="--")
     panels[3].set_ylim(bottom=0)
