@@ -38,7 +38,7 @@ class Draws:
     target : Target, optional
         The distribution that the density is meant to be near.
     energy : ndarray of float64, (n,), optional
-        kJ/mol in the target's force field; +inf where it is not finite, or the sample is none of the molecule.
+        kJ/mol in the target's force field; +inf where it is not finite, or the sample is another molecule.
     diagnostics : dict
         What the weights are worth, for `Ensemble.diagnostics`.
     status : ndarray of int8, (n,), optional

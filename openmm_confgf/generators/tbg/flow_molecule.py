@@ -30,11 +30,11 @@ class FlowSamples:
     positions : ndarray of float64, (B, N, 3)
         nm, mean-free; in the molecule's order and of its hand where they are the molecule.
     log_q : ndarray of float64, (B,)
-        -inf where a sample is not the molecule, or was not integrated to its end.
+        -inf where a sample is another stereoisomer, or was not integrated to its end.
     energy : ndarray of float64, (B,)
         kJ/mol; +inf there, so that it has no weight.
     status : ndarray of int8, (B,)
-        NOT_CONVERGED, WRONG_GRAPH or WRONG_STEREO of these, else OK.
+        NOT_CONVERGED or WRONG_STEREO of these, else OK.
     told : dict
         Counts of what the filter did, by name, and the mean number of evaluations of the field.
     """
@@ -111,15 +111,13 @@ class FlowMolecule:
         drawn = self.flow.sample(field, torch.from_numpy(noise).to(field.features.device))
         converged, carried = drawn.converged.cpu().numpy(), drawn.positions.cpu().numpy()
         filtered = filter_samples(self.graph, np.where(converged[:, None, None], carried, np.nan), self.types)
-        kept = filtered.kept
         log_q, energy = np.full(count, -np.inf), np.full(count, np.inf)
-        log_q[kept] = drawn.log_q.cpu().numpy()[kept] + self.log_multiplicity
-        energy[kept] = self.of_target.energy.evaluate(filtered.positions[kept]).energy
+        weighed = converged & (filtered.outcome != Outcome.MIXED_HANDS)
+        log_q[weighed] = (drawn.log_q.cpu().numpy() + self.log_multiplicity * filtered.kept)[weighed]
+        energy[weighed] = self.of_target.energy.evaluate(filtered.positions[weighed]).energy
         positions = np.where(converged[:, None, None], filtered.positions, carried)
         status = np.select(
-            [~converged, filtered.outcome == Outcome.WRONG_BONDS, filtered.outcome == Outcome.MIXED_HANDS],
-            [Status.NOT_CONVERGED, Status.WRONG_GRAPH, Status.WRONG_STEREO],
-            Status.OK,
+            [~converged, filtered.outcome == Outcome.MIXED_HANDS], [Status.NOT_CONVERGED, Status.WRONG_STEREO], Status.OK
         ).astype(np.int8)
         return FlowSamples(positions, log_q, energy, status, _told(filtered, drawn.evaluations.cpu().numpy(), converged))
 
@@ -135,7 +133,7 @@ class FlowMolecule:
         Returns
         -------
         ndarray of float64, (B,)
-            -inf where they are not the molecule: q is zero there.
+            -inf where they are another stereoisomer, or the molecule in another order of its like atoms: what is drawn comes out otherwise.
 
         Raises
         ------
@@ -143,13 +141,14 @@ class FlowMolecule:
             If the flow cannot be integrated from one of them.
         """
         found = np.full(len(positions), -np.inf)
-        (own,) = np.nonzero(filter_samples(self.graph, positions, self.types).outcome == Outcome.KEPT)
+        outcome = filter_samples(self.graph, positions, self.types).outcome
+        (own,) = np.nonzero(np.isin(outcome, [Outcome.KEPT, Outcome.WRONG_BONDS]))
         if len(own):
             field = self.field(network)
             weighed = self.flow.log_prob(field, torch.from_numpy(positions[own]).to(field.features.device))
             if lost := int((~weighed.converged).sum()):
                 raise GenerationError(f"The flow of {lost} of {len(own)} conformations of {self.graph.name!r} ran out of steps; give more.")
-            found[own] = weighed.log_q.cpu().numpy() + self.log_multiplicity
+            found[own] = weighed.log_q.cpu().numpy() + self.log_multiplicity * (outcome[own] == Outcome.KEPT)
         return found
 
 

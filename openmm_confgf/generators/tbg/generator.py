@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...energies import ForceFieldLike, LevelLike
-from ...errors import WeightsError
+from ...errors import UnsupportedMoleculeError, WeightsError
 from ...models.continuous_flow import ContinuousFlow
 from ...models.egnn import EGNN
 from ...models.ode import AdaptiveSteps, Integrator
@@ -25,8 +25,9 @@ class TBGGenerator(EquilibriumGenerator):
 
     An `EGNN` carries noise to molecules; log q is the integral of its exact divergence (`ContinuousFlow`). The flow tells atoms of one type
     from each other as little as a molecule from its mirror image: samples are put in the molecule's order and reflected to its hand
-    (`filter_samples`), and log q is the density of what comes out. Those that are not the molecule keep their row and their status, with
-    log_q -inf and no energy, so that their weight is zero; ``diagnostics["filter"]`` counts what became of all.
+    (`filter_samples`), and log q is the density of what comes out. Broken molecules stay as they were drawn, with their density and the
+    energy that they have. Other stereoisomers, whose energy may be low, have log_q -inf and no energy, so that their weight is zero.
+    ``diagnostics["filter"]`` counts what became of all.
 
     Parameters
     ----------
@@ -88,7 +89,13 @@ class TBGGenerator(EquilibriumGenerator):
         where = torch.device(device)
         if self._last is None or self._last[0] != where or not self._last[1].graph.same_as(graph):
             of_target = TargetEnergy.of(graph, self.source, self.temperature, device, self.level)
-            self._last = where, FlowMolecule.of(graph, self.variant, self.flow, of_target)
+            molecule = FlowMolecule.of(graph, self.variant, self.flow, of_target)
+            if molecule.types.shape[1] != self.network.config.atom_features:
+                raise UnsupportedMoleculeError(
+                    f"{graph.name!r} has {molecule.types.shape[1]} types of atoms in the variant {self.variant!r}, and the weights "
+                    f"{self.loaded.card.name!r} know {self.network.config.atom_features} of another molecule; train some on this one."
+                )
+            self._last = where, molecule
         return self._last[1]
 
     def _draw(self, graph: MolecularGraph, count: int, seed: int, device: torch.device) -> Draws:
