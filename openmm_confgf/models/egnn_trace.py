@@ -6,18 +6,16 @@ the messages. Their derivative by the argument ``a_ij`` of the first activation,
     dm_ij = diag(e_ij) W diag(f_ij) da_ij + p_ij (g_ij . da_ij)
     da_ij = A H_i + B H_j + c d(d_ij^2) + c0 d(d0_ij^2)
 
-where ``f = silu'(a)``, ``e`` is the gate times the slope of the second activation, and ``g`` the gradient of the gate. Three things make
-its sum over j cheap:
+where ``f = silu'(a)``, ``e`` is the gate times the slope of the second activation, and ``g`` the gradient of the gate. In its sum over j
 
-- *The part of H_i* is a matrix for each atom, and ``sum_j diag(e_ij) W diag(f_ij)`` is the elementwise product of W and
-  ``sum_j e_ij f_ij^T``: nothing is done for a pair and a column.
-- *The part of H_j* is one product of matrices for a molecule: the rows (i, a) and columns (j, b) of its left one are
-  ``e_ija W_ab f_ijb``.
-- *What is one number for a pair*, as the gate and the tanh that moves the atoms are, has a gradient that is worked out once for the
-  pair, in reverse, and meets the tangents in a scalar product.
+- *the part of H_i* is a matrix for each atom, and ``sum_j diag(e_ij) W diag(f_ij)`` is the elementwise product of W and
+  ``sum_j e_ij f_ij^T``: nothing is done for each pair and column;
+- *what is one number for a pair*, as the gate and the tanh that moves the atoms are, has a gradient that is worked out once for the
+  pair, in reverse, and meets the tangents in a scalar product;
+- *the part of H_j* is what is left for each pair, column and channel: one product of matrices with two scalings, in blocks that stay in
+  the cache. The first layer has no such part, since its states depend on no position, nor the last one, of which only moves are read.
 
-The first layer's states depend on no position, and of the last layer only the moves are read, so that both skip the product of matrices.
-No elementwise function of 3N numbers for each pair and channel is left, of which each of 3N backward passes has many.
+A backward pass has four such products for each pair and coordinate in every layer, and the slopes of all activations.
 """
 
 from __future__ import annotations
@@ -30,8 +28,8 @@ from torch.nn import functional as F
 
 from .egnn import EGNN, Edges, EGNNLayer, edge_mask, masked_positions, pair_geometry, without_mean
 
-BLOCK = 2**18
-"""Numbers in a block of the product's left matrix: it is made and used while it is in the cache of a processor."""
+BLOCK = 2**17
+"""Numbers for pairs, columns and channels that are there at once: so many stay in the cache of a processor."""
 
 GPU_BLOCK = 2**28
 """The same on a GPU, which wants large products."""
@@ -149,18 +147,15 @@ class _MessageDerivative:
         return found
 
     def _add_others(self, found: Tensor, other: Tensor) -> None:
-        """Add ``sum_j diag(e_ij) W diag(f_ij) other_j``."""
+        """Add ``sum_j diag(e_ij) W diag(f_ij) other_j``, a block after the other."""
         b, n, columns, width = found.shape
         block = BLOCK if found.device.type == "cpu" else GPU_BLOCK
-        atoms = min(n, max(1, block // (n * width * width)))
-        samples = max(1, block // (atoms * n * width * width))
-        right = other.transpose(1, 2).reshape(b, columns, n * width)
-        outer, inner = self.outer.transpose(2, 3).contiguous().unsqueeze(-1), self.inner.unsqueeze(2)
+        atoms = min(n, max(1, block // (n * columns * width)))
+        samples = max(1, block // (atoms * n * columns * width))
         for first in range(0, b, samples):
             some = slice(first, first + samples)
             for begin in range(0, n, atoms):
                 rows = slice(begin, begin + atoms)
-                left = outer[some, rows] * self.weight.unsqueeze(-2)
-                left *= inner[some, rows]
-                left = left.view(len(left), -1, n * width)
-                found[some, rows] += (right[some] @ left.transpose(1, 2)).view(len(left), columns, -1, width).transpose(1, 2)
+                arrived = F.linear(self.inner[some, rows].unsqueeze(-2) * other[some].unsqueeze(1), self.weight)
+                arrived *= self.outer[some, rows].unsqueeze(-2)
+                found[some, rows] += arrived.sum(2)

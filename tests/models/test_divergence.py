@@ -60,7 +60,7 @@ def test_blocks_and_chunks_change_nothing(monkeypatch):
     field = field_of(5)
     positions, t = torch.randn(7, 5, 3, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
     expected = exact_divergence(field, t, positions)[1]
-    for block in (1, 5 * 12 * 12 * 2, 5 * 5 * 12 * 12 * 3):  # less than an atom, two atoms, three molecules
+    for block in (1, 5 * 15 * 12 * 2, 5 * 5 * 15 * 12 * 3):  # less than an atom, two atoms, three molecules
         monkeypatch.setattr(egnn_trace, "BLOCK", block)
         torch.testing.assert_close(structured(field, t, positions)[1], expected, rtol=0, atol=1e-12)
     monkeypatch.setattr(divergence, "TANGENTS", 220)  # two directions at once
