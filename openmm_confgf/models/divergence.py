@@ -161,7 +161,7 @@ def structured(field: VelocityField, t: Tensor, positions: Tensor) -> tuple[Tens
 
 
 def exact_divergence(field: VelocityField, t: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """The fastest that the field allows: `structured` of an EGNN, `forward` of others.
+    """What flows use: `structured` of an EGNN, `forward` of others, which keeps no graph of the batch.
 
     Parameters
     ----------
