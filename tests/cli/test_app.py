@@ -68,7 +68,8 @@ def test_runs_as_a_module():
 def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tmp_path, monkeypatch):
     """All that are registered: a new one needs a call here."""
     monkeypatch.setattr("openmm_confgf.training.recipe.VALIDATION_STEPS", 2)
-    monkeypatch.setattr("openmm_confgf.training.boltzmann.recipe.TESTED", 200)
+    for recipe in ("recipe", "flow_recipe"):
+        monkeypatch.setattr(f"openmm_confgf.training.boltzmann.{recipe}.TESTED", 200)
     boltzmann = tmp_path / "boltzmann"
     conformers, archive = tmp_path / "in.sdf", tmp_path / "in.npz"
     write_ensembles([ETKDGGenerator().sample("CCO", 2, seed=2)], conformers)
@@ -85,6 +86,7 @@ def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tm
         "doctor": (),
         "train confgf": (archive, "--steps", 1, "--round-steps", 1, "--pair-budget", 400, "--device", "cpu", "-o", tmp_path / "run"),
         "train boltzmann": ("OO", "--trajectory", tmp_path / "samples.h5", "--rounds", 1, "--device", "cpu", "-o", boltzmann),
+        "train tbg": ("OO", "--trajectory", tmp_path / "samples.h5", "--rounds", 1, "--device", "cpu", "-o", tmp_path / "tbg"),
         "benchmark boltzmann": ("OO", "--weights", boltzmann / "boltzmann.safetensors", "-n", 200, "--seeds", 1, "--device", "cpu"),
         "benchmark conformers": (archive, "--generator", "etkdg", "--max-molecules", 1),
         "benchmark energies": ("--system", "ala2-vacuum", "--batch", 2, "--eager-only", "--repeats", 1),
