@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .interrupts import exit_code_after, signal_name
 from .options import AsJson, Device, Seed
-from .output import note, progress_bar, results_only_on_stdout
-from .simulate import read_start
-from .trained import tell
-
-if TYPE_CHECKING:
-    from ..ensemble import Ensemble
-    from ..molecules.graph import MolecularGraph
+from .trained import train_and_tell
 
 
 def boltzmann(
@@ -92,44 +84,10 @@ def boltzmann(
       openmm-confgf train boltzmann peptide:ACE-ALA-NME --from ala2/boltzmann.safetensors --level gfn2 -o ala2-gfn2
       openmm-confgf generate peptide:ACE-ALA-NME --generator boltzmann --weights ala2/boltzmann.safetensors -n 10000 -o samples.h5
     """
-    from ..ensemble import Ensemble
-    from ..files import check_folder
-    from ..files.trajectories import read_trajectory
-    from ..plots.boltzmann import plot_boltzmann_training
     from ..training.boltzmann.recipe import train_boltzmann
     from ..training.boltzmann.settings import AT_A_LEVEL, BoltzmannRun
 
-    with results_only_on_stdout() as show:
-        start = time.perf_counter()
-        defaults = BoltzmannRun() if level is None else AT_A_LEVEL
-        run = dataclasses.replace(defaults, minutes=minutes, rounds=rounds, until_ess=until_ess, tuning=tuning, seed=seed)  # type: ignore[arg-type]
-        given: MolecularGraph | Ensemble = read_start(molecule)
-        graph = given.graph if isinstance(given, Ensemble) else given
-        frames = None if trajectory is None else read_trajectory(trajectory, graph)
-        check_folder(directory)
-        try:
-            with progress_bar(f"training on {graph.name}") as moved:
-
-                def after_round(row: dict[str, Any], total: int) -> None:
-                    moved(completed=row["round"], total=total)
-                    if row.get("mean_log_q") is not None:
-                        plot_boltzmann_training(directory / "log.jsonl", directory / "training.png")
-
-                result = train_boltzmann(
-                    given,
-                    directory,
-                    forcefield,
-                    temperature=temperature,
-                    level=level,
-                    frames=frames,
-                    parent=parent,
-                    run=run,
-                    device=device,
-                    say=note,
-                    after_round=after_round,
-                )
-        except KeyboardInterrupt as interrupt:
-            code = exit_code_after(interrupt)
-            note(f"stopped by {signal_name(code)}; {directory} holds what is finished, and the same command goes on from there")
-            raise typer.Exit(code) from None
-        tell("train boltzmann", result, directory, seed, start, show if json else None)
+    defaults = BoltzmannRun() if level is None else AT_A_LEVEL
+    run = dataclasses.replace(defaults, minutes=minutes, rounds=rounds, until_ess=until_ess, tuning=tuning, seed=seed)  # type: ignore[arg-type]
+    options = {"forcefield": forcefield, "temperature": temperature, "level": level, "parent": parent, "run": run, "device": device}
+    train_and_tell("train boltzmann", train_boltzmann, molecule, directory, trajectory, seed, json, **options)

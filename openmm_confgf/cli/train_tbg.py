@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .interrupts import exit_code_after, signal_name
 from .options import AsJson, Device, ForceField, Seed, Temperature
-from .output import note, progress_bar, results_only_on_stdout
-from .simulate import read_start
-from .trained import tell
-
-if TYPE_CHECKING:
-    from ..ensemble import Ensemble
-    from ..molecules.graph import MolecularGraph
+from .trained import train_and_tell
 
 
 def tbg(
@@ -68,41 +60,9 @@ def tbg(
       openmm-confgf train tbg peptide:ACE-ALA-NME --forcefield amber99sbildn.xml,amber99_obc.xml --variant bg+backbone -o ala2-tbg
       openmm-confgf benchmark boltzmann peptide:ACE-ALA-NME --generator tbg --weights ala2-tbg/tbg.safetensors -n 1000 --seeds 1
     """
-    from ..ensemble import Ensemble
-    from ..files import check_folder
-    from ..files.trajectories import read_trajectory
-    from ..plots.boltzmann import plot_boltzmann_training
     from ..training.boltzmann.flow_recipe import train_tbg
     from ..training.boltzmann.flow_settings import FlowRun
 
-    with results_only_on_stdout() as show:
-        start = time.perf_counter()
-        run = FlowRun(minutes, rounds, variant, coupling=coupling, upweighted=upweighted, seed=seed)  # type: ignore[arg-type]
-        given: MolecularGraph | Ensemble = read_start(molecule)
-        graph = given.graph if isinstance(given, Ensemble) else given
-        frames = None if trajectory is None else read_trajectory(trajectory, graph)
-        check_folder(directory)
-        try:
-            with progress_bar(f"training on {graph.name}") as moved:
-
-                def after_round(row: dict[str, Any], total: int) -> None:
-                    moved(completed=row["round"], total=total)
-                    if "k_hat" in row:
-                        plot_boltzmann_training(directory / "log.jsonl", directory / "training.png")
-
-                result = train_tbg(
-                    given,
-                    directory,
-                    forcefield,
-                    temperature=temperature,
-                    frames=frames,
-                    run=run,
-                    device=device,
-                    say=note,
-                    after_round=after_round,
-                )
-        except KeyboardInterrupt as interrupt:
-            code = exit_code_after(interrupt)
-            note(f"stopped by {signal_name(code)}; {directory} holds what is finished, and the same command goes on from there")
-            raise typer.Exit(code) from None
-        tell("train tbg", result, directory, seed, start, show if json else None)
+    run = FlowRun(minutes, rounds, variant, coupling=coupling, upweighted=upweighted, seed=seed)  # type: ignore[arg-type]
+    options = {"forcefield": forcefield, "temperature": temperature, "run": run, "device": device}
+    train_and_tell("train tbg", train_tbg, molecule, directory, trajectory, seed, json, **options)

@@ -175,7 +175,7 @@ def test_peptides_by_sequence(run, tmp_path):
 
 def test_force_fields_are_for_generators_that_sample_them(run, tmp_path):
     outcome = run("generate", "CO", "--generator", "etkdg", "--forcefield", "openff-2.2.1", "-n", 2, "-o", tmp_path / "two.sdf")
-    assert outcome.code == 2 and "'etkdg' samples no force field; use boltzmann, or leave the forcefield out" in outcome.err
+    assert outcome.code == 2 and "'etkdg' samples no force field; use boltzmann, tbg, or leave the forcefield out" in outcome.err
 
 
 def test_frames_of_a_format_without_names(run, frames, short, tmp_path):

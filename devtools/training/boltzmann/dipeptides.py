@@ -10,12 +10,17 @@ import itertools
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
+from openmm_confgf.checksums import molecule_hash, sha256_of
 from openmm_confgf.dynamics.settings import MDSettings
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.md import MDGenerator
+from openmm_confgf.models.cards import Card, CardTarget
+from openmm_confgf.models.registry import describe_network
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.writing import whole_file
 
@@ -56,6 +61,32 @@ def main() -> None:
             np.savez(stream, positions=ensemble.positions.astype(np.float32), energy=ensemble.energy)
         seconds, agreement = time.perf_counter() - start, ensemble.diagnostics.get("r_hat_energy")
         print(f"{name}: {len(ensemble)} frames in {seconds:.0f} s, R-hat {agreement:.3f}", flush=True)
+
+
+def card_of(
+    name: str, network: torch.nn.Module, files: list[Path], frames: list[int], training: dict[str, Any], parent: Card | None, **more: Any
+) -> Card:
+    """The card of weights that learnt these peptides."""
+    architecture, config = describe_network(network)
+    graphs = [peptide(path.stem) for path in files]
+    return Card(
+        name=name,
+        architecture=architecture,
+        config=config,
+        sha256="",
+        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
+        min_atoms=min(map(len, graphs)),
+        max_atoms=max(map(len, graphs)),
+        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
+        data=[
+            {"file": path.name, "sha256": sha256_of(path), "molecules": 1, "frames": count}
+            for path, count in zip(files, frames, strict=True)
+        ],
+        training=training | {"torch": torch.__version__},
+        parent=None if parent is None else parent.lineage(),
+        target=CardTarget(FORCE_FIELD, TEMPERATURE),
+        **more,
+    )
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dipeptides import FORCE_FIELD, TEMPERATURE, TEST
+from dipeptides import FORCE_FIELD, TEMPERATURE, TEST, card_of
 
-from openmm_confgf.checksums import molecule_hash, sha256_of
 from openmm_confgf.devices import resolve_device
 from openmm_confgf.energies import system_source
 from openmm_confgf.generators.boltzmann.prepared import PreparedMolecule
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
-from openmm_confgf.models.cards import Card, CardTarget
-from openmm_confgf.models.registry import describe_network
 from openmm_confgf.models.weights import load_weights, save_weights
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.boltzmann.frames import training_frames
@@ -72,25 +69,8 @@ def main() -> None:
         print(f"{(time.perf_counter() - start) / 60:.1f} min of {rounds} rounds: {values}", flush=True)
 
     rows = BoltzmannTraining(network.to(device), lessons, run, arguments.output).fit(tell)
-    architecture, config = describe_network(network)
-    graphs = [one.prepared.graph for one in lessons]
-    card = Card(
-        name="boltzmann",
-        architecture=architecture,
-        config=config,
-        sha256="",
-        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
-        min_atoms=min(map(len, graphs)),
-        max_atoms=max(map(len, graphs)),
-        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
-        data=[
-            {"file": path.name, "sha256": sha256_of(path), "molecules": 1, "frames": len(one.frames)}
-            for path, one in zip(files, lessons, strict=True)
-        ],
-        training=dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"], "torch": torch.__version__},
-        parent=None if parent is None else parent[1].lineage(),
-        target=CardTarget(FORCE_FIELD, TEMPERATURE),
-    )
+    training = dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"]}
+    card = card_of("boltzmann", network, files, [len(one.frames) for one in lessons], training, parent and parent[1])
     save_weights(arguments.output / "boltzmann.safetensors", network, card)
 
 

@@ -15,12 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openmm_confgf.checksums import molecule_hash, sha256_of
 from openmm_confgf.devices import resolve_device
 from openmm_confgf.generators.tbg.atom_types import atom_types
-from openmm_confgf.models.cards import Card, CardTarget
 from openmm_confgf.models.egnn import EGNN, EGNNConfig
-from openmm_confgf.models.registry import describe_network
 from openmm_confgf.models.weights import save_weights
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.boltzmann.flow_loop import FlowLesson, FlowTraining
@@ -28,7 +25,7 @@ from openmm_confgf.training.boltzmann.flow_settings import FlowRun
 from openmm_confgf.training.step_rounds import Row
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "boltzmann"))
-from dipeptides import FORCE_FIELD, TEMPERATURE, TEST
+from dipeptides import TEST, card_of
 
 
 def main() -> None:
@@ -68,24 +65,9 @@ def main() -> None:
         print(f"{(time.perf_counter() - start) / 60:.1f} min of {rounds} rounds: {row}", flush=True)
 
     rows = FlowTraining(network, lessons, run, arguments.output).fit(tell)
-    architecture, config = describe_network(network)
-    card = Card(
-        name="tbg",
-        architecture=architecture,
-        config=config,
-        sha256="",
-        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
-        min_atoms=min(map(len, graphs)),
-        max_atoms=max(map(len, graphs)),
-        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
-        data=[
-            {"file": path.name, "sha256": sha256_of(path), "molecules": 1, "frames": len(lesson.positions)}
-            for path, lesson in zip(files, lessons, strict=True)
-        ],
-        training=dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"], "torch": torch.__version__},
-        target=CardTarget(FORCE_FIELD, TEMPERATURE),
-        settings={"variant": run.variant, "scale": run.scale},
-    )
+    training = dataclasses.asdict(run) | {"rounds": len(rows), "steps_made": rows[-1]["step"]}
+    told = {"variant": run.variant, "scale": run.scale}
+    card = card_of("tbg", network, files, [len(lesson.positions) for lesson in lessons], training, None, settings=told)
     save_weights(arguments.output / "tbg.safetensors", network, card)
 
 
