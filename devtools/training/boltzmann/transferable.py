@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="How many, whatever they take, instead of --minutes.")
     parser.add_argument("--round-steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--molecules", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--energies", type=float, default=0.0, help="Share of the rounds that learn the energies of samples, at the end.")
     parser.add_argument("--from", dest="parent")
@@ -60,6 +61,7 @@ def main() -> None:
         kept=len(lessons),
         round_steps=arguments.round_steps,
         batch_size=arguments.batch_size,
+        molecules=arguments.molecules,
         learning_rate=arguments.learning_rate,
     )
     start = time.perf_counter()

@@ -118,10 +118,14 @@ class BoltzmannTraining(StepRounds):
         return rate * warm_hold_decay(step, steps if self.rounds else 10**6, warm=100)
 
     def _loss_of_frames(self, rng: np.random.Generator) -> Tensor:
-        lesson = self.lessons[int(rng.integers(len(self.lessons)))]
-        seen = lesson.frames[_rows(rng, len(lesson.frames), self.run.batch_size)].to(lesson.prepared.device)
-        log_q = self.network.log_prob(lesson.prepared.batch, seen.coordinates, seen.placed)
-        return weighted_likelihood(log_q, torch.ones_like(log_q))
+        count = min(self.run.molecules, len(self.lessons))
+        parts = []
+        for which in rng.choice(len(self.lessons), count, replace=False):
+            lesson = self.lessons[which]
+            seen = lesson.frames[_rows(rng, len(lesson.frames), self.run.batch_size // count)].to(lesson.prepared.device)
+            log_q = self.network.log_prob(lesson.prepared.batch, seen.coordinates, seen.placed)
+            parts.append(weighted_likelihood(log_q, torch.ones_like(log_q)))
+        return torch.stack(parts).mean()
 
     def _loss_of_energies(self, rng: np.random.Generator) -> Tensor:
         which, samples = self._samples[int(rng.integers(len(self._samples)))]

@@ -32,6 +32,8 @@ class BoltzmannRun:
         Optimizer steps of a round.
     batch_size : int
         Conformations of a step.
+    molecules : int
+        They are of so many molecules, where there are that many, in a step on frames.
     learning_rate, tuning_rate : float
         Of AdamW, on frames and on energies.
     samples : int
@@ -48,6 +50,7 @@ class BoltzmannRun:
     frames_share: float = 0.4
     round_steps: int = 40
     batch_size: int = 512
+    molecules: int = 4
     learning_rate: float = 2e-3
     tuning_rate: float = 5e-4
     samples: int = 4096
@@ -55,7 +58,7 @@ class BoltzmannRun:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "round_steps", "batch_size", "learning_rate", "tuning_rate", "samples", "kept"):
+        for name in ("minutes", "round_steps", "batch_size", "molecules", "learning_rate", "tuning_rate", "samples", "kept"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfGFError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
         if self.rounds is not None and self.rounds < 1:
