@@ -144,7 +144,9 @@ def log_multiplicity(graph: MolecularGraph, types: NDArray[np.float32]) -> float
         As `filter_samples`, or if the molecule cannot be embedded, or has more than `MOST_SYMMETRIES` symmetries.
     """
     molecule = _Molecule.of(graph, types)
-    reference = next((frame for frame in embed_etkdg(graph, 4, seed=0).positions if molecule.filtered(frame[None])[1][0] < 2), None)
+    reference = next(
+        (frame for frame in embed_etkdg(graph, 4, seed=0).positions if molecule.filtered(frame[None])[1] == Outcome.KEPT), None
+    )
     if reference is None:
         raise UnsupportedMoleculeError(f"No conformation of {graph.name!r} was found that tells its symmetry; choose another generator.")
     orders = list(itertools.islice(molecule.orders(graph.bonds), MOST_SYMMETRIES + 1))
