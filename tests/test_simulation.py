@@ -46,7 +46,12 @@ def test_mdtraj_and_this_package_read_the_file(whole):
     (again,) = read_ensembles(path)
     assert same(again, ensemble) and again.provenance == ensemble.provenance
     assert (again.target, again.diagnostics) == (ensemble.target, ensemble.diagnostics)
-    assert ensemble.target.temperature == 300 and set(ensemble.diagnostics) == {"picoseconds", "exchange_acceptance", "r_hat_energy"}
+    assert ensemble.target.temperature == 300 and set(ensemble.diagnostics) == {
+        "picoseconds",
+        "exchange_acceptance",
+        "r_hat_energy",
+        "r_hat_torsions",
+    }
     trajectory = mdtraj.load(str(path))
     assert trajectory.n_frames == 30
     np.testing.assert_allclose(trajectory.xyz, ensemble.positions, atol=1e-6)

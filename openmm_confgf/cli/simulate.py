@@ -120,7 +120,15 @@ def simulate(
             rates = ", ".join(f"{rate:.2f}" for rate in found["exchange_acceptance"]) or "-"
             mean = sum(energies) / len(energies) if energies else None
             status = ", ".join(f"{count} {name}" for name, count in ensemble.counts().items())
-            row = [ensemble.graph.name, status, found["picoseconds"] / 1000, mean, found["r_hat_energy"], found["r_hat_torsions"], rates]
+            row = [
+                ensemble.graph.name,
+                status,
+                found["picoseconds"] / 1000,
+                mean,
+                found["r_hat_energy"],
+                found.get("r_hat_torsions"),
+                rates,
+            ]
             show(Table(_COLUMNS, [row]).to_terminal())
         note(f"wrote {output} in {report['seconds']:.1f} s")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ensemble import Target
 
-_DIAGNOSTICS = ("picoseconds", "exchange_acceptance", "r_hat_energy", "repaired", "ways", "distinct")
+_DIAGNOSTICS = ("picoseconds", "exchange_acceptance", "r_hat_energy", "r_hat_torsions", "repaired", "ways", "distinct")
 _OF_SYSTEM = ("forcefield", "system_sha256")
 
 

@@ -176,10 +176,10 @@ def md_ensemble(
     return Ensemble(graph, frames, provenance, check_conformations(graph, frames), energy, target=target, diagnostics=diagnostics)
 
 
-def _r_hat_torsions(graph: MolecularGraph, frames: NDArray[np.float64], replicas: int) -> float:
-    """The largest of the cosines and sines of the rotatable torsions, each times its order; NaN where there is none."""
+def _r_hat_torsions(graph: MolecularGraph, frames: NDArray[np.float64], replicas: int) -> float | None:
+    """The largest of the cosines and sines of the rotatable torsions, each times its order; None where there is none."""
     quadruples = rotatable_torsions(graph)
     turns = dihedrals(torch.tensor(frames), torch.from_numpy(quadruples)).numpy() * np.array(torsion_orders(graph, quadruples))
     waves = np.concatenate([np.cos(turns), np.sin(turns)], 1)
     found = [r_hat(wave.reshape(-1, replicas).T) for wave in waves.T]
-    return max((value for value in found if math.isfinite(value)), default=math.nan)
+    return max((value for value in found if math.isfinite(value)), default=None)

@@ -255,8 +255,17 @@ class _Builder:
             return Step(atom, parent, second)
         if len(around) > 1:
             return self._beside(atom, parent, second, around[1])
-        third = min((n for n in self.neighbours[second] if n in self.place and n != parent), key=self.place.__getitem__)
-        return self._torsion(atom, parent, second, third)
+        beyond = [n for n in self.neighbours[second] if n in self.place and n != parent]
+        if self.mol.GetBondBetweenAtoms(parent, second).IsInRing():
+            return self._in_ring(atom, parent, second, beyond)
+        return self._torsion(atom, parent, second, min(beyond, key=self.place.__getitem__))
+
+    def _in_ring(self, atom: int, parent: int, second: int, beyond: list[int]) -> Step:
+        """A flat ring's torsion is 0 to an atom of the ring, and half a turn to another: it must not lie where the range ends."""
+        rings = [ring for ring in self.mol.GetRingInfo().AtomRings() if {atom, parent, second} <= set(ring)]
+        third = min(beyond, key=lambda n: (not any(n in ring for ring in rings), self.place[n]))
+        inside = any(third in ring for ring in rings)
+        return Step(atom, parent, second, third, start=-math.pi if inside else 0.0, ring=True)
 
     def _closing(self, atom: int, there: list[int]) -> Step:
         parent, second = there[:2]
@@ -283,9 +292,6 @@ class _Builder:
         return step
 
     def _torsion(self, atom: int, parent: int, second: int, third: int) -> Step:
-        bond = self.mol.GetBondBetweenAtoms(parent, second)
-        if bond.IsInRing():
-            return Step(atom, parent, second, third, start=-math.pi, ring=True)
         for a, b, c, d, same in self.graph.stereobonds:
             if {int(b), int(c)} == {parent, second}:
                 on_parent, on_second = (int(a), int(d)) if int(b) == parent else (int(d), int(a))

@@ -68,7 +68,7 @@ def test_the_preset_is_that_of_the_parent(run, archive, tmp_path, short_validati
 def test_the_target_of_the_parent_is_kept_and_shown(run, archive, tmp_path, short_validation):
     shipped = next(card for card in available_weights() if card.stem == "confgf-paper")
     shutil.copy(shipped.with_suffix(".safetensors"), tmp_path / "parent.safetensors")
-    target = {"forcefield": "openff-2.2.1", "temperature": 300.0}
+    target = {"forcefield": "openff-2.2.1", "temperature": 300.0, "inputs": None}
     (tmp_path / "parent.json").write_text(json.dumps(json.loads(shipped.read_text()) | {"target": target}))
     options = ["--from", tmp_path / "parent.safetensors", "--steps", 1, "--round-steps", 1, "--pair-budget", 400, "--device", "cpu"]
     outcome = run("train", "confgf", archive, "-o", tmp_path / "run", *options, "--json")

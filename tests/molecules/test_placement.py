@@ -287,3 +287,19 @@ def test_ring_closings_are_placed_by_two_lengths():
         assert len(closing) == closings, smiles
         bonds = {frozenset(pair) for pair in graph.bonds.tolist()}
         assert all({frozenset((s.atom, s.parent)), frozenset((s.atom, s.second))} <= bonds for s in closing)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [peptide("QY"), peptide("LW"), peptide("HF"), MolecularGraph.from_smiles(IBUPROFEN), *map(MolecularGraph.from_smiles, RINGS[:7])],
+)
+def test_torsions_of_rings_do_not_lie_where_their_range_ends(graph):
+    """There they would be at both ends at once, which a mixture of Gaussians cannot follow."""
+    placement = Placement.of(graph)
+    positions = torch.tensor(embed_etkdg(graph, 5, seed=0).positions)
+    turns = placement.coordinates(placement.relabelled(positions, hands=True))[..., 2]
+    steps = [(k, step) for k, step in enumerate(placement.steps) if step.ring]
+    assert steps or len(graph) < 10
+    for k, step in steps:
+        from_start = turns[:, k] - step.start
+        assert (torch.minimum(from_start, step.width - from_start) > 0.5).all(), (step, turns[:, k])

@@ -55,9 +55,9 @@ def tell_frames(frames: Ensemble) -> dict[str, Any]:
     ----------
     frames : Ensemble
     """
-    agreement = {name: frames.diagnostics.get(name, math.nan) for name in ("r_hat_energy", "r_hat_torsions")}
+    agreement = {name: frames.diagnostics.get(name) for name in ("r_hat_energy", "r_hat_torsions")}
     said = {"frames": len(frames), "generator": frames.provenance.generator}
-    return said | {name: value if math.isfinite(value) else None for name, value in agreement.items()}
+    return said | {name: value if value is not None and math.isfinite(value) else None for name, value in agreement.items()}
 
 
 def run_identity(graph: MolecularGraph, system_sha256: str | None, target: CardTarget, run: Any, parent: Card | None) -> dict[str, Any]:
