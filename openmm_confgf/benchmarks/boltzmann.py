@@ -7,6 +7,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +103,7 @@ class BoltzmannBenchmark:
 
 
 def benchmark_boltzmann(
-    generator: EquilibriumGenerator,
+    generator: EquilibriumGenerator[Any, Any],
     molecules: Sequence[MolecularGraph],
     samples: int = 100_000,
     seeds: int = 3,
@@ -148,7 +149,7 @@ def benchmark_boltzmann(
 
 
 def _row(
-    generator: EquilibriumGenerator, graph: MolecularGraph, samples: int, seeds: int, reference: Ensemble | None, device: str
+    generator: EquilibriumGenerator[Any, Any], graph: MolecularGraph, samples: int, seeds: int, reference: Ensemble | None, device: str
 ) -> BoltzmannRow:
     found, seconds, right = [], 0.0, []
     for seed in range(seeds):

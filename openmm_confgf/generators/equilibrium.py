@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -80,10 +80,25 @@ class TargetEnergy:
         return cls(system, energy, target, source.charges)
 
 
-class EquilibriumGenerator(DensityGenerator):
+class Prepared(Protocol):
+    """A molecule made ready for a kind of network."""
+
+    @property
+    def graph(self) -> MolecularGraph:
+        """The molecule, of N atoms."""
+
+    def log_density(self, network: Any, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log q on the mean-free subspace, (B,), of finite positions (B, N, 3) in nm."""
+
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+PreparedT = TypeVar("PreparedT", bound=Prepared)
+
+
+class EquilibriumGenerator(DensityGenerator, Generic[NetworkT, PreparedT]):
     """Samples near a Boltzmann distribution that the weights of a network name, with their energies.
 
-    Subclasses say what their network is, and draw for one molecule.
+    Subclasses say what their network is, and how a molecule is prepared and drawn.
 
     Parameters
     ----------
@@ -128,6 +143,12 @@ class EquilibriumGenerator(DensityGenerator):
         self.level = None if level is None else level_of(level)
         if self.level is not None:
             self.level.check_energies()
+        self._last: tuple[torch.device, PreparedT] | None = None
+
+    @property
+    def network(self) -> NetworkT:
+        """In evaluation mode."""
+        return cast(NetworkT, self.loaded.net)
 
     def trained_on(self, graph: MolecularGraph) -> bool:
         """As `Generator.trained_on`.
@@ -138,16 +159,43 @@ class EquilibriumGenerator(DensityGenerator):
         """
         return self.loaded.trained_on(graph)
 
+    def prepare(self, graph: MolecularGraph, device: torch.device | str = "cpu") -> PreparedT:
+        """The molecule and its target; the last one is kept.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        device : torch.device or str
+
+        Raises
+        ------
+        UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
+            If the network cannot take the molecule, or as in `TargetEnergy.of`.
+        """
+        where = torch.device(device)
+        if self._last is None or self._last[0] != where or not self._last[1].graph.same_as(graph):
+            self._last = where, self._prepared(graph, where)
+        return self._last[1]
+
     @abc.abstractmethod
-    def _draw(self, graph: MolecularGraph, count: int, seed: int, device: torch.device) -> Draws:
+    def _prepared(self, graph: MolecularGraph, device: torch.device) -> PreparedT:
+        """The molecule and its target, made ready."""
+
+    @abc.abstractmethod
+    def _draw(self, prepared: PreparedT, network: NetworkT, count: int, seed: int) -> Draws:
         """Samples of one molecule, with energies; sample k depends on the molecule, the seed and k alone."""
+
+    def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
+        return self.prepare(graph, device).log_density(self.network.to(device), positions)
 
     def _draw_many(
         self, molecules: Sequence[MolecularGraph], counts: Sequence[int], seed: int, device: torch.device
     ) -> Iterator[tuple[int, Draws | ConfGFError]]:
         for index, (graph, count) in enumerate(zip(molecules, counts, strict=True)):
             try:
-                draws = self._draw(graph, count, seed, device)
+                prepared = self.prepare(graph, device)
+                self._warn_of_domain(graph)
+                draws = self._draw(prepared, self.network.to(device), count, seed)
             except ConfGFError as error:
                 yield index, error
                 continue
@@ -171,9 +219,25 @@ class EquilibriumGenerator(DensityGenerator):
                 stacklevel=2,
             )
 
-    def _worth(self, log_q: NDArray[np.float64], energy: NDArray[np.float64]) -> dict[str, Any]:
-        """What the weights are worth, for `Ensemble.diagnostics`."""
-        if not np.isfinite(energy).any():
-            return {}
-        found = diagnose(log_weights(log_q, energy, np.zeros(len(energy)), self.temperature))
-        return {"ess_fraction": found.ess_fraction, "k_hat": found.k_hat, "trusted": found.trusted}
+
+def worth(log_q: NDArray[np.float64], energy: NDArray[np.float64], temperature: float) -> dict[str, Any]:
+    """What the weights of samples are worth, for `Ensemble.diagnostics`.
+
+    Parameters
+    ----------
+    log_q : ndarray, (B,)
+        nats.
+    energy : ndarray, (B,)
+        kJ/mol, +inf where there is none.
+    temperature : float
+        K.
+
+    Returns
+    -------
+    dict
+        ``"ess_fraction"``, ``"k_hat"``, ``"trusted"``; empty where no energy is finite.
+    """
+    if not np.isfinite(energy).any():
+        return {}
+    found = diagnose(log_weights(log_q, energy, np.zeros(len(energy)), temperature))
+    return {"ess_fraction": found.ess_fraction, "k_hat": found.k_hat, "trusted": found.trusted}

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...energies import ForceFieldLike, LevelLike
 from ...models.autoregressive import AutoregressiveDensity
 from ...molecules.graph import MolecularGraph
 from ..density import Draws
-from ..equilibrium import EquilibriumGenerator
+from ..equilibrium import EquilibriumGenerator, worth
 from .prepared import PreparedMolecule
 
 
-class BoltzmannGenerator(EquilibriumGenerator):
+class BoltzmannGenerator(EquilibriumGenerator[AutoregressiveDensity, PreparedMolecule]):
     """Samples near a Boltzmann distribution, with their energies and exact densities (``"boltzmann"``).
 
     Atoms are placed one after the other by an `AutoregressiveDensity`, whose density is evaluated in one pass. Weights
@@ -57,13 +55,6 @@ class BoltzmannGenerator(EquilibriumGenerator):
         level: LevelLike | None = None,
     ) -> None:
         super().__init__(forcefield, temperature, weights, level)
-        self._last: PreparedMolecule | None = None
-
-    @property
-    def network(self) -> AutoregressiveDensity:
-        """In evaluation mode."""
-        assert isinstance(self.loaded.net, AutoregressiveDensity)
-        return self.loaded.net
 
     def calls(self, graph: MolecularGraph) -> int:
         """One for each atom but the first, and one for the density.
@@ -74,31 +65,12 @@ class BoltzmannGenerator(EquilibriumGenerator):
         """
         return len(graph)
 
-    def prepare(self, graph: MolecularGraph, device: torch.device | str = "cpu") -> PreparedMolecule:
-        """The molecule in this force field; the last one is kept.
+    def _prepared(self, graph: MolecularGraph, device: torch.device) -> PreparedMolecule:
+        return PreparedMolecule.of(graph, self.source, self.temperature, device, self.level)
 
-        Parameters
-        ----------
-        graph : MolecularGraph
-        device : torch.device or str
-
-        Raises
-        ------
-        UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
-            As in `PreparedMolecule.of`.
-        """
-        if self._last is None or not self._last.graph.same_as(graph) or self._last.device != torch.device(device):
-            self._last = PreparedMolecule.of(graph, self.source, self.temperature, device, self.level)
-        return self._last
-
-    def _draw(self, graph: MolecularGraph, count: int, seed: int, device: torch.device) -> Draws:
-        network, prepared = self.network.to(device), self.prepare(graph, device)
-        self._warn_of_domain(graph)
+    def _draw(self, prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Draws:
         positions = prepared.draw(network, seed, 0, count)
         positions -= positions.mean(axis=1, keepdims=True)
         log_q = prepared.log_density(network, positions)
         energy = prepared.energy.evaluate(positions).energy
-        return Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy, self._worth(log_q, energy))
-
-    def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
-        return self.prepare(graph, device).log_density(self.network.to(device), positions)
+        return Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy, worth(log_q, energy, self.temperature))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...energies import ForceFieldLike, LevelLike
 from ...errors import UnsupportedMoleculeError, WeightsError
@@ -16,11 +14,11 @@ from ...models.egnn import EGNN
 from ...models.ode import AdaptiveSteps, Integrator
 from ...molecules.graph import MolecularGraph
 from ..density import Draws
-from ..equilibrium import EquilibriumGenerator, TargetEnergy
+from ..equilibrium import EquilibriumGenerator, TargetEnergy, worth
 from .flow_molecule import FlowMolecule
 
 
-class TBGGenerator(EquilibriumGenerator):
+class TBGGenerator(EquilibriumGenerator[EGNN, FlowMolecule]):
     """Samples near a Boltzmann distribution by a flow of all atoms at once, as published (``"tbg"``; Klein & Noe 2024).
 
     An `EGNN` carries noise to molecules; log q is the integral of its exact divergence (`ContinuousFlow`). The flow tells atoms of one type
@@ -65,46 +63,19 @@ class TBGGenerator(EquilibriumGenerator):
             raise WeightsError(f"The card of {weights} tells no variant and scale, without which a flow cannot run; train them anew.")
         self.variant = str(settings["variant"])
         self.flow = ContinuousFlow(float(settings["scale"]), integrator or AdaptiveSteps())
-        self._last: tuple[torch.device, FlowMolecule] | None = None
 
-    @property
-    def network(self) -> EGNN:
-        """In evaluation mode."""
-        assert isinstance(self.loaded.net, EGNN)
-        return self.loaded.net
+    def _prepared(self, graph: MolecularGraph, device: torch.device) -> FlowMolecule:
+        of_target = TargetEnergy.of(graph, self.source, self.temperature, device, self.level)
+        molecule = FlowMolecule.of(graph, self.variant, self.flow, of_target)
+        if molecule.types.shape[1] != self.network.config.atom_features:
+            raise UnsupportedMoleculeError(
+                f"{graph.name!r} has {molecule.types.shape[1]} types of atoms in the variant {self.variant!r}, and the weights "
+                f"{self.loaded.card.name!r} know {self.network.config.atom_features} of another molecule; train some on this one."
+            )
+        return molecule
 
-    def prepare(self, graph: MolecularGraph, device: torch.device | str = "cpu") -> FlowMolecule:
-        """The molecule in this force field; the last one is kept.
-
-        Parameters
-        ----------
-        graph : MolecularGraph
-        device : torch.device or str
-
-        Raises
-        ------
-        UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
-            As in `FlowMolecule.of` and `TargetEnergy.of`.
-        """
-        where = torch.device(device)
-        if self._last is None or self._last[0] != where or not self._last[1].graph.same_as(graph):
-            of_target = TargetEnergy.of(graph, self.source, self.temperature, device, self.level)
-            molecule = FlowMolecule.of(graph, self.variant, self.flow, of_target)
-            if molecule.types.shape[1] != self.network.config.atom_features:
-                raise UnsupportedMoleculeError(
-                    f"{graph.name!r} has {molecule.types.shape[1]} types of atoms in the variant {self.variant!r}, and the weights "
-                    f"{self.loaded.card.name!r} know {self.network.config.atom_features} of another molecule; train some on this one."
-                )
-            self._last = where, molecule
-        return self._last[1]
-
-    def _draw(self, graph: MolecularGraph, count: int, seed: int, device: torch.device) -> Draws:
-        molecule = self.prepare(graph, device)
-        self._warn_of_domain(graph)
-        drawn = molecule.draw(self.network.to(device), seed, count)
-        diagnostics = self._worth(drawn.log_q, drawn.energy) | drawn.told
-        settings = {"charges": molecule.of_target.charges, "variant": self.variant, "integrator": repr(self.flow.integrator)}
-        return Draws(drawn.positions, drawn.log_q, settings, molecule.of_target.target, drawn.energy, diagnostics, status=drawn.status)
-
-    def _log_density(self, graph: MolecularGraph, positions: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
-        return self.prepare(graph, device).log_density(self.network.to(device), positions)
+    def _draw(self, prepared: FlowMolecule, network: EGNN, count: int, seed: int) -> Draws:
+        drawn, of_target = prepared.draw(network, seed, count), prepared.of_target
+        settings = {"charges": of_target.charges, "variant": self.variant, "integrator": repr(self.flow.integrator)}
+        diagnostics = worth(drawn.log_q, drawn.energy, self.temperature) | drawn.told
+        return Draws(drawn.positions, drawn.log_q, settings, of_target.target, drawn.energy, diagnostics, status=drawn.status)

@@ -14,7 +14,7 @@ from ...devices import resolve_device
 from ...energies import ForceFieldLike, system_source
 from ...ensemble import Ensemble
 from ...errors import ConfGFError
-from ...generators.equilibrium import TargetEnergy
+from ...generators.equilibrium import TargetEnergy, worth
 from ...generators.tbg import TBGGenerator
 from ...generators.tbg.flow_molecule import FlowMolecule
 from ...models.cards import CardTarget
@@ -24,8 +24,6 @@ from ...models.weights import save_weights
 from ...molecules.backbone import backbone_torsions
 from ...molecules.geometry import dihedrals
 from ...molecules.graph import MolecularGraph
-from ...thermodynamics.diagnostics import diagnose
-from ...thermodynamics.log_weights import log_weights
 from ..same_run import check_same_run
 from ..step_rounds import Row
 from .flow_loop import FlowLesson, FlowTraining
@@ -101,11 +99,8 @@ def train_tbg(
 
     def look(averaged: EGNN) -> Row:
         drawn = prepared.draw(averaged, run.seed + 1, run.samples)
-        row: Row = {"evaluations": drawn.told["evaluations"], "kept": float(np.isfinite(drawn.log_q).mean()), "ess": None, "k_hat": None}
-        if np.isfinite(drawn.energy).any():
-            found = diagnose(log_weights(drawn.log_q, drawn.energy, np.zeros(len(drawn.energy)), temperature))
-            row |= {"ess": found.ess_fraction, "k_hat": found.k_hat}
-        return row
+        kept, found = float(np.isfinite(drawn.log_q).mean()), worth(drawn.log_q, drawn.energy, temperature)
+        return {"evaluations": drawn.told["evaluations"], "kept": kept, "ess": found.get("ess_fraction"), "k_hat": found.get("k_hat")}
 
     rows = FlowTraining(network, [lesson], run, directory, look).fit(after_round)
     weights, data = directory / "tbg.safetensors", tell_frames(frames)

@@ -139,7 +139,7 @@ def card_of_run(
 
 
 def tested(
-    generator: EquilibriumGenerator,
+    generator: EquilibriumGenerator[Any, Any],
     weights: Path,
     graph: MolecularGraph,
     count: int,
