@@ -9,7 +9,7 @@ maximum likelihood, and none of energies; run again, it goes on. The table is th
 import argparse
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from openmm_confgf.files import read_ensembles
 from openmm_confgf.generators import BoltzmannGenerator
 from openmm_confgf.generators.boltzmann import prepared
 from openmm_confgf.models.placement_batch import PlacementBatch
-from openmm_confgf.molecules.backbone import backbone_torsions
-from openmm_confgf.molecules.geometry import dihedrals
+from openmm_confgf.molecules.backbone import first_phi
 from openmm_confgf.training.boltzmann.recipe import train_boltzmann
 from openmm_confgf.training.boltzmann.settings import BoltzmannRun
 
@@ -48,7 +47,8 @@ def hundredth(frames: Ensemble, rng: np.random.Generator) -> Rows:
 
 def biased(frames: Ensemble, rng: np.random.Generator) -> Rows:
     """Half of them with phi > 0, drawn again and again."""
-    phi = dihedrals(torch.tensor(frames.positions), torch.from_numpy(backbone_torsions(frames.graph)[0][:1])).numpy()[:, 0]
+    phi = first_phi(frames.graph, frames.positions)
+    assert phi is not None, "a molecule without phi"
     halves = [rng.choice(np.flatnonzero(side), len(frames) // 2) for side in (phi > 0, phi <= 0)]
     return np.concatenate(halves)
 
@@ -75,17 +75,12 @@ def without_parameters() -> Iterator[None]:
         prepared.placement_batch = given
 
 
-@contextmanager
-def as_it_is() -> Iterator[None]:
-    yield
-
-
 QUESTIONS: dict[str, tuple[Callable[[Ensemble, np.random.Generator], Rows], Callable[[], Any]]] = {
-    "all frames": (all_frames, as_it_is),
+    "all frames": (all_frames, nullcontext),
     "without force-field parameters": (all_frames, without_parameters),
-    "a tenth of the frames": (tenth, as_it_is),
-    "a hundredth of the frames": (hundredth, as_it_is),
-    "half of the frames with phi > 0": (biased, as_it_is),
+    "a tenth of the frames": (tenth, nullcontext),
+    "a hundredth of the frames": (hundredth, nullcontext),
+    "half of the frames with phi > 0": (biased, nullcontext),
 }
 
 

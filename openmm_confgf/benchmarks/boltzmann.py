@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..generators.equilibrium import EquilibriumGenerator
-from ..molecules.backbone import backbone_torsions
+from ..molecules.backbone import backbone_torsions, first_phi
 from ..molecules.geometry import dihedrals
 from ..molecules.graph import MolecularGraph
 from ..reweighting import Reweighted, reweight
@@ -180,10 +180,9 @@ def _angles(graph: MolecularGraph, positions: NDArray[np.float64]) -> Iterator[N
 
 
 def _positive_phi(found: Reweighted, reference: Ensemble) -> tuple[float, float, float] | None:
-    graph = reference.graph
-    if not len(backbone_torsions(graph)[0]):
+    ours, theirs = (first_phi(reference.graph, positions) for positions in (found.ensemble.positions, reference.positions))
+    if ours is None or theirs is None:
         return None
-    ours, theirs = (next(_angles(graph, positions)) for positions in (found.ensemble.positions, reference.positions))
     difference = found.free_energy_difference(ours < 0, ours > 0)
     thermal = kT(found.temperature)
     expected = float(-np.log(np.mean(theirs > 0) / np.mean(theirs < 0))) if (theirs > 0).any() else float("inf")

@@ -41,6 +41,26 @@ LevelOfTheory = Annotated[
         metavar="NAME",
     ),
 ]
+OneMolecule = Annotated[
+    str,
+    typer.Argument(
+        help="A SMILES, peptide:KS, peptide:ACE-K-NME, or a file: .smi, .sdf, .mol, .pdb, .h5.", metavar="INPUT", show_default=False
+    ),
+]
+TrainingFolder = Annotated[
+    Path, typer.Option("-o", "--output", help="Folder of the run: simulation, checkpoint, log, weights, pictures.", show_default=False)
+]
+Trajectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--trajectory",
+        help="Frames of equilibrium to learn from, without constraints, instead of a simulation made here: any format of MDTraj.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+Minutes = Annotated[float, typer.Option("--minutes", help="For the rounds; the simulation takes a quarter of it besides.")]
+Rounds = Annotated[int | None, typer.Option("--rounds", help="How many, whatever they take, instead of --minutes.", show_default=False)]
 Temperature = Annotated[float, typer.Option("--temperature", help="In K.", metavar="K")]
 _GENERATORS = (
     "confgf, mmff+confgf, confgf-noise, confgf+mmff, confgf-paper, confgf-dist, etkdg, etkdg+mmff, conforge (needs CDPKit), "

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Seed
+from .options import AsJson, Device, Minutes, OneMolecule, Rounds, Seed, TrainingFolder, Trajectory
 from .trained import train_and_tell
 
 
 def boltzmann(
-    molecule: Annotated[
-        str,
-        typer.Argument(
-            help="A SMILES, peptide:KS, peptide:ACE-K-NME, or a file: .smi, .sdf, .mol, .pdb, .h5.", metavar="INPUT", show_default=False
-        ),
-    ],
-    directory: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder of the run: simulation, checkpoint, log, weights, pictures.", show_default=False)
-    ],
+    molecule: OneMolecule,
+    directory: TrainingFolder,
     forcefield: Annotated[
         str | None,
         typer.Option(
@@ -47,19 +39,9 @@ def boltzmann(
             show_default=False,
         ),
     ] = None,
-    trajectory: Annotated[
-        Path | None,
-        typer.Option(
-            "--trajectory",
-            help="Frames of equilibrium to learn from, without constraints, instead of a simulation made here: any format of MDTraj.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None,
-    minutes: Annotated[float, typer.Option("--minutes", help="For the rounds; the simulation takes a quarter of it besides.")] = 45.0,
-    rounds: Annotated[
-        int | None, typer.Option("--rounds", help="How many, whatever they take, instead of --minutes.", show_default=False)
-    ] = None,
+    trajectory: Trajectory = None,
+    minutes: Minutes = 45.0,
+    rounds: Rounds = None,
     until_ess: Annotated[
         float | None,
         typer.Option("--until-ess", help="End early when this share of the samples is effective.", metavar="SHARE", show_default=False),

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, ForceField, Seed, Temperature
+from .options import AsJson, Device, ForceField, Minutes, OneMolecule, Rounds, Seed, Temperature, TrainingFolder, Trajectory
 from .trained import train_and_tell
 
 
 def tbg(
-    molecule: Annotated[
-        str,
-        typer.Argument(
-            help="A SMILES, peptide:KS, peptide:ACE-K-NME, or a file: .smi, .sdf, .mol, .pdb, .h5.", metavar="INPUT", show_default=False
-        ),
-    ],
-    directory: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder of the run: simulation, checkpoint, log, weights, pictures.", show_default=False)
-    ],
+    molecule: OneMolecule,
+    directory: TrainingFolder,
     forcefield: ForceField = "openff-2.2.1",
     temperature: Temperature = 300.0,
-    trajectory: Annotated[
-        Path | None,
-        typer.Option(
-            "--trajectory",
-            help="Frames of equilibrium to learn from, without constraints, instead of a simulation made here: any format of MDTraj.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None,
+    trajectory: Trajectory = None,
     variant: Annotated[
         str,
         typer.Option("--variant", help="What the atoms are told of themselves: tbg, tbg+backbone, tbg+full, bg+backbone, or graph."),
@@ -42,10 +26,8 @@ def tbg(
     upweighted: Annotated[
         bool, typer.Option("--upweight-phi", help="See frames with phi > 0 as often as all others together, as in biased training.")
     ] = False,
-    minutes: Annotated[float, typer.Option("--minutes", help="For the rounds; the simulation takes a quarter of it besides.")] = 45.0,
-    rounds: Annotated[
-        int | None, typer.Option("--rounds", help="How many, whatever they take, instead of --minutes.", show_default=False)
-    ] = None,
+    minutes: Minutes = 45.0,
+    rounds: Rounds = None,
     seed: Seed = 0,
     device: Device = "auto",
     json: AsJson = False,

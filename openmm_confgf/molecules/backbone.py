@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from .geometry import dihedrals
 from .graph import MolecularGraph
 
 _PHI = Chem.MolFromSmarts("[CX3](=O)-[NX3]-[CX4]-[CX3]=[OX1]")
@@ -37,6 +39,24 @@ def backbone_torsions(graph: MolecularGraph) -> tuple[NDArray[np.int64], NDArray
     psi = [[n, ca, c, after] for n, ca, c, _, after in graph.mol.GetSubstructMatches(_PSI)]
     # an amide with two of its ends alike matches once for each way through it; one torsion about a bond is enough
     return _one_per_bond(phi), _one_per_bond(psi)
+
+
+def first_phi(graph: MolecularGraph, positions: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Phi of the first residue that has one, in radians.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : ndarray, (B, N, 3)
+        nm.
+
+    Returns
+    -------
+    ndarray, (B,), or None
+        None where there is no phi.
+    """
+    phi = backbone_torsions(graph)[0]
+    return dihedrals(torch.tensor(positions), torch.from_numpy(phi[:1])).numpy()[:, 0] if len(phi) else None
 
 
 def rama_pairs(graph: MolecularGraph) -> NDArray[np.int64]:

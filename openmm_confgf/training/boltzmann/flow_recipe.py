@@ -21,15 +21,15 @@ from ...models.cards import CardTarget
 from ...models.continuous_flow import ContinuousFlow
 from ...models.egnn import EGNN, EGNNConfig
 from ...models.weights import save_weights
-from ...molecules.backbone import backbone_torsions
-from ...molecules.geometry import dihedrals
+from ...molecules.backbone import first_phi
 from ...molecules.graph import MolecularGraph
 from ..same_run import check_same_run
 from ..step_rounds import Row
 from .flow_loop import FlowLesson, FlowTraining
 from .flow_settings import FlowRun
+from .frames import check_positions
 from .outcome import BoltzmannResult, card_of_run, run_identity, tell_frames, tested
-from .simulated import simulated_frames
+from .simulated import frames_of
 
 TESTED = 1000
 """Fresh samples of the test."""
@@ -78,7 +78,7 @@ def train_tbg(
     UnsupportedMoleculeError, ForceFieldError, UnsupportedForceError
         As in `TargetEnergy.of` and `FlowMolecule.of`.
     ConfGFError
-        If the frames are of another molecule, there is no phi to up-weight, or the directory holds another run.
+        If the frames are of another molecule, too few or not finite, there is no phi to up-weight, or the directory holds another run.
     """
     run, directory, where = run or FlowRun(), Path(directory), resolve_device(device)
     graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
@@ -88,10 +88,8 @@ def train_tbg(
     target = CardTarget(source.forcefield, temperature)
     directory.mkdir(parents=True, exist_ok=True)
     check_same_run(directory, run_identity(graph, of_target.target.system_sha256, target, run, None), begun=True)
-    if frames is None:
-        frames = simulated_frames(molecule, directory, forcefield, temperature, run.minutes, run.seed, device, say)
-    elif not frames.graph.same_as(graph):
-        raise ConfGFError(f"The frames are of {frames.graph.name!r}, or in another order than {graph.name!r}; give frames of this.")
+    frames = frames_of(molecule, frames, directory, forcefield, temperature, run.minutes, run.seed, device, say)
+    check_positions(graph, frames.positions)
     probability = _upweighted(frames) if run.upweighted else None
     lesson = FlowLesson.of(frames.positions, prepared.types, run.scale, where, probability)
     torch.manual_seed(run.seed)
@@ -112,10 +110,10 @@ def train_tbg(
 
 def _upweighted(frames: Ensemble) -> NDArray[np.float64]:
     """Probabilities of frames, (F,): those with phi > 0 have half of it together."""
-    phi = backbone_torsions(frames.graph)[0]
-    if not len(phi):
+    phi = first_phi(frames.graph, frames.positions)
+    if phi is None:
         raise ConfGFError(f"{frames.graph.name!r} has no phi whose frames could be up-weighted; train without it.")
-    positive = dihedrals(torch.tensor(frames.positions), torch.from_numpy(phi[:1])).numpy()[:, 0] > 0
+    positive = phi > 0
     if positive.all() or not positive.any():
         raise ConfGFError("All frames have phi on one side, and none on the other could be seen more often; simulate for longer.")
     return np.asarray(np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum()))

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import ConfGFError
 from ...generators.boltzmann.prepared import PreparedMolecule
 from ...models.features import TensorRecord
+from ...molecules.graph import MolecularGraph
 from ...units import kT
 
 FEWEST = 100
@@ -66,6 +67,26 @@ class Frames(TensorRecord):
         return cls(coordinates.float(), centred.float(), volume - reduced)
 
 
+def check_positions(graph: MolecularGraph, positions: NDArray[np.float64]) -> None:
+    """Make sure that there is something to learn from.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : ndarray, (B, N, 3)
+        nm.
+
+    Raises
+    ------
+    ConfGFError
+        If there are fewer than `FEWEST` frames, or one is not finite.
+    """
+    if len(positions) < FEWEST:
+        raise ConfGFError(f"{len(positions)} frames of {graph.name!r} are too few to learn from; give at least {FEWEST}.")
+    if bad := int((~np.isfinite(positions).all(axis=(1, 2))).sum()):
+        raise ConfGFError(f"{bad} of {len(positions)} frames of {graph.name!r} are not finite; leave them out.")
+
+
 def training_frames(prepared: PreparedMolecule, positions: NDArray[np.float64]) -> Frames:
     """Frames of a simulation to learn from: alike branches get the labels of the placement.
 
@@ -84,10 +105,7 @@ def training_frames(prepared: PreparedMolecule, positions: NDArray[np.float64]) 
     ConfGFError
         If a frame is not finite, of another stereoisomer, or there are fewer than `FEWEST`.
     """
-    if len(positions) < FEWEST:
-        raise ConfGFError(f"{len(positions)} frames of {prepared.graph.name!r} are too few to learn from; give at least {FEWEST}.")
-    if bad := int((~np.isfinite(positions).all(axis=(1, 2))).sum()):
-        raise ConfGFError(f"{bad} of {len(positions)} frames of {prepared.graph.name!r} are not finite; leave them out.")
+    check_positions(prepared.graph, positions)
     labelled = prepared.placement.relabelled(torch.tensor(positions), hands=True).numpy()
     frames = Frames.of(prepared, labelled)
     steps = prepared.placement.steps

@@ -27,7 +27,7 @@ from .loop import TEMPERED, BoltzmannTraining, Lesson
 from .monitor import draw_samples
 from .outcome import BoltzmannResult, card_of_run, run_identity, tell_frames, tested
 from .settings import AT_A_LEVEL, BoltzmannRun
-from .simulated import simulated_frames
+from .simulated import frames_of
 
 FROM_PARENT = 4096
 """Samples of the weights to start from that are evaluated at a level."""
@@ -121,12 +121,7 @@ def train_boltzmann(
         say(f"evaluating {FROM_PARENT} samples of the weights {card.name if card else ''}")
         lesson, data = _lesson_of_parent(prepared, network, run.seed)
     else:
-        if frames is None:
-            frames = simulated_frames(molecule, directory, forcefield, temperature, run.minutes, run.seed, device, say)
-        elif not frames.graph.same_as(graph):
-            raise ConfGFError(
-                f"The frames are of {frames.graph.name!r}, or in another order of atoms than {graph.name!r}; give frames of this."
-            )
+        frames = frames_of(molecule, frames, directory, forcefield, temperature, run.minutes, run.seed, device, say)
         lesson, data = _lesson(prepared, frames, run.seed)
     rows = BoltzmannTraining(network, [lesson], run, directory).fit(after_round)
     weights = directory / "boltzmann.safetensors"

@@ -1,4 +1,4 @@
-"""Frames of a molecule to learn from, by replica exchange for a share of the minutes."""
+"""Frames of a molecule to learn from: given, or by replica exchange for a share of the minutes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from ...dynamics.settings import MDSettings
 from ...energies import ForceFieldLike
 from ...ensemble import Ensemble
+from ...errors import ConfGFError
 from ...molecules.graph import MolecularGraph
 from ...simulation import simulate
 from ...writing import write_whole
@@ -26,8 +27,9 @@ _FIRST = 4.0
 """ps after which the simulation's speed is known."""
 
 
-def simulated_frames(
+def frames_of(
     molecule: MolecularGraph | Ensemble,
+    given: Ensemble | None,
     directory: Path,
     forcefield: ForceFieldLike,
     temperature: float,
@@ -36,12 +38,16 @@ def simulated_frames(
     device: str,
     say: Callable[[str], None],
 ) -> Ensemble:
-    """Frames of a temperature ladder, as long as its share of the minutes allows; the length is kept for when the run is resumed.
+    """The frames that are given; or those of a temperature ladder, as long as its share of the minutes allows.
+
+    The length of a simulation is kept for when the run is resumed.
 
     Parameters
     ----------
     molecule : MolecularGraph or Ensemble
         An ensemble tells where to start.
+    given : Ensemble or None
+        Of equilibrium at this temperature.
     directory : Path
         Gets ``md.h5`` and ``simulation.json``.
     forcefield : str, SystemBuilder, openmm.System, ForceField, SystemGenerator or callable
@@ -60,7 +66,19 @@ def simulated_frames(
     -------
     Ensemble
         Of the lowest temperature.
+
+    Raises
+    ------
+    ConfGFError
+        If the given ones are of another molecule.
     """
+    if given is not None:
+        graph = molecule.graph if isinstance(molecule, Ensemble) else molecule
+        if not given.graph.same_as(graph):
+            raise ConfGFError(
+                f"The frames are of {given.graph.name!r}, or in another order of atoms than {graph.name!r}; give frames of this."
+            )
+        return given
     path, plan = directory / "md.h5", directory / "simulation.json"
     ladder = tuple(temperature * 2 ** (k / (LADDER - 1)) for k in range(LADDER))
     settings = MDSettings(temperature=temperature, ladder=ladder, replicas=REPLICAS, frame_interval=0.2, precision="single")
