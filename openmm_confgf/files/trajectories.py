@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import networkx
 import numpy as np
-from networkx.algorithms.isomorphism import GraphMatcher
 from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
@@ -16,6 +14,7 @@ from ..ensemble import Ensemble, Provenance
 from ..errors import FileFormatError
 from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
+from ..molecules.matching import atom_orders, skeleton
 from ..status import Status
 from ..units import NM_PER_ANGSTROM
 from ..version import __version__
@@ -24,7 +23,7 @@ _LOOKED_AT = 10
 """Frames whose bonds are tried."""
 
 _MOST_MATCHES = 2000
-"""Mappings of one frame that are tried: equivalent hydrogens make many, and only stereo prefers one."""
+"""Mappings of one frame that are tried: only stereo prefers one."""
 
 
 def read_trajectory(path: str | Path, graph: MolecularGraph) -> Ensemble:
@@ -82,21 +81,16 @@ def _wrong(graph: MolecularGraph, positions: NDArray[np.float64]) -> int:
 
 def _order(graph: MolecularGraph, numbers: list[int], positions: NDArray[np.float64]) -> NDArray[np.int64] | None:
     """The atom of the file, (N,), that each atom of the molecule is; None where the bonds of no frame that is looked at match."""
-    ours = networkx.Graph(graph.bonds.tolist())
-    networkx.set_node_attributes(ours, dict(enumerate(graph.numbers.tolist())), "number")
+    ours, theirs = skeleton(graph.bonds, graph.numbers, graph.numbers), np.array(numbers)
     for frame in positions[:: max(1, len(positions) // _LOOKED_AT)]:
-        theirs = networkx.Graph(_bonds(numbers, frame))
-        theirs.add_nodes_from(range(len(numbers)))
-        networkx.set_node_attributes(theirs, dict(enumerate(numbers)), "number")
-        matches = GraphMatcher(ours, theirs, node_match=lambda a, b: a["number"] == b["number"]).isomorphisms_iter()
-        for match in itertools.islice(matches, _MOST_MATCHES):
-            order = np.array([match[atom] for atom in range(len(graph))])
+        orders = atom_orders(ours, skeleton(_bonds(numbers, frame), theirs, theirs))
+        for order in itertools.islice(orders, _MOST_MATCHES):
             if _wrong(graph, frame[None, order]) == 0:
                 return order
     return None
 
 
-def _bonds(numbers: list[int], frame: NDArray[np.float64]) -> list[tuple[int, int]]:
+def _bonds(numbers: list[int], frame: NDArray[np.float64]) -> NDArray[np.int64]:
     mol = Chem.RWMol()
     for number in numbers:
         mol.AddAtom(Chem.Atom(number))
@@ -104,4 +98,5 @@ def _bonds(numbers: list[int], frame: NDArray[np.float64]) -> list[tuple[int, in
     conformer.SetPositions(frame / NM_PER_ANGSTROM)
     mol.AddConformer(conformer)
     rdDetermineBonds.DetermineConnectivity(mol)
-    return [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    return np.array(bonds, np.int64).reshape(-1, 2)

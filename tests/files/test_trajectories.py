@@ -49,14 +49,23 @@ def test_the_same_order_stays(conformers, tmp_path):
     np.testing.assert_allclose(found.positions, conformers.positions, atol=1e-6)
 
 
-def test_alike_ends_are_told_apart_by_their_stereo(tmp_path):
-    """Only the stereo says which of two centres is which."""
-    graph = MolecularGraph.from_smiles("C[C@H](F)[C@@H](C)F")
+@pytest.mark.parametrize(
+    ("smiles", "turned"),
+    [
+        ("C[C@H](F)[C@@H](C)F", [4, 3, 5, 1, 0, 2]),
+        ("CC(C)(C)[C@H](F)[C@@H](C(C)(C)C)F", [8, 7, 9, 10, 6, 11, 4, 1, 0, 2, 3, 5]),
+    ],
+)
+def test_alike_ends_are_told_apart_by_their_stereo(tmp_path, smiles, turned):
+    """Only the stereo says which of two centres is which, however many hydrogens there are to exchange."""
+    graph = MolecularGraph.from_smiles(smiles)
     ensemble = embed_etkdg(graph, 4, seed=0)
-    mirrored = graph.mol.GetSubstructMatches(graph.mol, uniquify=False)
-    swapped = next(list(match) for match in mirrored if match[1] == 3 and match[0] == 4)
-    found = read_trajectory(written(ensemble, tmp_path / "frames.h5", swapped), graph)
-    np.testing.assert_allclose(found.positions[:, 1], ensemble.positions[:, 1], atol=1e-6)
+    hydrogens = [[n.GetIdx() for n in graph.mol.GetAtomWithIdx(k).GetNeighbors() if n.GetAtomicNum() == 1] for k in range(len(turned))]
+    order = np.array([*turned, *range(len(turned), len(graph))])
+    for here, there in enumerate(turned):
+        order[hydrogens[here]] = hydrogens[there]
+    found = read_trajectory(written(ensemble, tmp_path / "frames.h5", order), graph)
+    np.testing.assert_allclose(found.positions[:, [1, 4]], ensemble.positions[:, [1, 4]], atol=1e-6)
 
 
 @pytest.mark.parametrize("smiles", ["C[C@H](O)[C@H](F)Cl", "C[C@@H](F)[C@H](O)Cl"])

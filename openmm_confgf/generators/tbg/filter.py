@@ -12,7 +12,6 @@ from typing import Any
 import networkx
 import numpy as np
 import torch
-from networkx.algorithms.isomorphism import GraphMatcher
 from numpy.typing import NDArray
 from rdkit import Chem
 
@@ -20,6 +19,7 @@ from ...errors import UnsupportedMoleculeError
 from ...molecules.checks import stereo_against_specified
 from ...molecules.geometry import distances
 from ...molecules.graph import MolecularGraph
+from ...molecules.matching import atom_orders, skeleton
 from ..etkdg import embed_etkdg
 
 LONGEST_WITH_HYDROGEN, LONGEST_WITH_SULPHUR, LONGEST = 0.14, 0.22, 0.18
@@ -177,7 +177,7 @@ class _Molecule:
     own : ndarray of bool, (P,)
         Which are bonded.
     skeleton : networkx.Graph
-        As `_skeleton` makes it.
+        As `matching.skeleton` makes it.
     """
 
     graph: MolecularGraph
@@ -206,8 +206,8 @@ class _Molecule:
         longest = np.select(
             [hydrogen & heavier, hydrogen, heavier], [LONGEST_THIOL, LONGEST_WITH_HYDROGEN, LONGEST_WITH_SULPHUR], default=LONGEST
         )
-        skeleton = _skeleton(graph.bonds, numbers, classes)
-        return cls(graph, classes, pairs, longest, bonded[tuple(pairs.T)], skeleton)
+        own = skeleton(graph.bonds, numbers, classes)
+        return cls(graph, classes, pairs, longest, bonded[tuple(pairs.T)], own)
 
     def filtered(self, drawn: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
         """Positions (B, N, 3) and outcomes (B,) of finite samples."""
@@ -254,31 +254,4 @@ class _Molecule:
 
     def orders(self, bonds: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """The atom of a sample with these bonds, (N,), that each atom of the molecule is; all ways, but for hydrogens on one atom."""
-        theirs = _skeleton(bonds, self.graph.numbers, self.classes)
-        labels = [sorted(skeleton.nodes.data("label"), key=lambda node: node[1]) for skeleton in (self.skeleton, theirs)]
-        if [label for _, label in labels[0]] != [label for _, label in labels[1]]:
-            return
-        for match in GraphMatcher(self.skeleton, theirs, node_match=lambda a, b: a["label"] == b["label"]).isomorphisms_iter():
-            order = np.empty(len(self.graph), np.int64)
-            for ours, other in match.items():
-                order[[ours, *self.skeleton.nodes[ours]["hydrogens"]]] = [other, *theirs.nodes[other]["hydrogens"]]
-            yield order
-
-
-def _skeleton(bonds: NDArray[np.int64], numbers: NDArray[np.int64], classes: NDArray[np.int64]) -> networkx.Graph:
-    """The graph of the atoms but for hydrogens that end at another atom, which would make isomorphisms countless.
-
-    Nodes have their ``hydrogens``, by class and index, and as ``label`` their own class and those of their hydrogens.
-    """
-    neighbours: list[list[int]] = [[] for _ in numbers]
-    for i, j in bonds.tolist():
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-    ends = {k for k, around in enumerate(neighbours) if numbers[k] == 1 and len(around) == 1 and numbers[around[0]] != 1}
-    skeleton = networkx.Graph()
-    for k, around in enumerate(neighbours):
-        if k not in ends:
-            hydrogens = sorted(ends.intersection(around), key=lambda h: (classes[h], h))
-            skeleton.add_node(k, hydrogens=hydrogens, label=(int(classes[k]), *(int(classes[h]) for h in hydrogens)))
-    skeleton.add_edges_from((i, j) for i, j in bonds.tolist() if i in skeleton and j in skeleton)
-    return skeleton
+        return atom_orders(self.skeleton, skeleton(bonds, self.graph.numbers, self.classes))

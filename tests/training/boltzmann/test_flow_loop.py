@@ -98,6 +98,19 @@ def test_frames_with_positive_phi_are_seen_as_often_as_the_others(tmp_path):
         train_tbg(frames.graph, tmp_path, frames=frames, run=FlowRun(rounds=1, upweighted=True), device="cpu")
 
 
+def test_frames_that_cannot_teach_are_refused_before_the_first_step(tmp_path):
+    frames = HarmonicGenerator("openff-2.2.1", 300.0).sample("O", FEWEST, seed=0, device="cpu")
+    positions = frames.positions.copy()
+    positions[3] = np.nan
+    bad = [
+        (frames.replace(positions=positions, log_q=None), "1 of 100 frames of 'O' are not finite"),
+        (frames.select(range(5)), "5 frames of 'O'"),
+    ]
+    for given, message in bad:
+        with pytest.raises(ConfGFError, match=message):
+            train_tbg(frames.graph, tmp_path, frames=given, run=FlowRun(rounds=1), device="cpu")
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
