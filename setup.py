@@ -40,6 +40,7 @@ REQUIRES = [
     "numpy>=2.0",
     "openmm>=8.5.2",
     "openmmforcefields>=0.15.1",
+    "pot>=0.9.5",
     "pymbar>=4.0.3",
     "rdkit>=2025.9.1",
     "rich>=14.3",
