@@ -79,3 +79,9 @@ def type_text(value: object) -> str:
     name = kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"
     article = "the class" if isinstance(value, type) else "an" if name[0].lower() in "aeiou" else "a"
     return f"{article} {name}"
+
+
+class LossExplodedError(ConfGFError):
+    """A training's loss is not finite any more."""
+
+    exit_code = 1

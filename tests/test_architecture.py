@@ -20,9 +20,9 @@ LAYERS = (
     {"energies", "models"},
     {"dynamics"},
     {"generators"},
-    {"evaluation", "training", "simulation", "testing", "reweighting"},
-    {"openmm_plugin", "library", "references"},
-    {"benchmarks", "plots"},
+    {"evaluation", "training", "simulation", "reweighting"},
+    {"alignment", "openmm_plugin", "library", "references"},
+    {"benchmarks", "plots", "testing"},
     {"installation"},
     {"cli"},
 )

@@ -15,6 +15,7 @@ import typer
 from ..errors import ConfGFError
 from ..version import __version__
 from . import benchmark_boltzmann, train_boltzmann, train_tbg
+from .align import align
 from .benchmark import conformers
 from .benchmark_energies import energies
 from .doctor import doctor
@@ -46,6 +47,7 @@ app.command()(ends_when_asked(reweight))
 app.command()(ends_when_asked(seed))
 app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))
+app.command()(ends_when_asked(align))
 train.command()(ends_when_asked(confgf))
 train.command()(ends_when_asked(train_boltzmann.boltzmann))
 train.command()(ends_when_asked(train_tbg.tbg))

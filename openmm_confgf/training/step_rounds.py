@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..devices import multiplies_bfloat16
-from ..errors import ConfGFError
+from ..errors import ConfGFError, LossExplodedError
 from ..writing import write_whole
 from .averaging import average_weights
 
@@ -69,8 +69,10 @@ class StepRounds(abc.ABC):
 
         Raises
         ------
+        LossExplodedError
+            If the loss is not finite; ``last.pt`` holds the rounds before.
         ConfGFError
-            If the loss is not finite, or ``last.pt`` is damaged.
+            If ``last.pt`` is damaged.
         KeyboardInterrupt
             After Ctrl-C; the rounds that are finished are kept.
         """
@@ -81,7 +83,7 @@ class StepRounds(abc.ABC):
             row = self._round()
             seconds = time.perf_counter() - start
             if not math.isfinite(row["loss"] or 0.0):
-                raise ConfGFError("The loss is not finite any more; train with a lower learning rate.")
+                raise LossExplodedError("The loss is not finite any more; train with a lower learning rate.")
             self.done += 1
             row["seconds"] = round(seconds, 2)
             if not self.rounds:

@@ -1,0 +1,155 @@
+r"""Denoising models: those without a density, whose denoising error stands in for it.
+
+A model that predicts clean positions :math:`\hat x` from noised ones, :math:`y = x + \sigma z`, bounds the probability of x (Kingma & Gao
+2023, arXiv:2303.00848, in the variable :math:`\log \sigma`):
+
+.. math:: -\log p(x) \le \int E_z |x - \hat x(x + \sigma z, \sigma)|^2 / \sigma^2 \; d\log\sigma + \mathrm{const}.
+
+Differences of that integral between conformations of one molecule are what alignment teaches (Lu et al. 2025, arXiv:2505.24203). Its
+noise must be the same for all of them, or their differences drown in it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor, nn
+
+from ..errors import ConfGFError
+from ..molecules.graph import MolecularGraph
+
+
+class DenoisingModel(Protocol):
+    """What a model needs for its alignment; `testing.DenoisingModelSuite` is the tests that it must pass."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained, in place."""
+
+    def sample(self, molecule: MolecularGraph, n: int, *, seed: int) -> NDArray[np.float64]:
+        """Conformations of a molecule.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph
+            Of N atoms.
+        n : int
+        seed : int
+            The same seed and weights give the same conformations.
+
+        Returns
+        -------
+        ndarray of float64, (n, N, 3)
+            nm, in the molecule's atom order; NaN where one failed.
+        """
+
+    def denoising_errors(self, molecule: MolecularGraph, positions: Tensor, levels: Tensor, noise: Tensor) -> Tensor:
+        """How badly the model takes given noise off given conformations, with gradients to its weights.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph
+        positions : Tensor of float64, (K, N, 3)
+            nm, without their mean, superposed on the first.
+        levels : Tensor of float64, (S,)
+            Between 0, the least noise of the model, and 1, the most, uniformly; what they mean is the model's to say. Where they are
+            evenly spaced in log sigma and the error is ``|x - D|^2 / sigma^2`` times the range of log sigma, its mean is in nats.
+        noise : Tensor of float64, (S, N, 3)
+            Standard normal numbers of each level, for all K conformations alike.
+
+        Returns
+        -------
+        Tensor, (S, K)
+        """
+
+
+class Denoised:
+    """A `DenoisingModel` as an `AlignableModel`: its energy is the mean of denoising errors under noise that the conformations share.
+
+    Parameters
+    ----------
+    model : DenoisingModel
+    draws : int
+        S, noise levels for each molecule of a step.
+    """
+
+    def __init__(self, model: DenoisingModel, draws: int = 8) -> None:
+        self.model, self.draws = model, draws
+
+    @property
+    def network(self) -> nn.Module:
+        """The model's."""
+        return self.model.network
+
+    def sample(self, molecule: MolecularGraph, n: int, *, seed: int) -> NDArray[np.float64]:
+        """The model's, once their shape is right.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph
+        n : int
+        seed : int
+
+        Raises
+        ------
+        ConfGFError
+            If what it gives is of another shape.
+        """
+        drawn = np.asarray(self.model.sample(molecule, n, seed=seed), np.float64)
+        if drawn.shape != (n, len(molecule), 3):
+            raise ConfGFError(
+                f"{type(self.model).__name__}.sample gave {molecule.name!r} positions of shape {drawn.shape}; "
+                f"return {(n, len(molecule), 3)} in nm."
+            )
+        return drawn
+
+    def model_energies(self, molecule: MolecularGraph, positions: NDArray[np.float64], *, seed: int) -> Tensor:
+        """Mean denoising error of each conformation.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph
+        positions : ndarray of float64, (K, N, 3)
+            nm.
+        seed : int
+            Of levels and noise.
+
+        Returns
+        -------
+        Tensor, (K,)
+
+        Raises
+        ------
+        ConfGFError
+            If the model gives errors of another shape.
+        """
+        rng = np.random.default_rng(seed)
+        # one level in each of S equal parts of the range
+        levels = (np.arange(self.draws) + rng.random(self.draws)) / self.draws
+        noise = rng.standard_normal((self.draws, len(molecule), 3))
+        errors = self.model.denoising_errors(molecule, *map(torch.from_numpy, (superposed(positions), levels, noise)))
+        if errors.shape != (self.draws, len(positions)):
+            raise ConfGFError(
+                f"{type(self.model).__name__}.denoising_errors gave {molecule.name!r} errors of shape {tuple(errors.shape)}; return "
+                f"{(self.draws, len(positions))}, one for each level and conformation."
+            )
+        return errors.mean(0)
+
+
+def superposed(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Conformations without their mean, turned onto the first so that the sum of squares is least (Kabsch; SciPy's).
+
+    Parameters
+    ----------
+    positions : ndarray of float64, (K, N, 3)
+
+    Returns
+    -------
+    ndarray of float64, (K, N, 3)
+    """
+    centred = positions - positions.mean(1, keepdims=True)
+    return np.stack([centred[0], *(Rotation.align_vectors(centred[0], frame)[0].apply(frame) for frame in centred[1:])])

@@ -1,0 +1,166 @@
+"""The alignment of a model in rounds: pools of conformations, their energies as feedback, a look at molecules that are held out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..training.averaging import copied_to_cpu
+from ..training.module import warm_hold_decay
+from ..training.objectives.energies import log_variance
+from ..training.step_rounds import Row, StepRounds
+from ..units import kT
+from .losses import boltzmann_target, dpo_loss, eba_loss, effective_winners
+from .model import AlignableModel
+from .pool import Pool
+from .settings import AlignmentRun
+
+_LOOKS = 4
+"""Comparisons of each molecule that is held out, always the same ones."""
+
+
+class AlignmentTraining(StepRounds):
+    """A run in a folder. It ends with the averaged weights of the round that did best on the molecules that are held out.
+
+    Parameters
+    ----------
+    model : AlignableModel
+        Its network is trained in place.
+    pools, held_out : sequence of Pool
+        Of molecules that are learnt from, and of others.
+    run : AlignmentRun
+    directory : Path
+        Gets ``last.pt`` and ``log.jsonl``.
+    draw_pool : callable
+        Gives a molecule's pool anew, from a seed and the network as it is; None where that fails.
+    """
+
+    def __init__(
+        self,
+        model: AlignableModel,
+        pools: Sequence[Pool],
+        held_out: Sequence[Pool],
+        run: AlignmentRun,
+        directory: Path,
+        draw_pool: Callable[[Pool, int], Pool | None],
+    ) -> None:
+        model.network.requires_grad_(True)
+        super().__init__(model.network, directory, 0.0, run.steps // run.round_steps, rounded=False)
+        self.model, self.pools, self.held_out, self.run, self.draw_pool = model, list(pools), list(held_out), run, draw_pool
+        # a second pass of a frozen network is made only where it is used
+        self._reference = copy.deepcopy(model) if run.loss == "dpo" else None
+        self.best = copied_to_cpu(self.network.state_dict())
+        self.start_loss, self.best_loss, self.best_round = float("inf"), float("inf"), 0
+
+    def fit(self, after_round: Callable[[Row, int], None] = lambda row, rounds: None) -> list[Row]:
+        """As `StepRounds.fit`, and then the best weights.
+
+        Parameters
+        ----------
+        after_round : callable
+            Called with the row of each round and the number of rounds.
+
+        Returns
+        -------
+        list of dict
+            The log.
+
+        Raises
+        ------
+        LossExplodedError
+            If the loss is not finite any more; the network has the best weights.
+        """
+        try:
+            return super().fit(after_round)
+        finally:
+            self.network.load_state_dict(self.best)
+            self.network.requires_grad_(False)
+
+    def _round(self) -> Row:
+        number, run = self.done, self.run
+        if number == 0:
+            self.start_loss = self.best_loss = self._look()["val_loss"] or 0.0
+        if run.refresh and number and number % run.refresh == 0:
+            self.pools = [self.draw_pool(pool, number) or pool for pool in self.pools]
+        total = self.rounds * run.round_steps
+        losses = [
+            self._step(self._loss, run.seed, run.learning_rate * warm_hold_decay(self.step, total, warm=100))
+            for _ in range(run.round_steps)
+        ]
+        row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(losses)), "start_loss": self.start_loss}
+        with self._averaged_weights():
+            row |= self._look()
+        assert row["val_loss"] is not None
+        if row["val_loss"] < self.best_loss:
+            self.best_loss, self.best_round = row["val_loss"], number + 1
+            self.best = copied_to_cpu(self.averaged.module.state_dict())
+        self.ended = number + 1 - self.best_round >= run.patience
+        return row
+
+    def _loss(self, rng: np.random.Generator) -> Tensor:
+        chosen = rng.choice(len(self.pools), min(self.run.molecules, len(self.pools)), replace=False)
+        found = [self._compared(self.pools[which], rng) for which in chosen]
+        return torch.stack([loss for loss, _ in found]).mean()
+
+    @torch.no_grad()
+    def _look(self) -> Row:
+        """At the molecules that are held out, or, where there are none, at those that are learnt from."""
+        rng = np.random.default_rng([self.run.seed, 1])
+        found = [self._compared(pool, rng) for pool in self.held_out or self.pools for _ in range(_LOOKS)]
+        losses, winners = (torch.tensor(values, dtype=torch.float64) for values in zip(*found, strict=True))
+        return {"val_loss": float(losses.mean()), "effective_winners": float(winners.mean()), "target_entropy": float(winners.log().mean())}
+
+    def _compared(self, pool: Pool, rng: np.random.Generator) -> tuple[Tensor, float]:
+        """The loss of some conformations of a molecule, and how many of them share the target."""
+        run, seed = self.run, int(rng.integers(2**31))
+        rows = rng.choice(len(pool), run.k, replace=len(pool) < run.k)
+        energies = torch.from_numpy(pool.energies[rows])[None]
+        lengths = torch.tensor([float(pool.graph.mol.GetNumHeavyAtoms())]) if run.length_normalised else None
+        target = boltzmann_target(energies, temperature=run.temperature, lengths=lengths)
+        model = self.model.model_energies(pool.graph, pool.positions[rows], seed=seed).double().cpu()[None]
+        if run.loss == "eba":
+            loss = eba_loss(model, energies, temperature=run.temperature, alpha=run.alpha, lengths=lengths)
+        elif run.loss == "log-variance":
+            reduced = energies[0] / kT(run.temperature)
+            away = (model[0] - reduced).detach()
+            loss = log_variance(-model[0], -reduced, away[away.isfinite()].median())
+        else:
+            assert self._reference is not None
+            with torch.no_grad():
+                reference = self._reference.model_energies(pool.graph, pool.positions[rows], seed=seed).double().cpu()
+            pairs = (model.view(-1, 2), energies.view(-1, 2))
+            loss = dpo_loss(*pairs, alpha=run.alpha, reference_energies=reference.view(-1, 2))
+        return loss, float(effective_winners(target))
+
+    @contextlib.contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """The model with the averaged weights."""
+        now = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.averaged.module.state_dict())
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(now)
+
+    def _kept(self) -> Any:
+        pools = [(torch.from_numpy(pool.positions), torch.from_numpy(pool.energies)) for pool in self.pools] if self.run.refresh else []
+        return {
+            "best": self.best,
+            "start_loss": self.start_loss,
+            "best_loss": self.best_loss,
+            "best_round": self.best_round,
+            "pools": pools,
+        }
+
+    def _restore(self, kept: Any) -> None:
+        self.best, self.best_round = kept["best"], kept["best_round"]
+        self.start_loss, self.best_loss = kept["start_loss"], kept["best_loss"]
+        if kept["pools"]:
+            self.pools = [Pool(old.graph, *(t.numpy() for t in new)) for old, new in zip(self.pools, kept["pools"], strict=True)]

@@ -1,0 +1,113 @@
+"""The loop of an alignment, on a model whose best weights are known."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from openmm_confgf.alignment import AlignmentRun, Denoised, boltzmann_target
+from openmm_confgf.alignment.loop import AlignmentTraining
+from openmm_confgf.alignment.pool import Pool
+from openmm_confgf.errors import ConfGFError, LossExplodedError
+from tests.alignment.mixture import MixtureModel
+
+RUN = AlignmentRun(k=4, samples=4, molecules=1, draws=32, steps=200, round_steps=50, learning_rate=0.05, patience=10)
+
+
+@pytest.fixture(scope="module")
+def pool(butanol, butanol_minima):
+    return Pool(butanol, *butanol_minima)
+
+
+def training(model, pool, folder, run=RUN, held_out=(), draw_pool=lambda pool, seed: None):
+    return AlignmentTraining(Denoised(model, run.draws), [pool], held_out, run, folder, draw_pool)
+
+
+def test_a_mixture_learns_boltzmann_populations(mixture, pool, tmp_path):
+    # with few noise levels the errors are noisy, and what is learnt is sharper than it should be
+    rows = training(mixture, pool, tmp_path, dataclasses.replace(RUN, draws=256)).fit()
+    found = torch.softmax(mixture.network.logits, 0).detach()
+    wanted = boltzmann_target(torch.from_numpy(pool.energies)[None], temperature=RUN.temperature)[0]
+    assert (found - wanted).abs().max() < 0.05 < 0.3 < (0.25 - wanted).abs().max()
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"] and rows[-1]["target_entropy"] <= rows[-1]["val_loss"] + 0.05
+    assert not any(parameter.requires_grad for parameter in mixture.network.parameters())
+
+
+def test_preferences_put_the_lowest_first(mixture, pool, tmp_path):
+    run = dataclasses.replace(RUN, loss="dpo", steps=100)
+    training(mixture, pool, tmp_path, run).fit()
+    order = np.argsort(-mixture.network.logits.detach().numpy())
+    assert order[0] == pool.energies.argmin()
+
+
+@pytest.mark.parametrize("refresh", [0, 1])
+def test_a_stopped_run_goes_on_bit_for_bit(butanol_minima, pool, tmp_path, refresh):
+    run = dataclasses.replace(RUN, steps=15, round_steps=5, refresh=refresh)
+
+    class Stop(Exception):
+        pass
+
+    def stop(row, rounds):
+        if row["round"] == 2:
+            raise Stop
+
+    def drawn(pool, seed):
+        return Pool(pool.graph, pool.positions, pool.energies + np.random.default_rng(seed).standard_normal(4))
+
+    models = [MixtureModel(butanol_minima[0]) for _ in range(3)]
+    training(models[0], pool, tmp_path / "a", run, draw_pool=drawn).fit()
+    with pytest.raises(Stop):
+        training(models[1], pool, tmp_path / "b", run, draw_pool=drawn).fit(stop)
+    training(models[2], pool, tmp_path / "b", run, draw_pool=drawn).fit()
+    assert torch.equal(models[0].network.logits, models[2].network.logits)
+
+
+def test_what_does_not_help_is_not_kept(mixture, pool, tmp_path):
+    """Those held out say the opposite of those that are learnt from: the run stops, with the weights that it started from."""
+    opposite = Pool(pool.graph, pool.positions, -pool.energies)
+    made = training(mixture, pool, tmp_path, dataclasses.replace(RUN, patience=2), [opposite])
+    rows = made.fit()
+    assert len(rows) == 2 and made.best_round == 0 and (mixture.network.logits == 0).all()
+
+
+def test_a_loss_that_explodes_leaves_the_best_round(butanol_minima, pool, tmp_path):
+    class Exploding(MixtureModel):
+        calls = 0
+
+        def denoising_errors(self, *arguments):
+            self.calls += torch.is_grad_enabled()
+            return super().denoising_errors(*arguments) * (math.nan if self.calls > 70 else 1.0)
+
+    model = Exploding(butanol_minima[0])
+    made = training(model, pool, tmp_path)
+    with pytest.raises(LossExplodedError, match="lower learning rate"):
+        made.fit()
+    assert made.best_round == 1 and model.network.logits.isfinite().all() and (model.network.logits != 0).any()
+    assert (tmp_path / "last.pt").exists()
+
+
+def test_pools_without_a_preference_are_refused(butanol, butanol_minima):
+    positions, energies = butanol_minima
+    for wrong in (np.full(4, 3.0), np.full(4, np.inf), np.array([0.0, np.inf, np.inf, np.inf])):
+        with pytest.raises(ConfGFError, match="tell no preference|tells no preference"):
+            Pool(butanol, positions, wrong)
+    assert len(Pool(butanol, positions, np.where(energies == energies.max(), np.inf, energies))) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 1}, "at least 2"),
+        ({"k": 3, "loss": "dpo"}, "even number"),
+        ({"k": 32}, "draw more samples"),
+        ({"loss": "ppo"}, "no loss 'ppo'"),
+        ({"alpha": 0.0}, "alpha is 0"),
+        ({"steps": 75, "round_steps": 50}, "give a multiple"),
+        ({"refresh": -1}, "at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_named(change, message):
+    with pytest.raises(ConfGFError, match=message):
+        AlignmentRun(**change)
