@@ -32,13 +32,13 @@ TEST = tuple("KS KG AT GN LW KQ NY IM TD HT NF RL ET AC GP RV".split())
 SETTINGS = MDSettings(
     temperature=TEMPERATURE, ladder=(310.0, 400.0, 520.0), replicas=32, frame_interval=0.25, equilibration=6.0, precision="single"
 )
-FRAMES = 2048
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--worker", default="0/1", help="which part of the list: 0/2 or 1/2 for two processes")
+    parser.add_argument("--frames", type=int, default=2048, help="of each peptide: 64 for each of 32 replicas, 16 ps")
     parser.add_argument("--only", nargs="*", help="these sequences, the test peptides too")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def main() -> None:
             continue
         start = time.perf_counter()
         try:
-            ensemble = generator.sample(peptide(name), FRAMES, seed=0)
+            ensemble = generator.sample(peptide(name), arguments.frames, seed=0)
         except ConfGFError as error:
             print(f"{name}: {error}", flush=True)
             continue
