@@ -40,7 +40,7 @@ def align(
     ],
     directory: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Folder of the run: conformations, checkpoint, log, weights, picture.", show_default=False),
+        typer.Option("-o", "--output", help="Folder of the run: energies, checkpoint, log, weights, picture.", show_default=False),
     ],
     level: Annotated[
         str,

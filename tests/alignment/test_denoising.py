@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.alignment.mixture import MixtureModel
 
 from openmm_confgf.alignment import Denoised
 from openmm_confgf.alignment.denoising import superposed
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.testing import DenoisingModelSuite
+from tests.alignment.mixture import MixtureModel
 
 
 class TestMixture(DenoisingModelSuite):
