@@ -151,13 +151,8 @@ class AlignmentTraining(StepRounds):
 
     def _kept(self) -> Any:
         pools = [(torch.from_numpy(pool.positions), torch.from_numpy(pool.energies)) for pool in self.pools] if self.run.refresh else []
-        return {
-            "best": self.best,
-            "start_loss": self.start_loss,
-            "best_loss": self.best_loss,
-            "best_round": self.best_round,
-            "pools": pools,
-        }
+        losses = {"start_loss": self.start_loss, "best_loss": self.best_loss}
+        return {"best": self.best, "best_round": self.best_round, "pools": pools} | losses
 
     def _restore(self, kept: Any) -> None:
         self.best, self.best_round = kept["best"], kept["best_round"]
