@@ -1,6 +1,6 @@
 """Energies as feedback: a generator learns the relative probabilities that a level of theory gives its conformations."""
 
-from .comparison import Comparison
+from .before_after import BeforeAfter
 from .denoising import Denoised, DenoisingModel
 from .losses import boltzmann_target, dpo_loss, eba_loss, effective_winners
 from .model import AlignableModel
@@ -11,7 +11,7 @@ __all__ = [
     "AlignableModel",
     "AlignmentResult",
     "AlignmentRun",
-    "Comparison",
+    "BeforeAfter",
     "Denoised",
     "DenoisingModel",
     "align",

@@ -30,7 +30,7 @@ from ..molecules.graph import MolecularGraph
 from ..training.same_run import check_same_run
 from ..training.step_rounds import Row
 from ..writing import whole_file, write_whole
-from .comparison import Comparison, compared
+from .before_after import BeforeAfter, compared
 from .denoising import Denoised, DenoisingModel
 from .density import DensityModel
 from .flow_field import FlowField
@@ -56,7 +56,7 @@ class AlignmentResult:
         The log.
     best_round : int
         Whose weights the network has; 0 where none was better than the weights that it started from.
-    comparisons : list of Comparison
+    comparisons : list of BeforeAfter
         Of each molecule that was held out, before and after.
     skipped : dict of str to str
         Molecules that were left out by name, and why.
@@ -68,7 +68,7 @@ class AlignmentResult:
 
     rows: list[Row]
     best_round: int
-    comparisons: list[Comparison]
+    comparisons: list[BeforeAfter]
     skipped: dict[str, str]
     problem: str = ""
     weights: Path | None = None

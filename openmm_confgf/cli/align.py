@@ -15,7 +15,7 @@ from .options import AsJson, Device, Seed, Weights
 from .output import as_json, note, progress_bar, results_only_on_stdout
 
 if TYPE_CHECKING:
-    from ..alignment.comparison import Comparison
+    from ..alignment.before_after import BeforeAfter
     from ..ensemble import Ensemble
     from ..molecules.graph import MolecularGraph
 
@@ -207,7 +207,7 @@ def read_inputs(source: str, with_conformers: bool) -> list[MolecularGraph | Ens
     return found
 
 
-def mean_changes(comparisons: list[Comparison]) -> dict[str, dict[str, Any]]:
+def mean_changes(comparisons: list[BeforeAfter]) -> dict[str, dict[str, Any]]:
     """Means before and after over the molecules that have a value both times, and the change of the mean."""
     from ..plots.alignment import LABELS
 

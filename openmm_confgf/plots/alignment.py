@@ -13,7 +13,7 @@ from ..errors import FileFormatError
 from .ensemble import INK, plain, save_figure
 
 if TYPE_CHECKING:
-    from ..alignment.comparison import Comparison
+    from ..alignment.before_after import BeforeAfter
 
 _TRAINING, _HELD_OUT = "#8fa3bf", "#c2410c"
 
@@ -27,14 +27,14 @@ LABELS = {
 """What a comparison's values are called."""
 
 
-def plot_alignment(rows: Sequence[dict[str, Any]], comparisons: Sequence[Comparison], path: str | Path) -> Path:
+def plot_alignment(rows: Sequence[dict[str, Any]], comparisons: Sequence[BeforeAfter], path: str | Path) -> Path:
     """One PNG: the loss and the effective number of winners against the steps, and each compared value before and after.
 
     Parameters
     ----------
     rows : sequence of dict
         The log of an alignment.
-    comparisons : sequence of Comparison
+    comparisons : sequence of BeforeAfter
         None yet while it runs.
     path : str or Path
         Where to write it.
@@ -72,7 +72,7 @@ def _curves(rows: Sequence[dict[str, Any]], axes: Axes) -> None:
     plain(axes)
 
 
-def _before_and_after(comparisons: Sequence[Comparison], key: str, axes: Axes) -> None:
+def _before_and_after(comparisons: Sequence[BeforeAfter], key: str, axes: Axes) -> None:
     known = [(one.before[key], one.after[key]) for one in comparisons if None not in (one.before.get(key), one.after.get(key))]
     axes.plot(*zip(*known, strict=True) if known else ([], []), "o", ms=4, color=_HELD_OUT, alpha=0.7)
     top = 1.05 * max([value for pair in known for value in pair], default=1.0)

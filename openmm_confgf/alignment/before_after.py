@@ -26,7 +26,7 @@ _SEED = 1_000_003
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class BeforeAfter:
     """What samples of one molecule are worth before and after.
 
     Attributes
@@ -42,7 +42,7 @@ class Comparison:
     after: dict[str, Any]
 
 
-def compared(before: AlignableModel, after: AlignableModel, pool: Pool, level: Level, run: AlignmentRun, count: int) -> Comparison | None:
+def compared(before: AlignableModel, after: AlignableModel, pool: Pool, level: Level, run: AlignmentRun, count: int) -> BeforeAfter | None:
     """Draw from both.
 
     Parameters
@@ -57,12 +57,12 @@ def compared(before: AlignableModel, after: AlignableModel, pool: Pool, level: L
 
     Returns
     -------
-    Comparison or None
+    BeforeAfter or None
         None where there is nothing to compare.
     """
     graph = pool.graph
     if isinstance(before, DensityModel) and isinstance(after, DensityModel):
-        return Comparison(graph.name, _worth(before, graph, count), _worth(after, graph, count))
+        return BeforeAfter(graph.name, _worth(before, graph, count), _worth(after, graph, count))
     try:
         drawn = [Pool.of_minima(graph, model.sample(graph, count, seed=run.seed + _SEED), level) for model in (before, after)]
         known = pool if run.minimised else Pool.of_minima(graph, pool.positions, level)
@@ -80,7 +80,7 @@ def compared(before: AlignableModel, after: AlignableModel, pool: Pool, level: L
         }
         for one in drawn
     )
-    return Comparison(graph.name, before_, after_)
+    return BeforeAfter(graph.name, before_, after_)
 
 
 def _worth(model: DensityModel, graph: MolecularGraph, count: int) -> dict[str, Any]:
