@@ -1,0 +1,101 @@
+"""Aligns the transferable Boltzmann generator on peptides that boltzmann/dipeptides.py simulated; those of VALIDATION are only looked at.
+
+Usage: python devtools/training/alignment/peptides.py FOLDER OUTPUT [--from boltzmann] [--loss eba|log-variance] [--steps 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "boltzmann"))
+from dipeptides import FORCE_FIELD, TEMPERATURE, TEST, card_of
+
+from openmm_confgf.alignment import AlignmentRun
+from openmm_confgf.alignment.density import DensityModel
+from openmm_confgf.alignment.loop import AlignmentTraining
+from openmm_confgf.alignment.pool import Pool
+from openmm_confgf.errors import ConfGFError
+from openmm_confgf.generators.boltzmann import BoltzmannGenerator
+from openmm_confgf.models.weights import save_weights
+from openmm_confgf.molecules.peptides import peptide
+from openmm_confgf.training.step_rounds import Row
+
+VALIDATION = tuple("NG KA TV QD FD CH".split())
+"""Of training's side, never a test peptide: they decide which round is kept."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--from", dest="parent", default="boltzmann")
+    parser.add_argument("--loss", default="log-variance")
+    parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("-k", type=int, default=64)
+    parser.add_argument("--molecules", type=int, default=8)
+    parser.add_argument(
+        "--samples", type=int, default=256, help="of the model, for each peptide; as many frames of the simulation join them"
+    )
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--round-steps", type=int, default=50)
+    parser.add_argument("--refresh", type=int, default=4)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
+    model = DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent))
+    frames = {path.stem: np.load(path)["positions"].astype(np.float64) for path in files}
+    graphs = {name: peptide(name) for name in frames}
+    names = {id(graph): name for name, graph in graphs.items()}
+
+    def pool_of(name: str, seed: int) -> Pool:
+        graph, rng = graphs[name], np.random.default_rng([seed, len(frames[name])])
+        seen = frames[name][rng.integers(len(frames[name]), size=arguments.samples)]
+        both = np.concatenate([model.sample(graph, arguments.samples, seed=seed), seen])
+        return Pool.of_samples(graph, both, model.prepare(graph).energy)
+
+    def again(pool: Pool, seed: int) -> Pool | None:
+        try:
+            return pool_of(names[id(pool.graph)], seed)
+        except ConfGFError:
+            return None
+
+    run = AlignmentRun(
+        loss=arguments.loss,
+        k=arguments.k,
+        alpha=arguments.alpha,
+        temperature=TEMPERATURE,
+        minimised=False,
+        samples=2 * arguments.samples,
+        refresh=arguments.refresh,
+        molecules=arguments.molecules,
+        steps=arguments.steps,
+        round_steps=arguments.round_steps,
+        learning_rate=arguments.learning_rate,
+        patience=1000,
+        seed=arguments.seed,
+    )
+    learnt = [name for name in frames if name not in VALIDATION]
+    start = time.perf_counter()
+    pools, held_out = ([pool_of(name, 0) for name in some if name in frames] for some in (learnt, VALIDATION))
+    print(f"{len(pools)} peptides, {len(held_out)} held out, pools in {time.perf_counter() - start:.0f} s", flush=True)
+
+    def tell(row: Row, rounds: int) -> None:
+        values = " ".join(f"{key} {value:.4g}" for key, value in row.items() if value is not None)
+        print(f"{(time.perf_counter() - start) / 60:.1f} min of {rounds} rounds: {values}", flush=True)
+
+    training = AlignmentTraining(model, pools, held_out, run, arguments.output, again)
+    rows = training.fit(tell)
+    settings = dataclasses.asdict(run) | {"best_round": training.best_round, "rounds": len(rows)}
+    card = card_of("boltzmann-eba", model.network, files, [len(frames[path.stem]) for path in files], settings, model.generator.loaded.card)
+    save_weights(arguments.output / "boltzmann-eba.safetensors", model.network, card)
+
+
+if __name__ == "__main__":
+    main()
