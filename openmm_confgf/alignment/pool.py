@@ -15,6 +15,7 @@ from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
 from ..status import Status
 from ..version import __version__
+from .model import AlignableModel
 
 SPREAD = 1e-3
 """kJ/mol: energies that differ by less say nothing of which conformation is preferred."""
@@ -86,6 +87,24 @@ class Pool:
         status = check_conformations(graph, positions)
         kept = positions[~np.isin(status, [Status.NON_FINITE, Status.WRONG_GRAPH, Status.WRONG_STEREO])]
         return cls(graph, kept, energy.evaluate(kept).energy)
+
+    def known_to(self, model: AlignableModel, seed: int) -> Pool:
+        """Those whose energy in the model is finite.
+
+        Parameters
+        ----------
+        model : AlignableModel
+        seed : int
+
+        Raises
+        ------
+        ConfGFError
+            If there is none, or too few are left, or all have one energy.
+        """
+        known = model.model_energies(self.graph, self.positions, seed=seed).detach().isfinite().cpu().numpy()
+        if not known.any():
+            raise ConfGFError(f"The model's energies of {self.graph.name!r} are not finite; look at what its loss gives for this molecule.")
+        return Pool(self.graph, self.positions[known], self.energies[known])
 
     def __len__(self) -> int:
         return len(self.energies)

@@ -254,10 +254,7 @@ def _pool(model: AlignableModel, graph: MolecularGraph, positions: NDArray[np.fl
     else:
         energy = model.prepare(graph).energy if isinstance(model, DensityModel) else level.energy(graph)
         pool = Pool.of_samples(graph, positions, energy)
-    known = model.model_energies(graph, pool.positions, seed=run.seed).detach().isfinite().cpu().numpy()
-    if not known.any():
-        raise ConfGFError(f"The model's energies of {graph.name!r} are not finite; look at what its loss gives for this molecule.")
-    return Pool(graph, pool.positions[known], pool.energies[known])
+    return pool.known_to(model, run.seed)
 
 
 def _split(pools: list[Pool]) -> tuple[list[Pool], list[Pool]]:

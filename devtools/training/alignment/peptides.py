@@ -58,7 +58,7 @@ def main() -> None:
         graph, rng = graphs[name], np.random.default_rng([seed, len(frames[name])])
         seen = frames[name][rng.integers(len(frames[name]), size=arguments.samples)]
         both = np.concatenate([model.sample(graph, arguments.samples, seed=seed), seen])
-        return Pool.of_samples(graph, both, model.prepare(graph).energy)
+        return Pool.of_samples(graph, both, model.prepare(graph).energy).known_to(model, seed)
 
     def again(pool: Pool, seed: int) -> Pool | None:
         try:
