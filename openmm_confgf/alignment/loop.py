@@ -17,6 +17,7 @@ from ..training.module import warm_hold_decay
 from ..training.objectives.energies import log_variance
 from ..training.step_rounds import Row, StepRounds
 from ..units import kT
+from .density import DensityModel
 from .losses import boltzmann_target, dpo_loss, eba_loss, effective_winners
 from .model import AlignableModel
 from .pool import Pool
@@ -52,7 +53,8 @@ class AlignmentTraining(StepRounds):
         draw_pool: Callable[[Pool, int], Pool | None],
     ) -> None:
         model.network.requires_grad_(True)
-        super().__init__(model.network, directory, 0.0, run.steps // run.round_steps, rounded=False)
+        # log q is then rounded by 0.03 nats, in the steps alone; denoising errors do not bear it
+        super().__init__(model.network, directory, 0.0, run.steps // run.round_steps, rounded=isinstance(model, DensityModel))
         self.model, self.pools, self.held_out, self.run, self.draw_pool = model, list(pools), list(held_out), run, draw_pool
         # a second pass of a frozen network is made only where it is used
         self._reference = copy.deepcopy(model) if run.loss == "dpo" else None
