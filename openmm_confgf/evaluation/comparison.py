@@ -20,6 +20,7 @@ from ..molecule_like import check_ensemble
 from ..molecules.backbone import alpha_carbons
 from ..molecules.rmsd import distinct_minima
 from ..status import Status
+from ..tables import Column
 from ..thermodynamics.log_weights import log_weights
 from ..thermodynamics.normalised import normalised_weights
 from ..units import KJ_PER_KCAL, in_md_units, kT
@@ -39,30 +40,30 @@ _SAME_ENERGY = 0.1 * KJ_PER_KCAL
 ROOM_TEMPERATURE = 300.0
 """K, where neither ensemble names one."""
 
-METRICS: dict[str, str] = {
-    "energy_w2_kj_per_mol": "kJ/mol",
-    "energy_w2_kt": "kT",
-    "basin_js": "nats",
-    "basin_total_variation": "",
-    "outside_basins": "",
-    "torsion_js_mean": "nats",
-    "torsion_js_worst": "nats",
-    "torus_w2": "rad",
-    "rmsf_correlation": "",
-    "pairwise_rmsd": "nm",
-    "reference_pairwise_rmsd": "nm",
-    "pca_w2": "nm",
-    "weak_contact_jaccard": "",
-    "mmd_single": "",
-    "mmd_pair": "",
-    "mmd_all": "",
-    "mean_energy_error": "kJ/mol",
-    "lowest_energy_error": "kJ/mol",
-    "mean_gap_error": "kJ/mol",
-    "lowest_gap_error": "kJ/mol",
-    "highest_gap_error": "kJ/mol",
+METRICS: dict[str, Column] = {
+    "energy_w2_kj_per_mol": Column("energies: W2", "kJ/mol", "{:.2f}"),
+    "energy_w2_kt": Column("energies: W2", "kT", "{:.2f}"),
+    "basin_js": Column("basin populations: Jensen-Shannon", "nats", "{:.4f}"),
+    "basin_total_variation": Column("basin populations: total variation", layout="{:.3f}"),
+    "outside_basins": Column("samples in no basin", layout="{:.3f}"),
+    "torsion_js_mean": Column("torsions: Jensen-Shannon, mean", "nats", "{:.4f}"),
+    "torsion_js_worst": Column("torsions: Jensen-Shannon, worst", "nats", "{:.4f}"),
+    "torus_w2": Column("torsions: W2 on the torus", "rad", "{:.3f}"),
+    "rmsf_correlation": Column("RMSF: correlation over atoms", layout="{:.3f}"),
+    "pairwise_rmsd": Column("mean pairwise RMSD", "nm", "{:.4f}"),
+    "reference_pairwise_rmsd": Column("mean pairwise RMSD, reference", "nm", "{:.4f}"),
+    "pca_w2": Column("MD-PCA: W2", "nm", "{:.4f}"),
+    "weak_contact_jaccard": Column("weak contacts: Jaccard", layout="{:.3f}"),
+    "mmd_single": Column("distances, single: MMD", layout="{:.4f}"),
+    "mmd_pair": Column("distances, pairs: MMD", layout="{:.4f}"),
+    "mmd_all": Column("distances, all: MMD", layout="{:.4f}"),
+    "mean_energy_error": Column("mean energy: error", "kJ/mol", "{:.2f}"),
+    "lowest_energy_error": Column("lowest energy: error", "kJ/mol", "{:.2f}"),
+    "mean_gap_error": Column("mean HOMO-LUMO gap: error", "kJ/mol", "{:.2f}"),
+    "lowest_gap_error": Column("lowest HOMO-LUMO gap: error", "kJ/mol", "{:.2f}"),
+    "highest_gap_error": Column("highest HOMO-LUMO gap: error", "kJ/mol", "{:.2f}"),
 }
-"""What is measured, and its unit."""
+"""What is measured, as tables show it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -368,6 +369,6 @@ def _populations(
 
 def _distinct(minima: Ensemble) -> Ensemble:
     """Without those that are the same after they were brought to their minima: none counts twice."""
-    return (
-        minima.select(distinct_minima(minima.graph, minima.positions, minima.energy, SAME_BASIN, _SAME_ENERGY)) if len(minima) else minima
-    )
+    if minima.energy is None or not len(minima):
+        return minima
+    return minima.select(distinct_minima(minima.graph, minima.positions, minima.energy, SAME_BASIN, _SAME_ENERGY))

@@ -158,7 +158,7 @@ def distance_mmd(
     if len(pairs) < 2:
         raise ConfGFError(f"{graph.name!r} has fewer than two distances between heavy atoms; leave their distributions out.")
     rows, ours_w = thinned(sample_weights(weights, len(positions)), most, seed)
-    columns, theirs_w = thinned(sample_weights(reference_weights, len(reference)), most, seed + 1)
+    columns, theirs_w = thinned(sample_weights(reference_weights, len(reference)), most, seed)
     ours, theirs = (
         np.linalg.norm(frames[:, pairs[:, 0]] - frames[:, pairs[:, 1]], axis=-1)
         for frames in (np.asarray(positions)[rows], np.asarray(reference)[columns])

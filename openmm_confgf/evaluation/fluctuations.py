@@ -111,7 +111,7 @@ class Aligned:
         covariance = (theirs * self.reference_weights[:, None]).T @ theirs
         axes = np.linalg.eigh(covariance).eigenvectors[:, ::-1][:, :components]
         rows, ours_w = thinned(self.weights, most, seed)
-        columns, theirs_w = thinned(self.reference_weights, most, seed + 1)
+        columns, theirs_w = thinned(self.reference_weights, most, seed)
         squares = np.square((ours[rows] @ axes)[:, None] - (theirs[columns] @ axes)[None]).sum(-1) / mean.shape[0]
         return wasserstein(squares, ours_w, theirs_w)
 

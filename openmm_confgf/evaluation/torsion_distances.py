@@ -174,7 +174,7 @@ def torus_w2(
     if not len(periods):
         raise ConfGFError("There are no torsions to compare: no bond of the molecule turns; leave the torus distance out.")
     rows, ours_w = thinned(sample_weights(weights, len(ours)), most, seed)
-    columns, theirs_w = thinned(sample_weights(reference_weights, len(theirs)), most, seed + 1)
+    columns, theirs_w = thinned(sample_weights(reference_weights, len(theirs)), most, seed)
     squares = np.zeros((len(rows), len(columns)))
     for k, period in enumerate(periods.tolist()):
         difference = ours[rows, None, k] - theirs[None, columns, k]
