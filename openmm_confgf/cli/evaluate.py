@@ -195,7 +195,7 @@ def tell(done: list[Comparison], failed: dict[str, str], without_reference: list
 
 def one_table(comparison: Comparison) -> Table:
     """The metrics of one molecule that there are, one below the other."""
-    from ..evaluation.comparison import METRICS
+    from ..evaluation.measured import METRICS
 
     head = [
         ["samples", str(comparison.samples), ""],
@@ -208,7 +208,7 @@ def one_table(comparison: Comparison) -> Table:
 
 def overall_table(overall: dict[str, Any]) -> Table:
     """Means and medians over molecules."""
-    from ..evaluation.comparison import METRICS
+    from ..evaluation.measured import METRICS
 
     rows = [
         [c.heading, c.cell(overall["mean"][name]), c.cell(overall["median"][name]), c.unit, overall["molecules"][name]]

@@ -1,7 +1,7 @@
 """How good an ensemble is: coverage and matching, stereo, energies, and its distances from a reference ensemble. Metrics alone."""
 
 from .basins import OUTSIDE, BasinPopulations, Basins, basin_populations
-from .comparison import METRICS, Comparison, compare, summary
+from .comparison import Comparison, compare, summary
 from .contacts import contact_frequencies, weak_contact_jaccard
 from .coverage import CoverageMatching, coverage_matching
 from .distance_distributions import DistanceMMD, distance_mmd, squared_mmd
@@ -9,6 +9,7 @@ from .divergence import jensen_shannon
 from .energy_distance import energy_w2
 from .ensemble_properties import EnsembleProperties, ensemble_properties
 from .fluctuations import Aligned, correlation, mean_pairwise_rmsd
+from .measured import METRICS
 from .pairing import Pairs, in_order_of, paired
 from .sample_weights import boltzmann_weights
 from .torsion_distances import RotatableTorsions, torsion_js, torus_w2

@@ -11,59 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..energies import GFN2Energy, LevelLike, level_of
+from ..energies import LevelLike, level_of
 from ..energies.relaxation import relax as relaxed_at
 from ..energies.scoring import score
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
 from ..molecule_like import check_ensemble
-from ..molecules.backbone import alpha_carbons
 from ..molecules.rmsd import distinct_minima
 from ..status import Status
-from ..tables import Column
 from ..thermodynamics.log_weights import log_weights
 from ..thermodynamics.normalised import normalised_weights
 from ..units import KJ_PER_KCAL, in_md_units, kT
 from .basins import OUTSIDE, SAME_BASIN, WITHIN, BasinPopulations, Basins, basin_populations
-from .contacts import weak_contact_jaccard
-from .distance_distributions import distance_mmd, distance_pairs
-from .energy_distance import energy_w2
-from .ensemble_properties import ensemble_properties
-from .fluctuations import Aligned, correlation, mean_pairwise_rmsd
+from .fluctuations import correlation
+from .measured import METRICS, Measured
 from .pairing import in_order_of
 from .sample_weights import boltzmann_weights
-from .torsion_distances import RotatableTorsions, torsion_js, torus_w2
 
 _SAME_ENERGY = 0.1 * KJ_PER_KCAL
 """kJ/mol; minima that differ by less, and by less than `SAME_BASIN` in all atoms, are the same."""
 
 ROOM_TEMPERATURE = 300.0
 """K, where neither ensemble names one."""
-
-METRICS: dict[str, Column] = {
-    "energy_w2_kj_per_mol": Column("energies: W2", "kJ/mol", "{:.2f}"),
-    "energy_w2_kt": Column("energies: W2", "kT", "{:.2f}"),
-    "basin_js": Column("basin populations: Jensen-Shannon", "nats", "{:.4f}"),
-    "basin_total_variation": Column("basin populations: total variation", layout="{:.3f}"),
-    "outside_basins": Column("samples in no basin", layout="{:.3f}"),
-    "torsion_js_mean": Column("torsions: Jensen-Shannon, mean", "nats", "{:.4f}"),
-    "torsion_js_worst": Column("torsions: Jensen-Shannon, worst", "nats", "{:.4f}"),
-    "torus_w2": Column("torsions: W2 on the torus", "rad", "{:.3f}"),
-    "rmsf_correlation": Column("RMSF: correlation over atoms", layout="{:.3f}"),
-    "pairwise_rmsd": Column("mean pairwise RMSD", "nm", "{:.4f}"),
-    "reference_pairwise_rmsd": Column("mean pairwise RMSD, reference", "nm", "{:.4f}"),
-    "pca_w2": Column("MD-PCA: W2", "nm", "{:.4f}"),
-    "weak_contact_jaccard": Column("weak contacts: Jaccard", layout="{:.3f}"),
-    "mmd_single": Column("distances, single: MMD", layout="{:.4f}"),
-    "mmd_pair": Column("distances, pairs: MMD", layout="{:.4f}"),
-    "mmd_all": Column("distances, all: MMD", layout="{:.4f}"),
-    "mean_energy_error": Column("mean energy: error", "kJ/mol", "{:.2f}"),
-    "lowest_energy_error": Column("lowest energy: error", "kJ/mol", "{:.2f}"),
-    "mean_gap_error": Column("mean HOMO-LUMO gap: error", "kJ/mol", "{:.2f}"),
-    "lowest_gap_error": Column("lowest HOMO-LUMO gap: error", "kJ/mol", "{:.2f}"),
-    "highest_gap_error": Column("highest HOMO-LUMO gap: error", "kJ/mol", "{:.2f}"),
-}
-"""What is measured, as tables show it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,7 +153,7 @@ def compare(
             raise ConfGFError(f"The {side} of {part.graph.name!r} have no conformation whose status is OK; generate or score them again.")
     if minima and known.energy is not None:
         reference_weights = boltzmann_weights(known.energy, thermal)
-    found = _Measured(usable, known, weights, reference_weights, seed)
+    found = Measured(usable, known, weights, reference_weights, seed)
     values = found.torsions() | found.fluctuations() | found.contacts() | found.distances() | found.properties(comparable, gaps)
     if comparable:
         values |= found.energies(thermal)
@@ -239,73 +208,6 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "pairwise_rmsd_correlation": _number(correlation([a for a, _ in both], [b for _, b in both])),
         "global_rmsf_correlation": _number(correlation(rmsf, reference_rmsf)),
     }
-
-
-class _Measured:
-    """Usable samples of both sides and the metrics of them."""
-
-    def __init__(
-        self, ours: Ensemble, theirs: Ensemble, weights: NDArray[np.float64] | None, reference: NDArray[np.float64] | None, seed: int
-    ) -> None:
-        self.ours, self.theirs, self.graph = ours, theirs, theirs.graph
-        self.weights, self.seed = (weights, reference), seed
-        self.rotatable = RotatableTorsions.of(self.graph)
-        self.torsion_js = np.empty(0)
-        self.rmsf = (np.empty(0), np.empty(0))
-
-    def energies(self, temperature: float) -> dict[str, float | None]:
-        distance = energy_w2(self.ours.energy, self.theirs.energy, *self.weights)
-        return {
-            "energy_w2_kj_per_mol": distance,
-            "energy_w2_kt": distance / kT(temperature),
-        }
-
-    def properties(self, energies: bool, gaps: bool) -> dict[str, float | None]:
-        energy = GFN2Energy(self.graph) if gaps else None
-        mine, reference = (
-            ensemble_properties(side.energy if energies else None, None if energy is None else energy.gaps(side.positions), weights)
-            for side, weights in zip((self.ours, self.theirs), self.weights, strict=True)
-        )
-        return {f"{name}_error": value for name, value in dataclasses.asdict(mine.errors(reference)).items()}
-
-    def torsions(self) -> dict[str, float | None]:
-        if not len(self.rotatable):
-            return {}
-        angles = self.rotatable.angles(self.ours.positions), self.rotatable.angles(self.theirs.positions)
-        orders = self.rotatable.orders
-        self.torsion_js = torsion_js(*angles, *self.weights, orders=orders)
-        return {
-            "torsion_js_mean": float(self.torsion_js.mean()),
-            "torsion_js_worst": float(self.torsion_js.max()),
-            "torus_w2": torus_w2(*angles, *self.weights, orders=orders, seed=self.seed),
-        }
-
-    def fluctuations(self) -> dict[str, float | None]:
-        heavy = self.graph.heavy_atoms
-        atoms = heavy if len(heavy) >= 3 else np.arange(len(self.graph))
-        pairwise = [
-            mean_pairwise_rmsd(self.graph, side.positions, weights, seed=self.seed)
-            for side, weights in zip((self.ours, self.theirs), self.weights, strict=True)
-        ]
-        values: dict[str, float | None] = {"pairwise_rmsd": pairwise[0], "reference_pairwise_rmsd": pairwise[1]}
-        if len(atoms) < 3:
-            return values
-        aligned = Aligned.of(self.ours.positions[:, atoms], self.theirs.positions[:, atoms], *self.weights)
-        self.rmsf = aligned.rmsf()
-        return values | {"rmsf_correlation": correlation(*self.rmsf), "pca_w2": aligned.pca_w2(seed=self.seed)}
-
-    def contacts(self) -> dict[str, float | None]:
-        carbons = alpha_carbons(self.graph)
-        if len(carbons) < 2:
-            return {}
-        ours, theirs = self.ours.positions[:, carbons], self.theirs.positions[:, carbons]
-        return {"weak_contact_jaccard": weak_contact_jaccard(ours, theirs, theirs[0], *self.weights)}
-
-    def distances(self) -> dict[str, float | None]:
-        if len(distance_pairs(self.graph)) < 2:
-            return {}
-        found = distance_mmd(self.graph, self.ours.positions, self.theirs.positions, *self.weights, seed=self.seed)
-        return {"mmd_single": found.single, "mmd_pair": found.pair, "mmd_all": found.all}
 
 
 def _number(value: float | None) -> float | None:

@@ -3,7 +3,8 @@ import pytest
 
 from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.energies.scoring import score
-from openmm_confgf.evaluation.comparison import METRICS, compare
+from openmm_confgf.evaluation.comparison import compare
+from openmm_confgf.evaluation.measured import METRICS
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.files.archive import ReferenceMolecule, save_archive
 from openmm_confgf.generators.etkdg import embed_etkdg

@@ -8,7 +8,8 @@ from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.energies.scoring import score
 from openmm_confgf.ensemble import Target
 from openmm_confgf.errors import ConfGFError, MoleculeError, WrongTypeError
-from openmm_confgf.evaluation.comparison import METRICS, compare, summary
+from openmm_confgf.evaluation.comparison import compare, summary
+from openmm_confgf.evaluation.measured import METRICS
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
