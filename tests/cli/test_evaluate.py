@@ -112,7 +112,7 @@ def test_different_molecules_are_refused_in_one_sentence(run, files, tmp_path):
         (("--within", 0), "--within is 0 Angstrom"),
         (("--relax",), "give --minima and --forcefield"),
         (("--weighted",), "nothing to weigh"),
-        (("--level", "no-such"), "no-such"),
+        (("--level", "gfn2-xtb"), "take gfn2"),
     ],
 )
 def test_options_that_cannot_be(run, files, options, message):
