@@ -12,6 +12,7 @@ from openmm import unit
 NM_PER_ANGSTROM: float = unit.angstrom.conversion_factor_to(unit.nanometer)
 NM_PER_BOHR: float = unit.bohr.conversion_factor_to(unit.nanometer)
 KJ_PER_HARTREE: float = (1 * unit.hartree * unit.AVOGADRO_CONSTANT_NA).value_in_unit(unit.kilojoule_per_mole)
+KJ_PER_EV: float = (1 * unit.elementary_charge * unit.volt * unit.AVOGADRO_CONSTANT_NA).value_in_unit(unit.kilojoule_per_mole)
 KJ_PER_KCAL: float = unit.kilocalorie.conversion_factor_to(unit.kilojoule)
 GAS_CONSTANT: float = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
 

@@ -19,6 +19,7 @@ from .align import align
 from .benchmark import conformers
 from .benchmark_energies import energies
 from .doctor import doctor
+from .evaluate import evaluate
 from .generate import generate
 from .interrupts import ends_when_asked, signals_for_python_only
 from .output import note
@@ -44,6 +45,7 @@ train = typer.Typer(help="Train a network on your own molecules.", no_args_is_he
 app.command()(ends_when_asked(generate))
 app.command()(ends_when_asked(score))
 app.command()(ends_when_asked(reweight))
+app.command()(ends_when_asked(evaluate))
 app.command()(ends_when_asked(seed))
 app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))

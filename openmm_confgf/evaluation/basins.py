@@ -101,11 +101,16 @@ class Basins:
 
         Raises
         ------
+        ConfGFError
+            If `within` is negative or NaN.
         ValueError
             If a position is not finite, or the number of atoms is another.
         """
+        limit = float(in_md_units(within))
+        if not limit >= 0:
+            raise ConfGFError(f"A sample cannot be within {limit:g} nm of a minimum; give an RMSD of at least 0.")
         distances = rmsd_matrix(self.graph, self.minima, positions)
-        return np.where(distances.min(axis=0) <= float(in_md_units(within)), self.basin[distances.argmin(axis=0)], OUTSIDE)
+        return np.where(distances.min(axis=0) <= limit, self.basin[distances.argmin(axis=0)], OUTSIDE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

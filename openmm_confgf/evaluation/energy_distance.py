@@ -13,8 +13,9 @@ from .transport import wasserstein_on_line
 def energy_w2(energy: Any, reference: Any, weights: ArrayLike | None = None, reference_weights: ArrayLike | None = None) -> float:
     """E-W2: the Wasserstein-2 distance of the energies of an ensemble from those of its reference.
 
-    As in Tan et al. 2025 (doi:10.48550/arXiv.2502.18462). Both are absolute, at one level of theory: a shift of all energies is as far as it is large. One sample in a clash of energy E adds
-    ``E / sqrt(A)``, so that bad samples belong out, or the distance says no more than that there are some.
+    As in Tan et al. 2025 (doi:10.48550/arXiv.2502.18462). Both are absolute, at one level of theory: a shift of all energies is as far as
+    it is large. One sample in a clash of energy E adds ``E / sqrt(A)``, so that bad samples belong out, or the distance says no more than
+    that there are some.
 
     Parameters
     ----------

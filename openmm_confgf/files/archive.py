@@ -23,9 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ensemble import Ensemble, Provenance
 from ..errors import FileFormatError, MoleculeError
+from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
 from ..units import NM_PER_ANGSTROM
+from ..version import __version__
 from ..writing import whole_file
 
 _UNCHECKED_STEREO = re.compile(r"@(SP|TB|OH|AL)\d*")
@@ -52,6 +55,18 @@ class ReferenceMolecule:
     graph: MolecularGraph
     positions: NDArray[np.float64]
     energies: NDArray[np.float64]
+
+    def ensemble(self, source: str) -> Ensemble:
+        """The conformers as an ensemble, with their energies where the archive has all; whose these are, it does not tell.
+
+        Parameters
+        ----------
+        source : str
+            The name of the file, for the provenance.
+        """
+        energy = self.energies if np.isfinite(self.energies).all() else None
+        status = check_conformations(self.graph, self.positions)
+        return Ensemble(self.graph, self.positions, Provenance(f"archive {source}", __version__), status, energy)
 
 
 def load_archive(path: str | Path) -> list[ReferenceMolecule]:

@@ -11,6 +11,7 @@ from .geometry import dihedrals
 from .graph import MolecularGraph
 
 _PHI = Chem.MolFromSmarts("[CX3](=O)-[NX3]-[CX4]-[CX3]=[OX1]")
+_ALPHA = Chem.MolFromSmarts("[#7]-[CX4]-[CX3]=[OX1]")
 _PSI = Chem.MolFromSmarts("[#7]-[CX4]-[CX3](=[OX1])-[NX3]")
 
 
@@ -39,6 +40,26 @@ def backbone_torsions(graph: MolecularGraph) -> tuple[NDArray[np.int64], NDArray
     psi = [[n, ca, c, after] for n, ca, c, _, after in graph.mol.GetSubstructMatches(_PSI)]
     # an amide with two of its ends alike matches once for each way through it; one torsion about a bond is enough
     return _one_per_bond(phi), _one_per_bond(psi)
+
+
+def alpha_carbons(graph: MolecularGraph) -> NDArray[np.int64]:
+    """The alpha carbons of a peptide's residues, those of the ends included, by index; told by bonds as in `backbone_torsions`.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+
+    Returns
+    -------
+    ndarray of int64, (R,)
+        Empty for what is no peptide.
+
+    Examples
+    --------
+    >>> alpha_carbons(MolecularGraph.from_smiles("[NH3+][C@@H](C)C(=O)N[C@@H](CC(=O)N)C(=O)[O-]")).tolist()
+    [1, 6]
+    """
+    return np.array(sorted({match[1] for match in graph.mol.GetSubstructMatches(_ALPHA)}), np.int64)
 
 
 def first_phi(graph: MolecularGraph, positions: NDArray[np.float64]) -> NDArray[np.float64] | None:

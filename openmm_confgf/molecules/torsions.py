@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,6 +11,12 @@ from rdkit import Chem
 
 from .equivalence import ranks_without_resonance
 from .graph import MolecularGraph
+from .matching import atom_orders, skeleton
+
+MOST_IMAGES = 24
+"""Exchanges of like atoms that are told apart by torsions; molecules with more are those of many alike branches."""
+
+_MOST_MATCHES = 2000
 
 _INNER_ATOM = "[!#1;!$(*#*);$(*(~[!#1])~[!#1])]"
 _ROTATABLE = Chem.MolFromSmarts(f"{_INNER_ATOM}-;!@{_INNER_ATOM}")
@@ -50,6 +57,36 @@ def torsion_orders(graph: MolecularGraph, torsions: NDArray[np.int64]) -> list[i
     """
     ranks = ranks_without_resonance(graph.mol)
     return [math.lcm(_alike(graph, ranks, b, c), _alike(graph, ranks, c, b)) for _, b, c, _ in torsions.tolist()]
+
+
+def torsion_images(graph: MolecularGraph, torsions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The torsions under every exchange of atoms that are alike: the methyls of an isopropyl, the two halves of a symmetric molecule.
+
+    Hydrogens on one atom are not exchanged, and the oxygens of a carboxylate are alike, as in `torsion_orders`.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    torsions : ndarray of int64, (n, 4)
+        As of `rotatable_torsions`.
+
+    Returns
+    -------
+    ndarray of int64, (G, n, 4)
+        Atoms from 0; the first are the torsions themselves, and no two are the same. At most `MOST_IMAGES`.
+
+    Examples
+    --------
+    >>> graph = MolecularGraph.from_smiles("CC(C)CF")
+    >>> torsion_images(graph, np.array([[0, 1, 3, 4]])).tolist()
+    [[[0, 1, 3, 4]], [[2, 1, 3, 4]]]
+    """
+    bare = skeleton(graph.bonds, graph.numbers, np.array(ranks_without_resonance(graph.mol)))
+    found = {tuple(torsions.ravel().tolist()): None}
+    for order in itertools.islice(atom_orders(bare, bare), _MOST_MATCHES):
+        found[tuple(order[torsions].ravel().tolist())] = None
+    kept = list(found)[:MOST_IMAGES]
+    return np.array(kept, np.int64).reshape(len(kept), *torsions.shape)
 
 
 def _alike(graph: MolecularGraph, ranks: list[int], atom: int, other: int) -> int:

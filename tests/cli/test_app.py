@@ -35,6 +35,7 @@ def test_help_shows_an_example_as_it_would_be_typed(run, command):
     [
         (["generate"], ["--seed", "--device", "--count", "--generator", "--output"]),
         (["score"], ["--platform", "--forcefield", "--temperature", "--minimize", "--property"]),
+        (["evaluate"], ["--seed", "--forcefield", "--level", "--temperature", "--minima", "--relax", "--weighted"]),
         (["seed"], ["--seed", "--platform", "--count", "--run-ps", "--output"]),
         (["simulate"], ["--seed", "--device", "--forcefield", "--temperature", "--replicas", "--ns", "--ladder", "--output"]),
         (["train", "confgf"], ["--seed", "--device"]),
@@ -80,6 +81,7 @@ def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tm
         "generate": ("CCO", "-n", 1, "--generator", "etkdg", "-o", tmp_path / "out.sdf"),
         "score": (conformers, "--forcefield", toy_level, "--platform", "Reference"),
         "reweight": (tmp_path / "samples.h5",),
+        "evaluate": (conformers, conformers),
         "seed": (conformers, "--forcefield", toy_level, "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds"),
         "simulate": ("CCO", "--forcefield", toy_level, *quick, "-o", tmp_path / "md.h5"),
         "reference": ("CCO", "--level", toy_level, "--starts", 2, "--workers", 1, "-o", tmp_path / "out.npz"),

@@ -90,6 +90,9 @@ def test_bad_calls(butane):
             Basins.of(graph, positions, energies, 300)
     with pytest.raises(ValueError, match="not finite"):
         Basins.of(graph, minima, energy, 300).assign(np.full((1, 14, 3), np.nan))
+    for within in (-0.1, math.nan):
+        with pytest.raises(ConfGFError, match="cannot be within"):
+            Basins.of(graph, minima, energy, 300).assign(minima, within)
     for labels in ([0, 2], [-2]):
         with pytest.raises(ConfGFError, match="numbered from 0 to 1"):
             basin_populations(labels, [0.5, 0.5])

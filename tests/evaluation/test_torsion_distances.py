@@ -22,7 +22,7 @@ def test_torsions_of_molecules():
     biphenyl = RotatableTorsions.of(MolecularGraph.from_smiles("c1ccccc1-c1ccccc1"))
     assert len(biphenyl) == 1 and biphenyl.orders.tolist() == [2]
     ethane = RotatableTorsions.of(MolecularGraph.from_smiles("CC"))
-    assert len(ethane) == 0 and ethane.angles(np.zeros((3, 8, 3))).shape == (3, 0)
+    assert len(ethane) == 0 and ethane.angles(np.zeros((3, 8, 3))).shape == (3, 1, 0)
 
 
 def test_angles_are_those_of_rdkit():
@@ -32,7 +32,7 @@ def test_angles_are_those_of_rdkit():
     torsions = RotatableTorsions.of(ensemble.graph)
     mol = ensemble.to_rdkit()
     expected = [rdMolTransforms.GetDihedralRad(c, *torsions.atoms[0].tolist()) for c in mol.GetConformers()]
-    np.testing.assert_allclose(torsions.angles(ensemble.positions)[:, 0], expected, atol=1e-9)
+    np.testing.assert_allclose(torsions.angles(ensemble.positions)[:, 0, 0], expected, atol=1e-9)
     with pytest.raises(ConfGFError, match="of 1 conformations is not defined"):
         torsions.angles(np.zeros((1, 14, 3)))
 
@@ -94,3 +94,32 @@ def test_without_torsions():
         torus_w2(np.zeros((3, 0)), np.zeros((2, 0)))
     with pytest.raises(ConfGFError, match="at least 1"):
         torsion_js(np.zeros((3, 1)), np.zeros((2, 1)), bins=0)
+
+
+@pytest.mark.parametrize("smiles", ["CC(C)CCO", "CCOCC", "CC(C)CC(C)C", "OC(=O)CCC(=O)O", "CCC(CC)O"])
+def test_the_numbers_of_like_atoms_do_not_matter(smiles):
+    """Conformations with their heavy atoms exchanged by a symmetry of the molecule are the same to both metrics."""
+    ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 40, 1)
+    graph, positions = ensemble.graph, ensemble.positions.copy()
+    torsions = RotatableTorsions.of(graph)
+    assert len(torsions.images) > 1
+    matches = [m for m in graph.mol.GetSubstructMatches(graph.mol, uniquify=False, maxMatches=5000)]
+    heavy = graph.heavy_atoms
+    other = next(
+        np.array(m) for m in matches if (np.array(m)[heavy] != heavy).any() and (torsions.atoms != np.array(m)[torsions.atoms]).any()
+    )
+    exchanged = positions.copy()
+    exchanged[::2] = exchanged[::2][:, other]
+    ours, theirs = torsions.angles(positions), torsions.angles(exchanged)
+    assert torsion_js(ours, theirs, orders=torsions.orders).max() == pytest.approx(0, abs=1e-9)
+    assert torus_w2(ours, theirs, orders=torsions.orders) == pytest.approx(0, abs=1e-6)
+    assert torus_w2(ours[:, 0], theirs[:, 0], orders=torsions.orders) > 1e-3
+
+
+def test_mirror_images_are_not_the_same():
+    """Hexan-2-ol, of which only R is drawn, and its mirror images."""
+    graph = MolecularGraph.from_smiles("CCCC[C@@H](C)O")
+    positions = embed_etkdg(graph, 40, 1).positions
+    torsions = RotatableTorsions.of(graph)
+    assert len(torsions.images) == 1
+    assert torus_w2(torsions.angles(positions), torsions.angles(positions * [-1, 1, 1])) > 0.3

@@ -2,7 +2,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from openmm_confgf.molecules.backbone import backbone_torsions, rama_pairs
+from openmm_confgf.molecules.backbone import alpha_carbons, backbone_torsions, rama_pairs
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
 
@@ -26,3 +26,12 @@ def test_pairs_are_of_one_residue_and_in_charged_dipeptides_of_both():
 def test_other_molecules_have_none(smiles):
     graph = MolecularGraph.from_smiles(smiles)
     assert [part.shape for part in backbone_torsions(graph)] == [(0, 4), (0, 4)] and rama_pairs(graph).shape == (0, 2, 4)
+
+
+def test_alpha_carbons_of_a_peptide():
+    """By the names of Amber's residues; caps and side chains (asparagine's amide) have none."""
+    for residues, expected in ((["ACE", "ASN", "PRO", "GLY", "NME"], 3), (["NGLY", "LYS", "CASP"], 3)):
+        graph = peptide(residues)
+        named = [atom.index for atom in graph.to_topology().atoms() if atom.name == "CA"]
+        assert alpha_carbons(graph).tolist() == named and len(named) == expected
+    assert alpha_carbons(MolecularGraph.from_smiles("CCO")).shape == (0,)

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from openmm_confgf.molecules.graph import MolecularGraph
-from openmm_confgf.molecules.torsions import rotatable_torsions, torsion_orders
+from openmm_confgf.molecules.torsions import MOST_IMAGES, rotatable_torsions, torsion_images, torsion_orders
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,20 @@ def test_by_how_many_angles_a_torsion_is_the_same(smiles, orders):
     graph = MolecularGraph.from_smiles(smiles)
     torsions = rotatable_torsions(graph)
     assert torsion_orders(graph, torsions) == orders
+
+
+@pytest.mark.parametrize(
+    ("smiles", "count"),
+    [("CCCO", 1), ("CCOCC", 2), ("CC(C)CCO", 2), ("CC(C)(C)CCO", 3), ("OC(=O)CC(=O)O", 2), ("CC(=O)[O-]", 1), ("c1ccccc1CC", 2)],
+)
+def test_images_under_exchanges_of_like_atoms(smiles, count):
+    graph = MolecularGraph.from_smiles(smiles)
+    torsions = rotatable_torsions(graph)
+    images = torsion_images(graph, torsions)
+    assert images.shape == (count, *torsions.shape)
+    np.testing.assert_array_equal(images[0], torsions)
+
+
+def test_molecules_with_very_many_images_have_some_of_them():
+    graph = MolecularGraph.from_smiles("CC(C)CN(CC(C)C)CC(C)C")
+    assert len(torsion_images(graph, rotatable_torsions(graph))) == MOST_IMAGES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,8 @@ class GFN2Energy(Energy):
         energy = np.full(len(frames), np.inf)
         status = np.full(len(frames), Status.NON_FINITE, np.int8)
         gradients = np.full(frames.shape, np.nan) if forces else None
-        for i in np.flatnonzero(can_be_evaluated(frames)):
-            try:
-                # one that starts from another's density could inherit what is wrong with it
-                result = self.calculator(frames[i]).singlepoint()
-            except self.failure:
+        for i, result in self._singlepoints(frames):
+            if result is None:
                 status[i] = Status.FAILED
                 continue
             value, gradient = result.get("energy"), result.get("gradient")
@@ -76,6 +74,42 @@ class GFN2Energy(Energy):
                 if gradients is not None:
                     gradients[i] = -gradient * (KJ_PER_HARTREE / NM_PER_BOHR)
         return EnergyResult(energy, gradients, status)
+
+    def gaps(self, positions: Any) -> NDArray[np.float64]:
+        """Gaps between the highest occupied and the lowest empty orbital of many conformations.
+
+        Parameters
+        ----------
+        positions : array_like or Quantity, (B, N, 3) or (N, 3)
+            nm, in the graph's atom order.
+
+        Returns
+        -------
+        ndarray of float64, (B,)
+            kJ/mol; NaN where the calculation fails, or there is no empty orbital.
+
+        Raises
+        ------
+        ValueError
+            If N is not the molecule's number of atoms.
+        """
+        frames = frames_of(positions, len(self.graph), repr(self.graph.name), "atoms")
+        found = np.full(len(frames), np.nan)
+        for i, result in self._singlepoints(frames):
+            if result is not None:
+                levels, pairs = result.get("orbital-energies"), round(result.get("orbital-occupations").sum() / 2)
+                found[i] = (levels[pairs] - levels[pairs - 1]) * KJ_PER_HARTREE if 0 < pairs < len(levels) else np.nan
+        return found
+
+    def _singlepoints(self, frames: NDArray[np.float64]) -> Iterator[tuple[int, Any]]:
+        """Number and tblite's result of each conformation that can be evaluated, None for one that fails."""
+        for i in np.flatnonzero(can_be_evaluated(frames)).tolist():
+            try:
+                # one that starts from another's density could inherit what is wrong with it
+                result = self.calculator(frames[i]).singlepoint()
+            except self.failure:
+                result = None
+            yield i, result
 
     def calculator(self, frame: NDArray[np.float64]) -> Any:
         """A silent ``tblite.interface.Calculator`` of one conformation; tblite's own units are Bohr and Hartree.

@@ -10,7 +10,7 @@ from openmm_confgf.errors import ForceFieldError
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.status import Status
-from openmm_confgf.units import KJ_PER_HARTREE, NM_PER_BOHR
+from openmm_confgf.units import KJ_PER_EV, KJ_PER_HARTREE, NM_PER_BOHR
 
 pytest.importorskip("tblite.interface", reason="tblite is not installed")
 
@@ -102,3 +102,21 @@ for call in (lambda: GFN2Energy(graph), lambda: minimize_gfn2(graph, [[0.0, 0, 0
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     first, second = done.stdout.splitlines()
     assert first == second and "openmm_confgf[reference]" in first and "tblite-python" in first, done.stderr
+
+
+def test_the_gap_of_water_is_the_documented_one():
+    """14.3968 eV in the documentation of xtb (xtb-docs.readthedocs.io, "Properties"), at its own minimum."""
+    from openmm_confgf.energies import minimize_gfn2
+
+    graph = MolecularGraph.from_smiles("O")
+    start = np.array([[0, 0, -0.03893611], [0.07629844, 0, 0.01946806], [-0.07629844, 0, 0.01946806]])
+    water = minimize_gfn2(graph, start, "tblite").positions
+    assert GFN2Energy(graph).gaps(water)[0] / KJ_PER_EV == pytest.approx(14.3968, abs=0.01)
+
+
+def test_a_bad_conformation_has_no_gap(energy, conformations):
+    positions = conformations.copy()
+    positions[1] = np.nan
+    positions[2, 1] = positions[2, 0]
+    found = energy.gaps(positions)
+    assert np.isfinite(found).tolist() == [True, False, False] and found[0] == pytest.approx(energy.gaps(conformations[0])[0], rel=1e-6)
