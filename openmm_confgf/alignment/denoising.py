@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from ..errors import ConfGFError
 from ..molecules.graph import MolecularGraph
+from ..molecules.superposition import superposed
 
 
 class DenoisingModel(Protocol):
@@ -131,25 +131,12 @@ class Denoised:
         # one level in each of S equal parts of the range
         levels = (np.arange(self.draws) + rng.random(self.draws)) / self.draws
         noise = rng.standard_normal((self.draws, len(molecule), 3))
-        errors = self.model.denoising_errors(molecule, *map(torch.from_numpy, (superposed(positions), levels, noise)))
+        centred = positions - positions.mean(axis=1, keepdims=True)
+        alike = superposed(centred, centred[0])
+        errors = self.model.denoising_errors(molecule, *map(torch.from_numpy, (alike, levels, noise)))
         if errors.shape != (self.draws, len(positions)):
             raise ConfGFError(
                 f"{type(self.model).__name__}.denoising_errors gave {molecule.name!r} errors of shape {tuple(errors.shape)}; return "
                 f"{(self.draws, len(positions))}, one for each level and conformation."
             )
         return errors.mean(0)
-
-
-def superposed(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Conformations without their mean, turned onto the first so that the sum of squares is least (Kabsch; SciPy's).
-
-    Parameters
-    ----------
-    positions : ndarray of float64, (K, N, 3)
-
-    Returns
-    -------
-    ndarray of float64, (K, N, 3)
-    """
-    centred = positions - positions.mean(1, keepdims=True)
-    return np.stack([centred[0], *(Rotation.align_vectors(centred[0], frame)[0].apply(frame) for frame in centred[1:])])

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..alignment.denoising import DenoisingModel, superposed
+from ..alignment.denoising import DenoisingModel
 from ..molecules.graph import MolecularGraph
+from ..molecules.superposition import superposed
 
 _SEED, _LEVELS = 3, 5
 
@@ -96,7 +97,9 @@ class DenoisingModelSuite:
     def _frames(self, model: DenoisingModel, graph: MolecularGraph) -> np.ndarray:
         drawn = np.asarray(model.sample(graph, self.n, seed=_SEED), np.float64)
         finite = drawn[np.isfinite(drawn).all((1, 2))]
-        return superposed(finite[np.arange(self.n) % len(finite)])
+        chosen = finite[np.arange(self.n) % len(finite)]
+        chosen = chosen - chosen.mean(1, keepdims=True)
+        return superposed(chosen, chosen[0])
 
     def _errors(self, model: DenoisingModel, graph: MolecularGraph, frames: np.ndarray) -> Tensor:
         noise = np.random.default_rng(0).standard_normal((_LEVELS, len(graph), 3))

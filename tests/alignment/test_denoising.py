@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from openmm_confgf.alignment import Denoised
-from openmm_confgf.alignment.denoising import superposed
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.testing import DenoisingModelSuite
 from tests.alignment.mixture import MixtureModel
@@ -32,16 +31,6 @@ def test_the_mean_error_is_minus_log_of_the_probability(mixture, butanol, butano
     error = away.std(0) / math.sqrt(len(found))
     assert (away.mean(0) + wanted - wanted.mean()).abs().lt(6 * error + 0.1).all()  # 0.1: of noise beyond the range
     assert (error < 0.1).all()
-
-
-def test_superposition_leaves_no_turn_and_no_mean():
-    from scipy.spatial.transform import Rotation
-
-    frame = np.random.default_rng(0).standard_normal((6, 3))
-    turned = Rotation.random(4, random_state=1)
-    frames = np.stack([frame, *(turn.apply(frame) + 3.0 for turn in turned)])
-    found = superposed(frames)
-    assert np.allclose(found, found[0], atol=1e-8) and np.allclose(found.mean(1), 0)
 
 
 class Wrong(MixtureModel):

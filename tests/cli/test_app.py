@@ -77,11 +77,13 @@ def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tm
     np.savez(archive, **make_arrays(("CCCO", "CCN", "CC=O", "CCOC"), (2,) * 4))
     write_ensembles(peroxide_samples[:200], tmp_path / "samples.h5")
     quick = ("--replicas", 2, "--ns", 0.0001, "--frame-interval", 0.05, "--equilibration", 0.1, "--no-compile")
+    aligned = ("-k", 2, "--samples", 6, "--steps", 1, "--round-steps", 1, "--draws", 1, "--device", "cpu")
     calls = {
         "generate": ("CCO", "-n", 1, "--generator", "etkdg", "-o", tmp_path / "out.sdf"),
         "score": (conformers, "--forcefield", toy_level, "--platform", "Reference"),
         "reweight": (tmp_path / "samples.h5",),
         "evaluate": (conformers, conformers),
+        "align": ("--molecules", "OCCO", "--level", "mmff94s", *aligned, "-o", tmp_path / "aligned"),
         "seed": (conformers, "--forcefield", toy_level, "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds"),
         "simulate": ("CCO", "--forcefield", toy_level, *quick, "-o", tmp_path / "md.h5"),
         "reference": ("CCO", "--level", toy_level, "--starts", 2, "--workers", 1, "-o", tmp_path / "out.npz"),

@@ -1,12 +1,16 @@
-"""Aligns the transferable Boltzmann generator on peptides that boltzmann/dipeptides.py simulated; those of VALIDATION are only looked at.
+"""Aligns the transferable Boltzmann generator on dipeptides: its own samples of all, and frames of those that were simulated.
 
 Usage: python devtools/training/alignment/peptides.py FOLDER OUTPUT [--from boltzmann] [--loss eba|log-variance] [--steps 1000]
+
+FOLDER is that of boltzmann/dipeptides.py. A peptide needs no simulation here, since energies teach what samples are worth. Those of
+VALIDATION are only looked at, test peptides not even that.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument(
         "--samples", type=int, default=256, help="of the model, for each peptide; as many frames of the simulation join them"
     )
+    parser.add_argument("--every", type=int, default=1, help="take one peptide in so many, besides those that were simulated")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--round-steps", type=int, default=50)
     parser.add_argument("--refresh", type=int, default=4)
@@ -51,14 +56,18 @@ def main() -> None:
     files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
     model = DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent))
     frames = {path.stem: np.load(path)["positions"].astype(np.float64) for path in files}
-    graphs = {name: peptide(name) for name in frames}
+    everything = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
+    chosen = [name for name in everything if name not in TEST][:: arguments.every]
+    graphs = {name: peptide(name) for name in dict.fromkeys([*frames, *chosen, *VALIDATION])}
     names = {id(graph): name for name, graph in graphs.items()}
 
     def pool_of(name: str, seed: int) -> Pool:
-        graph, rng = graphs[name], np.random.default_rng([seed, len(frames[name])])
-        seen = frames[name][rng.integers(len(frames[name]), size=arguments.samples)]
-        both = np.concatenate([model.sample(graph, arguments.samples, seed=seed), seen])
-        return Pool.of_samples(graph, both, model.prepare(graph).energy).known_to(model, seed)
+        graph, count = graphs[name], arguments.samples
+        positions = model.sample(graph, count, seed=seed)
+        if name in frames:
+            rows = np.random.default_rng(seed).integers(len(frames[name]), size=count)
+            positions = np.concatenate([positions, frames[name][rows]])
+        return Pool.of_samples(graph, positions, model.prepare(graph).energy).known_to(model, seed)
 
     def again(pool: Pool, seed: int) -> Pool | None:
         try:
@@ -72,7 +81,7 @@ def main() -> None:
         alpha=arguments.alpha,
         temperature=TEMPERATURE,
         minimised=False,
-        samples=2 * arguments.samples,
+        samples=arguments.samples,
         refresh=arguments.refresh,
         molecules=arguments.molecules,
         steps=arguments.steps,
@@ -81,9 +90,9 @@ def main() -> None:
         patience=1000,
         seed=arguments.seed,
     )
-    learnt = [name for name in frames if name not in VALIDATION]
+    learnt = [name for name in graphs if name not in VALIDATION]
     start = time.perf_counter()
-    pools, held_out = ([pool_of(name, 0) for name in some if name in frames] for some in (learnt, VALIDATION))
+    pools, held_out = ([pool_of(name, 0) for name in some] for some in (learnt, VALIDATION))
     print(f"{len(pools)} peptides, {len(held_out)} held out, pools in {time.perf_counter() - start:.0f} s", flush=True)
 
     def tell(row: Row, rounds: int) -> None:
