@@ -52,9 +52,8 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
         static = network.static(batch)
     for start in range(0, count, PIECE):
         uniform = torch.rand(min(PIECE, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        coordinates, placed = network.sample(batch, uniform.to(prepared.device), static)
-        with torch.no_grad():
-            log_q.append(network.log_prob(batch, coordinates, placed, static).cpu())
+        _, placed, inside = network.sample(batch, uniform.to(prepared.device), static)
+        log_q.append(inside.cpu())
         placed = placed.cpu()
         positions = torch.empty_like(placed)
         positions[:, torch.from_numpy(prepared.placement.order)] = placed
