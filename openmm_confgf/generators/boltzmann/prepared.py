@@ -24,8 +24,12 @@ from ..base import sample_stream
 from ..equilibrium import TargetEnergy
 from .inputs import placement_batch
 
-PIECE = 512
-"""Conformations that a network sees at once, always as many: how a matrix product rounds depends on its shape."""
+PIECE = 256
+"""Conformations that a network weighs at once, always as many: how a matrix product rounds depends on its shape. The fewest with which a
+core is busy, since all atoms of a piece are in memory together."""
+
+DRAWN = 1024
+"""Samples that a network draws at once, always as many. More than those that it weighs: an atom at a time, a step is soon done."""
 
 _MOST_OPEN = math.radians(175)
 """Equilibrium angle from which an atom's neighbours count as in line, where internal coordinates end."""
@@ -182,10 +186,10 @@ class PreparedMolecule:
         found, log_q = np.empty((count, n, 3)), np.empty(count)
         with torch.no_grad():
             static = network.static(self.batch)
-        for start in range(0, count, PIECE):
-            streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + PIECE, count))]
+        for start in range(0, count, DRAWN):
+            streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + DRAWN, count))]
             here = slice(start, start + len(streams))
-            uniform = np.zeros((PIECE, n, 6))
+            uniform = np.zeros((DRAWN, n, 6))
             uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
             drawn = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static)
             coordinates, placed, inside = (each[: len(streams)].cpu() for each in drawn)

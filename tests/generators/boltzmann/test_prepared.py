@@ -9,7 +9,7 @@ from openmm_confgf.energies import Level, system_source
 from openmm_confgf.energies.systems.parameters import read_parameters
 from openmm_confgf.errors import ConfGFError, UnsupportedMoleculeError
 from openmm_confgf.generators.boltzmann.inputs import placement_batch
-from openmm_confgf.generators.boltzmann.prepared import PIECE, PreparedMolecule
+from openmm_confgf.generators.boltzmann.prepared import DRAWN, PreparedMolecule
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from openmm_confgf.models.placement_batch import NUMBERS
@@ -122,12 +122,12 @@ def test_labelling_anew_keeps_the_energy(openff, smiles):
 @pytest.mark.parametrize("smiles", ["CO", "C[C@H](N)C(=O)O", "Cc1ccccc1"])
 def test_the_density_does_not_depend_on_how_many_there_are(openff, network, smiles):
     prepared = PreparedMolecule.of(MolecularGraph.from_smiles(smiles), openff, 300)
-    positions, drawn = prepared.draw(network, 0, 0, PIECE + 5)
+    positions, drawn = prepared.draw(network, 0, 0, DRAWN + 5)
     found = prepared.log_density(network, positions)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(prepared.log_density(network, positions[:3]), found[:3])
     np.testing.assert_array_equal(prepared.log_density(network, positions[-7:]), found[-7:])
-    for again, before in zip(prepared.draw(network, 0, PIECE + 2, 3), (positions, drawn), strict=True):
+    for again, before in zip(prepared.draw(network, 0, DRAWN + 2, 3), (positions, drawn), strict=True):
         np.testing.assert_array_equal(again, before[-3:])
 
 
