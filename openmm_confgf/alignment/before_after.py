@@ -85,6 +85,5 @@ def compared(before: AlignableModel, after: AlignableModel, pool: Pool, level: L
 
 def _worth(model: DensityModel, graph: MolecularGraph, count: int) -> dict[str, Any]:
     prepared = model.prepare(graph)
-    positions = prepared.draw(model.generator.network, _SEED, 0, count)
-    log_q, energy = prepared.log_density(model.generator.network, positions), prepared.energy.evaluate(positions).energy
-    return worth(log_q, energy, prepared.temperature)
+    positions, log_q = prepared.draw(model.generator.network, _SEED, 0, count)
+    return worth(log_q, prepared.energy.evaluate(positions).energy, prepared.temperature)

@@ -51,7 +51,8 @@ class DensityModel:
         n : int
         seed : int
         """
-        return self.prepare(molecule).draw(self.generator.network, seed, 0, n)
+        positions, _ = self.prepare(molecule).draw(self.generator.network, seed, 0, n)
+        return positions
 
     def model_energies(self, molecule: MolecularGraph, positions: NDArray[np.float64], *, seed: int) -> Tensor:
         """-log q of conformations on the mean-free subspace, in nats.

@@ -7,7 +7,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import pad, silu
 
 from .conditionals import (
     BROAD_SHARE,
@@ -18,7 +18,19 @@ from .conditionals import (
     truncated_mixture_log_prob,
 )
 from .features import ATOM_VOCABULARY, PAIR_VOCABULARY
-from .placement_batch import GEOMETRY, NUMBERS, TURN, PlacementBatch, Steps, beside_sibling, place, scaled, seen_from, whitened_coordinates
+from .placement_batch import (
+    GEOMETRY,
+    NUMBERS,
+    TURN,
+    PlacementBatch,
+    Steps,
+    beside_sibling,
+    local_frames,
+    place,
+    scaled,
+    seen_from,
+    whitened_coordinates,
+)
 
 _LONGEST = 1.0
 """nm: no bond is longer."""
@@ -204,7 +216,7 @@ class AutoregressiveDensity(nn.Module):
         return h
 
     def _mixture(self, raw: Tensor, centre: Tensor, width: Tensor, mirror: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, means and log scales of K Gaussians about a centre, and of the broad one, (..., K + 1)."""
+        """Log shares, means and log scales of K Gaussians about a centre, and of the broad one, (..., K + 1)."""
         shares, shift, stretch = raw.to(centre.dtype).chunk(3, -1)
         k = shares.shape[-1]
         centre, width = centre[..., None], width[..., None]
@@ -212,9 +224,9 @@ class AutoregressiveDensity(nn.Module):
         means = centre if mirror is None else torch.where(mirror[..., None] & (spread > 0), TURN - centre, centre)
         means = means + width * (shift + 0.5 * spread)
         scales = width.log() + stretch.clamp(-4, 2.5)
-        broad_logit = torch.logsumexp(shares, -1, keepdim=True) + math.log(BROAD_SHARE / (1 - BROAD_SHARE))
+        shares = shares - (torch.logsumexp(shares, -1, keepdim=True) - math.log(1 - BROAD_SHARE))
         return (
-            torch.cat([shares, broad_logit], -1),
+            pad(shares, (0, 1), value=math.log(BROAD_SHARE)),
             torch.cat([means, centre.expand_as(means[..., :1])], -1),
             torch.cat([scales, (BROAD_WIDTH * width).log().expand_as(scales[..., :1])], -1),
         )
@@ -241,16 +253,15 @@ class AutoregressiveDensity(nn.Module):
         return (*mixture, lower + margin, upper - margin)
 
     def _turn(
-        self, h: Tensor, batch: PlacementBatch, bias: Tensor, second: Tensor, placed: Tensor, leading: Tensor, steps: Steps
+        self, h: Tensor, batch: PlacementBatch, bias: Tensor, near: Tensor, spread: Tensor, leading: Tensor, steps: Steps
     ) -> tuple[Tensor, ...]:
         """Of dihedrals that are no torsions; `leading` (B, n) is how far the leader's is from its start."""
         c = self.config
         raw = self.turn_head(self.norms[2](h)) + bias[steps, 6 * c.lengths : 6 * c.lengths + 3 * c.turns]
-        start, width = batch.start[steps].to(second.dtype), batch.width[steps].to(second.dtype)
+        start, width = batch.start[steps].to(near.dtype), batch.width[steps].to(near.dtype)
         beside = batch.beside[steps]
-        near, spread = beside_sibling(batch, placed, second, steps)
         centre = torch.where(beside, near, start + 0.5 * width)
-        mixture = self._mixture(raw.to(second.dtype), centre, torch.where(beside, spread, 0.4), beside & (width > 6))
+        mixture = self._mixture(raw.to(near.dtype), centre, torch.where(beside, spread, 0.4), beside & (width > 6))
         upper = torch.where(batch.leaders[steps] >= 0, torch.minimum(start + width, TURN - leading), start + width)
         return (*mixture, start.expand_as(upper), upper)
 
@@ -262,9 +273,8 @@ class AutoregressiveDensity(nn.Module):
         h = h + self.after_length(torch.stack([z, z.square()], -1).to(h.dtype))
         return self.blocks[-2](h, static.modulation[steps, -2])
 
-    def _after_second(self, h: Tensor, static: Static, batch: PlacementBatch, second: Tensor, placed: Tensor, steps: Steps) -> Tensor:
+    def _after_second(self, h: Tensor, static: Static, batch: PlacementBatch, second: Tensor, near: Tensor, steps: Steps) -> Tensor:
         z = scaled(second, *batch.second[steps].unbind(-1))
-        near, width = beside_sibling(batch, placed, second, steps)
         h = h + self.after_second(torch.stack([z, z.square(), near.cos(), near.sin()], -1).to(h.dtype))
         return self.blocks[-1](h, static.modulation[steps, -1])
 
@@ -289,16 +299,17 @@ class AutoregressiveDensity(nn.Module):
         bias = static.heads
         steps = slice(None)
         length, second, turn = coordinates.unbind(-1)
-        whitened = whitened_coordinates(batch, coordinates, placed, steps)
-        h = self._context(static, seen_from(batch, placed, whitened, steps), steps)
+        near, spread = beside_sibling(batch, placed, second, steps)
+        whitened = whitened_coordinates(batch, coordinates, (near, spread), steps)
+        h = self._context(static, seen_from(local_frames(batch, placed, steps), placed, whitened), steps)
         found = truncated_mixture_log_prob(length, *self._length(h, batch, bias, steps, placed.dtype))[:, 1:].sum(-1)
         h = self._after_length(h, static, batch, length, steps)
         found = found + truncated_mixture_log_prob(second, *self._second(h, batch, bias, length, placed, steps))[:, 2:].sum(-1)
-        h = self._after_second(h, static, batch, second, placed, steps)
+        h = self._after_second(h, static, batch, second, near, steps)
         leading = turn[:, batch.leaders.clamp_min(0)]
         rows = torch.arange(len(batch.frames), device=placed.device)
         mixed, lines = rows[(rows > 2) & ~batch.torsion], rows[(rows > 2) & batch.torsion]
-        mixture = self._turn(h[:, mixed], batch, bias, second[:, mixed], placed, leading[:, mixed], mixed)
+        mixture = self._turn(h[:, mixed], batch, bias, near[:, mixed], spread[:, mixed], leading[:, mixed], mixed)
         of_turns = truncated_mixture_log_prob(turn[:, mixed], *mixture)
         start, width = batch.start[lines].to(turn.dtype), batch.width[lines].to(turn.dtype)
         logits = self._torsion(h[:, lines], bias, lines).to(turn.dtype)
@@ -306,8 +317,8 @@ class AutoregressiveDensity(nn.Module):
         return found + of_turns.sum(-1) + of_lines.sum(-1)
 
     @torch.no_grad()
-    def sample(self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None) -> tuple[Tensor, Tensor]:
-        """Coordinates and positions, atom by atom.
+    def sample(self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Coordinates and positions, atom by atom, and the density that they were drawn from.
 
         Parameters
         ----------
@@ -321,37 +332,45 @@ class AutoregressiveDensity(nn.Module):
         -------
         coordinates, placed : Tensor of float64, (B, N, 3)
             The latter in nm, in the order of the steps: the first atom at 0, the second along z, the third beside.
+        log_prob : Tensor of float64, (B,)
+            What `log_prob` says of them, but for rounding.
         """
         static = static or self.static(batch)
         bias = static.heads
         count, n = uniform.shape[:2]
         placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
-        whitened = uniform.new_zeros(count, n, 5)
+        whitened, found = uniform.new_zeros(count, n, 5), uniform.new_zeros(count, 1)
         for k in range(1, n):
-            step = slice(k, k + 1)
-            draw = uniform[:, step]
-            h = self._context(static, seen_from(batch, placed[:, :k], whitened[:, :k], step), step)
-            length = sample_truncated_mixture(draw[..., 0], draw[..., 1], *self._length(h, batch, bias, step, uniform.dtype))
-            coordinates[:, step, 0] = length
+            step, before = slice(k, k + 1), placed[:, :k]
+            draw, frame = uniform[:, step], local_frames(batch, before, step)
+            h = self._context(static, seen_from(frame, before, whitened[:, :k]), step)
+            mixture = self._length(h, batch, bias, step, uniform.dtype)
+            length = sample_truncated_mixture(draw[..., 0], draw[..., 1], *mixture)
+            found += truncated_mixture_log_prob(length, *mixture)
+            second, turn = torch.zeros_like(length), torch.zeros_like(length)
+            if k > 1:
+                h = self._after_length(h, static, batch, length, step)
+                mixture = self._second(h, batch, bias, length, before, step)
+                second = sample_truncated_mixture(draw[..., 2], draw[..., 3], *mixture)
+                found += truncated_mixture_log_prob(second, *mixture)
+            sibling = beside_sibling(batch, before, second, step)
+            if k > 2:
+                h = self._after_second(h, static, batch, second, sibling[0], step)
+                if batch.torsion[k]:
+                    logits = self._torsion(h, bias, step).to(uniform.dtype)
+                    width = batch.width[step].to(uniform.dtype).expand_as(second)
+                    turn = sample_broken_line(draw[..., 4], draw[..., 5], logits, width)
+                    found += broken_line_log_prob(turn, logits, width)
+                    turn = batch.start[step].to(uniform.dtype) + turn
+                else:
+                    leading = coordinates[:, batch.leaders[step].clamp_min(0), 2]
+                    mixture = self._turn(h, batch, bias, *sibling, leading, step)
+                    turn = sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture)
+                    found += truncated_mixture_log_prob(turn, *mixture)
+            coordinates[:, step] = torch.stack([length, second, turn], -1)
             if k == 1:
                 placed[:, 1, 2] = length[:, 0]
             else:
-                h = self._after_length(h, static, batch, length, step)
-                second = sample_truncated_mixture(draw[..., 2], draw[..., 3], *self._second(h, batch, bias, length, placed[:, :k], step))
-                coordinates[:, step, 1] = second
-                turn = torch.zeros_like(second)
-                if k > 2:
-                    h = self._after_second(h, static, batch, second, placed[:, :k], step)
-                    start = batch.start[step].to(uniform.dtype)
-                    if batch.torsion[k]:
-                        logits = self._torsion(h, bias, step).to(uniform.dtype)
-                        width = batch.width[step].to(uniform.dtype).expand_as(second)
-                        turn = start + sample_broken_line(draw[..., 4], draw[..., 5], logits, width)
-                    else:
-                        leading = coordinates[:, batch.leaders[step].clamp_min(0), 2]
-                        mixture = self._turn(h, batch, bias, second, placed[:, :k], leading, step)
-                        turn = sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture)
-                    coordinates[:, step, 2] = turn
-                placed[:, k] = place(batch, placed[:, :k], length, second, turn, step)[:, 0]
-            whitened[:, step] = whitened_coordinates(batch, coordinates[:, step], placed[:, : k + 1], step)
-        return coordinates, placed
+                placed[:, step] = place(batch, frame, before, length, second, turn, step)
+            whitened[:, step] = whitened_coordinates(batch, coordinates[:, step], sibling, step)
+        return coordinates, placed, found[:, 0]

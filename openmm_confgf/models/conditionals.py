@@ -29,14 +29,14 @@ def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
     return last + torch.log1p(-torch.exp(first - last).clamp_max(1 - 1e-12))
 
 
-def truncated_mixture_log_prob(x: Tensor, logits: Tensor, means: Tensor, log_scales: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+def truncated_mixture_log_prob(x: Tensor, log_shares: Tensor, means: Tensor, log_scales: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Log density of a mixture of Gaussians, each of them cut off at both ends and normalised between.
 
     Parameters
     ----------
     x, lower, upper : Tensor, (...)
-    logits : Tensor, (..., K)
-        Of the shares, not normalised.
+    log_shares : Tensor, (..., K)
+        Natural logarithms of the shares, whose sum is 1.
     means, log_scales : Tensor, (..., K)
         Of the Gaussians before they are cut off.
 
@@ -48,12 +48,12 @@ def truncated_mixture_log_prob(x: Tensor, logits: Tensor, means: Tensor, log_sca
     inverse = torch.exp(-log_scales)
     scaled = (x[..., None] - means) * inverse
     mass = _log_mass((lower[..., None] - means) * inverse, (upper[..., None] - means) * inverse)
-    parts = torch.log_softmax(logits, -1) - 0.5 * scaled.square() - log_scales - _LOG_ROOT_TURN - mass
+    parts = log_shares - 0.5 * scaled.square() - log_scales - _LOG_ROOT_TURN - mass
     return torch.logsumexp(parts, -1).masked_fill((x < lower) | (x > upper), -math.inf)
 
 
 def sample_truncated_mixture(
-    choice: Tensor, uniform: Tensor, logits: Tensor, means: Tensor, log_scales: Tensor, lower: Tensor, upper: Tensor
+    choice: Tensor, uniform: Tensor, log_shares: Tensor, means: Tensor, log_scales: Tensor, lower: Tensor, upper: Tensor
 ) -> Tensor:
     """Samples of `truncated_mixture_log_prob`'s density, by inversion.
 
@@ -61,14 +61,14 @@ def sample_truncated_mixture(
     ----------
     choice, uniform : Tensor, (...)
         Uniform random numbers in [0, 1): for the component, and for the place in it.
-    logits, means, log_scales, lower, upper
+    log_shares, means, log_scales, lower, upper
         As there.
 
     Returns
     -------
     Tensor, (...)
     """
-    shares = torch.softmax(logits, -1).cumsum(-1)
+    shares = log_shares.exp().cumsum(-1)
     k = (choice[..., None] * shares[..., -1:] >= shares).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
     mean, scale = means.gather(-1, k)[..., 0], log_scales.gather(-1, k)[..., 0].exp()
     low, high = (lower - mean) / scale, (upper - mean) / scale

@@ -81,25 +81,24 @@ def scaled(value: Tensor, equilibrium: Tensor, width: Tensor) -> Tensor:
     return ((value - equilibrium) / width).clamp(-_FARTHEST, _FARTHEST) / 2
 
 
-def seen_from(batch: PlacementBatch, placed: Tensor, whitened: Tensor, steps: Steps) -> Tensor:
+def seen_from(frame: tuple[Tensor, Tensor], placed: Tensor, whitened: Tensor) -> Tensor:
     """Placed atoms as the steps see them.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    frame : tuple of Tensor, (B, n, 3) and (B, n, 3, 3)
+        As `local_frames` gives it, of n steps.
     placed : Tensor, (B, m, 3)
         Positions in nm of the first m atoms.
     whitened : Tensor, (B, m, 5)
         Their own coordinates, as `whitened_coordinates` gives them.
-    steps : slice or Tensor
-        n steps, whose frames are all placed.
 
     Returns
     -------
     Tensor, (B, n, m, GEOMETRY)
         Of atoms that are not placed before the step too: their weights are zero.
     """
-    origin, axes = local_frames(batch, placed, steps)
+    origin, axes = frame
     away = placed[:, None] - origin[:, :, None]
     local = 10 * away @ axes  # Angstrom
     distance = torch.linalg.vector_norm(local, dim=-1, keepdim=True)
@@ -167,7 +166,7 @@ def beside_sibling(batch: PlacementBatch, placed: Tensor, second: Tensor, steps:
     return torch.where(batch.start[steps] > 1, TURN - angle, angle), width
 
 
-def whitened_coordinates(batch: PlacementBatch, coordinates: Tensor, placed: Tensor, steps: Steps) -> Tensor:
+def whitened_coordinates(batch: PlacementBatch, coordinates: Tensor, sibling: tuple[Tensor, Tensor], steps: Steps) -> Tensor:
     """Coordinates of placed atoms in units of their thermal widths.
 
     Parameters
@@ -175,8 +174,8 @@ def whitened_coordinates(batch: PlacementBatch, coordinates: Tensor, placed: Ten
     batch : PlacementBatch
     coordinates : Tensor, (B, n, 3)
         Of the steps.
-    placed : Tensor, (B, m, 3)
-        nm.
+    sibling : tuple of Tensor, (B, n)
+        As `beside_sibling` gives it.
     steps : slice or Tensor
         n steps.
 
@@ -186,24 +185,27 @@ def whitened_coordinates(batch: PlacementBatch, coordinates: Tensor, placed: Ten
         Of r, of the second coordinate, of dihedrals beside a sibling; cosine and sine of phi. 0 where the first atoms have none.
     """
     length, second, turn = coordinates.unbind(-1)
-    centre, width = beside_sibling(batch, placed, second, steps)
     deviations = (
         scaled(length, *batch.length[steps].unbind(-1)),
         scaled(second, *batch.second[steps].unbind(-1)),
-        torch.where(batch.beside[steps], scaled(turn, centre, width), 0.0),
+        torch.where(batch.beside[steps], scaled(turn, *sibling), 0.0),
     )
-    rows = torch.arange(len(batch.frames), device=placed.device)[steps]
+    rows = torch.arange(len(batch.frames), device=turn.device)[steps]
     known = [torch.where(rows >= k, deviation, 0.0) for k, deviation in enumerate(deviations, 1)]
     has_turn = (rows >= 3).to(turn)
     return torch.stack([*known, turn.cos() * has_turn, turn.sin() * has_turn], -1)
 
 
-def place(batch: PlacementBatch, placed: Tensor, length: Tensor, second: Tensor, turn: Tensor, steps: Steps) -> Tensor:
+def place(
+    batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: Tensor, length: Tensor, second: Tensor, turn: Tensor, steps: Steps
+) -> Tensor:
     """Where atoms go by their coordinates.
 
     Parameters
     ----------
     batch : PlacementBatch
+    frame : tuple of Tensor, (B, n, 3) and (B, n, 3, 3)
+        As `local_frames` gives it.
     placed : Tensor, (B, m, 3)
         nm.
     length, second, turn : Tensor, (B, n)
@@ -216,7 +218,7 @@ def place(batch: PlacementBatch, placed: Tensor, length: Tensor, second: Tensor,
     Tensor, (B, n, 3)
         nm.
     """
-    origin, axes = local_frames(batch, placed, steps)
+    origin, axes = frame
     apart = torch.linalg.vector_norm(placed[:, batch.frames[steps, 1]] - origin, dim=-1)
     by_lengths = (length.square() + apart.square() - second.square()) / (2 * length * apart)
     cosine = torch.where(batch.closes[steps], by_lengths, second.cos()).clamp(-1, 1)

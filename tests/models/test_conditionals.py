@@ -26,17 +26,17 @@ NUMBERS = np.random.default_rng(7)
 
 
 def mixture(domain, offsets, scales, dtype=torch.float64):
-    """Logits, means, log scales, lower and upper of one density."""
+    """Log shares, means, log scales, lower and upper of one density."""
     lower, upper = (torch.tensor(x, dtype=dtype) for x in domain)
     means = lower + torch.tensor(offsets, dtype=dtype) * (upper - lower)
-    logits = torch.linspace(0.0, 0.5, len(offsets), dtype=dtype)
-    return logits, means, torch.tensor(scales, dtype=dtype).log(), lower, upper
+    log_shares = torch.linspace(0.0, 0.5, len(offsets), dtype=dtype).log_softmax(-1)
+    return log_shares, means, torch.tensor(scales, dtype=dtype).log(), lower, upper
 
 
 def drawn(choice, uniform, parameters):
     """Of one density, with a number each in ``choice`` and ``uniform``."""
-    logits, means, log_scales, lower, upper = parameters
-    rows = [x.expand(len(choice), -1) for x in (logits, means, log_scales)]
+    log_shares, means, log_scales, lower, upper = parameters
+    rows = [x.expand(len(choice), -1) for x in (log_shares, means, log_scales)]
     return sample_truncated_mixture(choice, uniform, *rows, lower.expand(len(choice)), upper.expand(len(choice)))
 
 
@@ -73,14 +73,14 @@ def test_truncated_mixtures_integrate_to_one(domain, scale):
 def test_samples_of_truncated_mixtures_follow_their_density(domain, offsets, share):
     """The scales are shares of the domain: its means are up to 200 of them outside."""
     parameters = mixture(domain, offsets, [share * (domain[1] - domain[0])] * len(offsets))
-    logits, means, log_scales, lower, upper = parameters
+    log_shares, means, log_scales, lower, upper = parameters
     choice, uniform = (torch.tensor(NUMBERS.random(N)) for _ in range(2))
     x = drawn(choice, uniform, parameters)
     assert ((x > lower) & (x < upper)).all()
-    assert truncated_mixture_log_prob(x, logits, means, log_scales, lower, upper).isfinite().all()
+    assert truncated_mixture_log_prob(x, log_shares, means, log_scales, lower, upper).isfinite().all()
     scale = log_scales.exp()
     parts = [truncated_cdf(x.numpy(), m.item(), s.item(), *domain) for m, s in zip(means, scale, strict=True)]
-    cumulative = np.sort(torch.softmax(logits, -1).numpy() @ np.array(parts))
+    cumulative = np.sort(log_shares.exp().numpy() @ np.array(parts))
     assert np.abs(cumulative - (np.arange(N) + 0.5) / N).max() < SIX_SIGMA
 
 
@@ -119,8 +119,8 @@ def test_gradients_are_finite_inside_and_outside(dtype):
     for domain, offset, scale in itertools.product(DOMAINS, OFFSETS, (1e-4, 0.3, 10.0)):
         if dtype == torch.float32 and abs(offset) * (domain[1] - domain[0]) / scale > 1e5:
             continue  # z^2 is beyond what its digits tell apart
-        logits, means, log_scales, lower, upper = mixture(domain, [offset, 0.5], [scale, 3 * scale], dtype)
-        inputs = [x.clone().requires_grad_() for x in (logits, means, log_scales)]
+        log_shares, means, log_scales, lower, upper = mixture(domain, [offset, 0.5], [scale, 3 * scale], dtype)
+        inputs = [x.clone().requires_grad_() for x in (log_shares, means, log_scales)]
         x = torch.linspace(domain[0] - 0.1, domain[1] + 0.1, 41, dtype=dtype)
         found = truncated_mixture_log_prob(x, *inputs, lower, upper)
         inside = (x > lower) & (x < upper)

@@ -11,7 +11,7 @@ from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.generators.harmonic.internal_coordinates import ZMatrix
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
-from openmm_confgf.models.placement_batch import place
+from openmm_confgf.models.placement_batch import local_frames, place
 from openmm_confgf.molecules.geometry import dihedrals, signed_volumes
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
@@ -76,7 +76,7 @@ def drawn(network, graph, count=20, seed=0):
     """Placement, its coordinates and positions (count, N, 3) in the molecule's order."""
     placement = Placement.of(graph)
     uniform = torch.tensor(np.random.default_rng(seed).random((count, len(graph), 6)))
-    coordinates, placed = network.sample(inputs(graph, placement), uniform)
+    coordinates, placed, _ = network.sample(inputs(graph, placement), uniform)
     positions = torch.empty_like(placed)
     positions[:, placement.order] = placed
     return placement, coordinates, positions
@@ -108,7 +108,8 @@ def rebuilt(batch, coordinates):
         if k == 1:
             new = length[..., None] * torch.tensor([0.0, 0.0, 1.0], dtype=coordinates.dtype)
         else:
-            new = place(batch, placed, length, second, turn, slice(k, k + 1))
+            step = slice(k, k + 1)
+            new = place(batch, local_frames(batch, placed, step), placed, length, second, turn, step)
         placed = torch.cat([placed, new], dim=1)
     return placed[0]
 

@@ -57,20 +57,19 @@ class BoltzmannGenerator(EquilibriumGenerator[AutoregressiveDensity, PreparedMol
         super().__init__(forcefield, temperature, weights, level)
 
     def calls(self, graph: MolecularGraph) -> int:
-        """One for each atom but the first, and one for the density.
+        """One for each atom but the first.
 
         Parameters
         ----------
         graph : MolecularGraph
         """
-        return len(graph)
+        return len(graph) - 1
 
     def _prepared(self, graph: MolecularGraph, device: torch.device) -> PreparedMolecule:
         return PreparedMolecule.of(graph, self.source, self.temperature, device, self.level)
 
     def _draw(self, prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Draws:
-        positions = prepared.draw(network, seed, 0, count)
+        positions, log_q = prepared.draw(network, seed, 0, count)
         positions -= positions.mean(axis=1, keepdims=True)
-        log_q = prepared.log_density(network, positions)
         energy = prepared.energy.evaluate(positions).energy
         return Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy, worth(log_q, energy, self.temperature))

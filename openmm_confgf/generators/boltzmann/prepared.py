@@ -24,8 +24,12 @@ from ..base import sample_stream
 from ..equilibrium import TargetEnergy
 from .inputs import placement_batch
 
-PIECE = 512
-"""Conformations that a network sees at once, always as many: how a matrix product rounds depends on its shape."""
+PIECE = 256
+"""Conformations that a network weighs at once, always as many: how a matrix product rounds depends on its shape. The fewest with which a
+core is busy, since all atoms of a piece are in memory together."""
+
+DRAWN = 1024
+"""Samples that a network draws at once, always as many. More than those that it weighs: an atom at a time, a step is soon done."""
 
 _MOST_OPEN = math.radians(175)
 """Equilibrium angle from which an atom's neighbours count as in line, where internal coordinates end."""
@@ -161,8 +165,8 @@ class PreparedMolecule:
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
-    def draw(self, network: AutoregressiveDensity, seed: int, first: int, count: int) -> NDArray[np.float64]:
-        """Positions of samples, each from a random stream of its own.
+    def draw(self, network: AutoregressiveDensity, seed: int, first: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Samples, each from a random stream of its own, and the density that they were drawn from.
 
         Parameters
         ----------
@@ -173,28 +177,35 @@ class PreparedMolecule:
 
         Returns
         -------
-        ndarray of float64, (count, N, 3)
+        positions : ndarray of float64, (count, N, 3)
             nm, turned at random, alike branches labelled at random.
+        log_q : ndarray of float64, (count,)
+            What `log_density` says of them, but for rounding; -inf where a sample is not finite.
         """
-        n = len(self.graph)
-        found = np.empty((count, n, 3))
+        n, order = len(self.graph), torch.from_numpy(self.placement.order)
+        found, log_q = np.empty((count, n, 3)), np.empty(count)
         with torch.no_grad():
             static = network.static(self.batch)
-        for start in range(0, count, PIECE):
-            streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + PIECE, count))]
-            uniform = np.zeros((PIECE, n, 6))
+        for start in range(0, count, DRAWN):
+            streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + DRAWN, count))]
+            here = slice(start, start + len(streams))
+            uniform = np.zeros((DRAWN, n, 6))
             uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
-            _, placed = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static)
-            positions = np.empty((len(streams), n, 3))
-            positions[:, self.placement.order] = placed.cpu().numpy()[: len(streams)]
+            drawn = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static)
+            coordinates, placed, inside = (each[: len(streams)].cpu() for each in drawn)
+            frames = torch.empty_like(placed)
+            frames[:, order] = placed
+            volume = self.placement.log_volume_element(coordinates, frames) + self.placement.log_multiplicity
+            log_q[here] = (inside - volume).nan_to_num(nan=-math.inf).numpy()
+            positions = frames.numpy()
             labels = np.array([[stream.integers(fold.order) for fold in self.placement.folds] for stream in streams], np.int64)
             for column, fold in enumerate(self.placement.folds[::-1]):  # the innermost first
                 chosen = fold.permutations[labels[:, -1 - column]]
                 positions = np.take_along_axis(positions, chosen[..., None], axis=1)
             # uniform directions in four dimensions are uniform rotations
             turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
-            found[start : start + len(streams)] = np.einsum("bij,bnj->bni", turns, positions)
-        return found
+            found[here] = np.einsum("bij,bnj->bni", turns, positions)
+        return found, log_q
 
 
 def _padded(network: AutoregressiveDensity, batch: PlacementBatch, static: Static, coordinates: Tensor, placed: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...generators.boltzmann.prepared import PIECE, PreparedMolecule
+from ...generators.boltzmann.prepared import DRAWN, PIECE, PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
 from .frames import Frames
 
@@ -50,11 +50,10 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
     batch, parts, log_q = prepared.batch, [], []
     with torch.no_grad():
         static = network.static(batch)
-    for start in range(0, count, PIECE):
-        uniform = torch.rand(min(PIECE, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        coordinates, placed = network.sample(batch, uniform.to(prepared.device), static)
-        with torch.no_grad():
-            log_q.append(network.log_prob(batch, coordinates, placed, static).cpu())
+    for start in range(0, count, DRAWN):
+        uniform = torch.rand(min(DRAWN, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
+        _, placed, inside = network.sample(batch, uniform.to(prepared.device), static)
+        log_q.append(inside.cpu())
         placed = placed.cpu()
         positions = torch.empty_like(placed)
         positions[:, torch.from_numpy(prepared.placement.order)] = placed

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import openmm
 import pytest
@@ -7,7 +9,7 @@ from openmm_confgf.energies import Level, system_source
 from openmm_confgf.energies.systems.parameters import read_parameters
 from openmm_confgf.errors import ConfGFError, UnsupportedMoleculeError
 from openmm_confgf.generators.boltzmann.inputs import placement_batch
-from openmm_confgf.generators.boltzmann.prepared import PIECE, PreparedMolecule
+from openmm_confgf.generators.boltzmann.prepared import DRAWN, PreparedMolecule
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from openmm_confgf.models.placement_batch import NUMBERS
@@ -91,7 +93,7 @@ def test_a_system_that_tells_alike_atoms_apart_is_weighed_all_the_same(openff):
     prepared = PreparedMolecule.of(MolecularGraph.from_smiles("CO"), changed(openff, hold_one_hydrogen), 300)
     torch.manual_seed(0)
     network = AutoregressiveDensity(AutoregressiveConfig(width=16, static_width=16, static_layers=1, pair_width=8, blocks=1)).eval()
-    positions = prepared.draw(network, 0, 0, 20)
+    positions, _ = prepared.draw(network, 0, 0, 20)
     turned = positions[:, prepared.placement.folds[0].permutations[1]]
     log_q = [prepared.log_density(network, each) for each in (positions, turned)]
     np.testing.assert_allclose(*log_q, rtol=0, atol=1e-9)
@@ -120,17 +122,35 @@ def test_labelling_anew_keeps_the_energy(openff, smiles):
 @pytest.mark.parametrize("smiles", ["CO", "C[C@H](N)C(=O)O", "Cc1ccccc1"])
 def test_the_density_does_not_depend_on_how_many_there_are(openff, network, smiles):
     prepared = PreparedMolecule.of(MolecularGraph.from_smiles(smiles), openff, 300)
-    positions = prepared.draw(network, 0, 0, PIECE + 5)
+    positions, drawn = prepared.draw(network, 0, 0, DRAWN + 5)
     found = prepared.log_density(network, positions)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(prepared.log_density(network, positions[:3]), found[:3])
     np.testing.assert_array_equal(prepared.log_density(network, positions[-7:]), found[-7:])
-    np.testing.assert_array_equal(prepared.draw(network, 0, PIECE + 2, 3), positions[-3:])
+    for again, before in zip(prepared.draw(network, 0, DRAWN + 2, 3), (positions, drawn), strict=True):
+        np.testing.assert_array_equal(again, before[-3:])
+
+
+@pytest.mark.parametrize("smiles", ["O", "C1CO1", "CC(C)C(=O)[O-]", "C/C=C\\F", "CCN(CC)C=O", "C[C@H](N)c1ccccc1"])
+def test_samples_have_the_density_that_they_were_drawn_from(openff, network, smiles):
+    """Also where rings close, and whichever alike branches were exchanged; the network rounds in float32."""
+    prepared = PreparedMolecule.of(MolecularGraph.from_smiles(smiles), openff, 300)
+    positions, drawn = prepared.draw(network, 1, 0, 40)
+    assert np.isfinite(drawn).all()
+    np.testing.assert_allclose(drawn, prepared.log_density(network, positions), rtol=0, atol=1e-4)
+
+
+def test_samples_that_are_not_finite_have_no_density(openff, network):
+    broken = copy.deepcopy(network)
+    torch.nn.init.constant_(broken.length_head.bias, torch.nan)
+    prepared = PreparedMolecule.of(MolecularGraph.from_smiles("O"), openff, 300)
+    positions, drawn = prepared.draw(broken, 0, 0, 3)
+    assert np.isnan(positions).any() and (drawn == -np.inf).all()
 
 
 def test_any_label_and_turn_is_drawn(openff, network):
     prepared = PreparedMolecule.of(MolecularGraph.from_smiles("CCO"), openff, 300)
-    positions = prepared.draw(network, 0, 0, 1500)
+    positions, _ = prepared.draw(network, 0, 0, 1500)
     labelled = prepared.placement.relabelled(torch.tensor(positions)).numpy()
     (fold,) = prepared.placement.folds
     counts = [np.isclose(labelled[:, permutation], positions).all((1, 2)).sum() for permutation in fold.permutations]
