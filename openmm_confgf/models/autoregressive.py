@@ -25,6 +25,7 @@ from .placement_batch import (
     PlacementBatch,
     Steps,
     beside_sibling,
+    coordinates_in,
     local_frames,
     place,
     scaled,
@@ -88,6 +89,22 @@ class Static:
     modulation: Tensor
     bias: Tensor
     heads: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Conformations of which only some atoms are drawn.
+
+    Attributes
+    ----------
+    placed : Tensor of float64, (B, N, 3)
+        nm, in the order of the steps. The first conformation stays as it is: only its density is asked for.
+    redrawn : Tensor of bool, (N,)
+        Steps that are drawn in the others, none of the first three.
+    """
+
+    placed: Tensor
+    redrawn: Tensor
 
 
 class GraphAttention(nn.Module):
@@ -317,7 +334,9 @@ class AutoregressiveDensity(nn.Module):
         return found + of_turns.sum(-1) + of_lines.sum(-1)
 
     @torch.no_grad()
-    def sample(self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def sample(
+        self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None, given: Given | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Coordinates and positions, atom by atom, and the density that they were drawn from.
 
         Parameters
@@ -327,50 +346,66 @@ class AutoregressiveDensity(nn.Module):
             Uniform random numbers in [0, 1), two for each coordinate.
         static : Static, optional
             As in `log_prob`.
+        given : Given, optional
+            Conformations of which only some atoms are drawn, each from its density given all that are placed before it.
 
         Returns
         -------
         coordinates, placed : Tensor of float64, (B, N, 3)
-            The latter in nm, in the order of the steps: the first atom at 0, the second along z, the third beside.
+            The latter in nm, in the order of the steps: the first atom at 0, the second along z, the third beside; or where they are given.
         log_prob : Tensor of float64, (B,)
-            What `log_prob` says of them, but for rounding.
+            What `log_prob` says of them, but for rounding; of the atoms that are drawn alone, where some are given.
         """
         static = static or self.static(batch)
         bias = static.heads
         count, n = uniform.shape[:2]
         placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
         whitened, found = uniform.new_zeros(count, n, 5), uniform.new_zeros(count, 1)
+        if given is not None:
+            placed[:, 0] = given.placed[:, 0]
         for k in range(1, n):
             step, before = slice(k, k + 1), placed[:, :k]
             draw, frame = uniform[:, step], local_frames(batch, before, step)
+            known = None if given is None else coordinates_in(batch, frame, before, given.placed[:, step], step)
+            if given is not None and known is not None and not given.redrawn[k]:
+                coordinates[:, step], placed[:, step] = known, given.placed[:, step]
+                sibling = beside_sibling(batch, before, known[..., 1], step)
+                whitened[:, step] = whitened_coordinates(batch, known, sibling, step)
+                continue
             h = self._context(static, seen_from(frame, before, whitened[:, :k]), step)
             mixture = self._length(h, batch, bias, step, uniform.dtype)
-            length = sample_truncated_mixture(draw[..., 0], draw[..., 1], *mixture)
+            length = _first_kept(sample_truncated_mixture(draw[..., 0], draw[..., 1], *mixture), known, 0)
             found += truncated_mixture_log_prob(length, *mixture)
             second, turn = torch.zeros_like(length), torch.zeros_like(length)
             if k > 1:
                 h = self._after_length(h, static, batch, length, step)
                 mixture = self._second(h, batch, bias, length, before, step)
-                second = sample_truncated_mixture(draw[..., 2], draw[..., 3], *mixture)
+                second = _first_kept(sample_truncated_mixture(draw[..., 2], draw[..., 3], *mixture), known, 1)
                 found += truncated_mixture_log_prob(second, *mixture)
             sibling = beside_sibling(batch, before, second, step)
             if k > 2:
                 h = self._after_second(h, static, batch, second, sibling[0], step)
                 if batch.torsion[k]:
-                    logits = self._torsion(h, bias, step).to(uniform.dtype)
+                    logits, start = self._torsion(h, bias, step).to(uniform.dtype), batch.start[step].to(uniform.dtype)
                     width = batch.width[step].to(uniform.dtype).expand_as(second)
-                    turn = sample_broken_line(draw[..., 4], draw[..., 5], logits, width)
-                    found += broken_line_log_prob(turn, logits, width)
-                    turn = batch.start[step].to(uniform.dtype) + turn
+                    turn = _first_kept(start + sample_broken_line(draw[..., 4], draw[..., 5], logits, width), known, 2)
+                    found += broken_line_log_prob(turn - start, logits, width)
                 else:
                     leading = coordinates[:, batch.leaders[step].clamp_min(0), 2]
                     mixture = self._turn(h, batch, bias, *sibling, leading, step)
-                    turn = sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture)
+                    turn = _first_kept(sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture), known, 2)
                     found += truncated_mixture_log_prob(turn, *mixture)
             coordinates[:, step] = torch.stack([length, second, turn], -1)
             if k == 1:
                 placed[:, 1, 2] = length[:, 0]
             else:
                 placed[:, step] = place(batch, frame, before, length, second, turn, step)
+            if given is not None:
+                placed[0, step] = given.placed[0, step]
             whitened[:, step] = whitened_coordinates(batch, coordinates[:, step], sibling, step)
         return coordinates, placed, found[:, 0]
+
+
+def _first_kept(drawn: Tensor, known: Tensor | None, column: int) -> Tensor:
+    """What was drawn (B, n), but for the first conformation where coordinates (B, n, 3) are known."""
+    return drawn if known is None else torch.cat([known[:1, :, column], drawn[1:]])

@@ -225,3 +225,35 @@ def place(
     sine = (1 - cosine.square()).sqrt()
     local = torch.stack([sine * turn.cos(), sine * turn.sin(), cosine], -1)
     return origin + length[..., None] * (axes @ local[..., None])[..., 0]
+
+
+def coordinates_in(batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: Tensor, positions: Tensor, steps: Steps) -> Tensor:
+    """The coordinates by which atoms are where they are: what `place` undoes.
+
+    Parameters
+    ----------
+    batch : PlacementBatch
+    frame : tuple of Tensor, (B, n, 3) and (B, n, 3, 3)
+        As `local_frames` gives it.
+    placed : Tensor, (B, m, 3)
+        nm.
+    positions : Tensor, (B, n, 3)
+        nm, of the steps.
+    steps : slice or Tensor
+        n steps.
+
+    Returns
+    -------
+    Tensor, (B, n, 3)
+        r, theta or r', and phi in ``[start, start + 2 pi)``; 0 where the first three atoms have none.
+    """
+    origin, axes = frame
+    local = (axes.transpose(-1, -2) @ (positions - origin)[..., None])[..., 0]
+    length = torch.linalg.vector_norm(local, dim=-1)
+    angle = torch.arccos((local[..., 2] / length).clamp(-1, 1))
+    apart = torch.linalg.vector_norm(positions - placed[:, batch.frames[steps, 1]], dim=-1)
+    start = batch.start[steps].to(local.dtype)
+    turn = start + (torch.atan2(local[..., 1], local[..., 0]) - start).remainder(TURN)
+    found = torch.stack([length, torch.where(batch.closes[steps], apart, angle), turn], -1)
+    rows = torch.arange(len(batch.frames), device=placed.device)[steps]
+    return torch.where(rows[:, None] > torch.arange(3, device=placed.device), found, 0.0)

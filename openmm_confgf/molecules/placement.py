@@ -159,15 +159,29 @@ class Placement:
         Tensor, (B,)
             :math:`\log 8 \pi^2 N^{-3/2} \prod r^2 \sin\theta \prod r r' / d`.
         """
-        length, second = coordinates[:, 1:, 0].log(), coordinates[:, 2:, 1]
-        total = math.log(8 * math.pi**2) - 1.5 * math.log(len(self)) + length.sum(-1)
-        for k, step in enumerate(self.steps[2:], 2):
+        return math.log(8 * math.pi**2) - 1.5 * math.log(len(self)) + self.log_volume_elements(coordinates, positions).sum(-1)
+
+    def log_volume_elements(self, coordinates: Tensor, positions: Tensor) -> Tensor:
+        """Of each atom's position over its coordinates, those before it being where they are.
+
+        Parameters
+        ----------
+        coordinates, positions : Tensor, (B, N, 3)
+            As in `log_volume_element`.
+
+        Returns
+        -------
+        Tensor, (B, N)
+            In the order of the steps: ``log r^2 sin(theta)``, or ``log r r' / d`` where the atom closes a ring between atoms d apart.
+        """
+        length, found = coordinates[..., 0].log(), [torch.zeros_like(coordinates[:, 0, 0])]
+        for k, step in enumerate(self.steps[1:], 1):
             if step.closes:
                 apart = torch.linalg.vector_norm(positions[:, step.parent] - positions[:, step.second], dim=-1)
-                total = total + second[:, k - 2].log() - apart.log()
+                found.append(length[:, k] + coordinates[:, k, 1].log() - apart.log())
             else:
-                total = total + length[:, k - 1] + second[:, k - 2].sin().log()
-        return total + length[:, 0]
+                found.append(2 * length[:, k] + (coordinates[:, k, 1].sin().log() if k > 1 else 0.0))
+        return torch.stack(found, -1)
 
     @classmethod
     def of(cls, graph: MolecularGraph) -> Placement:

@@ -16,7 +16,7 @@ from ...energies.systems.parameters import read_parameters
 from ...energies.systems.source import SystemSource
 from ...ensemble import Target
 from ...errors import UnsupportedMoleculeError
-from ...models.autoregressive import AutoregressiveDensity, Static
+from ...models.autoregressive import AutoregressiveDensity, Given, Static
 from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement
@@ -206,6 +206,47 @@ class PreparedMolecule:
             turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
             found[here] = np.einsum("bij,bnj->bni", turns, positions)
         return found, log_q
+
+    def redraw(
+        self, network: AutoregressiveDensity, positions: NDArray[np.float64], redrawn: NDArray[np.bool_], uniform: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Draw some atoms of a conformation again, each given all that are placed before it, and leave the others where they are.
+
+        Parameters
+        ----------
+        network : AutoregressiveDensity
+        positions : ndarray, (N, 3)
+            nm.
+        redrawn : ndarray of bool, (N,)
+            Atoms that are drawn; what is placed by one of them as its parent must be, too, and none of the first three steps.
+        uniform : ndarray, (B, N, 6)
+            Uniform random numbers in [0, 1).
+
+        Returns
+        -------
+        positions : ndarray of float64, (B + 1, N, 3)
+            nm. First the conformation that was given, then those that are drawn, with the labels of the former.
+        log_q : ndarray of float64, (B + 1,)
+            Of the redrawn atoms' positions given the others, in nats; +inf where the labels of alike branches would be others, so that such
+            a conformation has no weight.
+        """
+        given = torch.tensor(positions)[None]
+        own = self.placement.relabelled(given)
+        order = torch.from_numpy(self.placement.order)
+        copies = own.expand(len(uniform) + 1, -1, -1)
+        numbers = torch.from_numpy(np.concatenate([np.full((1, *uniform.shape[1:]), 0.5), uniform]))
+        known = Given(copies[:, order].to(self.device), torch.from_numpy(redrawn)[order].to(self.device))
+        drawn = network.sample(self.batch, numbers.to(self.device), given=known)
+        coordinates, placed, inside = (each.cpu() for each in drawn)
+        frames = torch.empty_like(placed)
+        frames[:, order] = placed
+        volume = self.placement.log_volume_elements(coordinates, frames)[:, known.redrawn.cpu()].sum(-1)
+        kept = (self.placement.relabelled(frames) == frames).all((1, 2))
+        log_q = torch.where(kept, inside - volume, torch.inf).nan_to_num(nan=math.inf)
+        labels = (own[0, :, None] == given[0]).all(-1).int().argmax(1)
+        found = torch.empty_like(frames)
+        found[:, labels] = frames
+        return found.numpy(), log_q.numpy()
 
 
 def _padded(network: AutoregressiveDensity, batch: PlacementBatch, static: Static, coordinates: Tensor, placed: Tensor) -> Tensor:
