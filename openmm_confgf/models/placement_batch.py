@@ -248,8 +248,8 @@ def coordinates_in(batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: 
         r, theta or r', and phi in ``[start, start + 2 pi)``; 0 where the first three atoms have none.
     """
     origin, axes = frame
-    local = (axes.transpose(-1, -2) @ (positions - origin)[..., None])[..., 0]
-    length = torch.linalg.vector_norm(local, dim=-1)
+    away = positions - origin
+    length, local = torch.linalg.vector_norm(away, dim=-1), (axes.transpose(-1, -2) @ away[..., None])[..., 0]
     angle = torch.arccos((local[..., 2] / length).clamp(-1, 1))
     apart = torch.linalg.vector_norm(positions - placed[:, batch.frames[steps, 1]], dim=-1)
     start = batch.start[steps].to(local.dtype)

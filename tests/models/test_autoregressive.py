@@ -220,3 +220,20 @@ def test_frames_in_float32_are_not_rounded_out_of_their_domain():
     coordinates[:, last, 2] = 2 * math.pi - coordinates[:, placement.steps[last].leader, 2]
     with torch.no_grad():
         assert net.log_prob(batch, coordinates.float(), placed.float()).isfinite().all()
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_what_is_given_is_read_as_it_was_placed(network, smiles):
+    """Kept atoms have the coordinates that they were placed by, and the density of all that is drawn after the third is as before."""
+    batch = inputs(smiles)
+    n = len(batch.atoms)
+    coordinates, placed, whole = network.sample(batch, uniform(batch, 20))
+    later = torch.arange(n) > 2
+    kept = network.sample(batch, uniform(batch, 20, seed=1), given=autoregressive.Given(placed, torch.zeros(n, dtype=torch.bool)))
+    torch.testing.assert_close(kept[0], coordinates, atol=1e-9, rtol=0)
+    assert torch.equal(kept[1], placed) and (kept[2] == 0).all()
+    copies = placed[:1].expand(20, -1, -1)
+    again = network.sample(batch, uniform(batch, 20, seed=1), given=autoregressive.Given(copies, later))
+    full = network.log_prob(batch, again[0], again[1])
+    torch.testing.assert_close(again[2] - again[2][0], full - whole[0], atol=1e-9, rtol=0)
+    assert torch.equal(again[1][:, :3], copies[:, :3])
