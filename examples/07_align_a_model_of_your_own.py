@@ -20,6 +20,8 @@ LEAST, MOST = 0.02, 0.2  # nm
 class ToyDiffusion:
     """D(x, sigma) moves each atom along its distances to the others, by a network of their elements, length and noise."""
 
+    least_level = 0.0
+
     def __init__(self):
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1)).double()

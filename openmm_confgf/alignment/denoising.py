@@ -24,7 +24,16 @@ from ..molecules.superposition import superposed
 
 
 class DenoisingModel(Protocol):
-    """What a model needs for its alignment; `testing.DenoisingModelSuite` is the tests that it must pass."""
+    """What a model needs for its alignment; `testing.DenoisingModelSuite` is the tests that it must pass.
+
+    Attributes
+    ----------
+    least_level : float
+        The lowest level that the model was trained on, 0 or below. Preferences are decided between 0 and 1; how well conformations are
+        drawn in the end, below.
+    """
+
+    least_level: float
 
     @property
     def network(self) -> nn.Module:
@@ -56,8 +65,9 @@ class DenoisingModel(Protocol):
         positions : Tensor of float64, (K, N, 3)
             nm, without their mean, superposed on the first.
         levels : Tensor of float64, (S,)
-            Between 0, the least noise of the model, and 1, the most, uniformly; what they mean is the model's to say. Where they are
-            evenly spaced in log sigma and the error is ``|x - D|^2 / sigma^2`` times the range of log sigma, its mean is in nats.
+            Between 0, the least noise at which conformations are still told apart, and 1, the most, uniformly, or down to `least_level`;
+            what they mean is the model's to say. Where they are evenly spaced in log sigma and the error is ``|x - D|^2 / sigma^2`` times
+            the range of log sigma from level 0 to 1, its mean is in nats.
         noise : Tensor of float64, (S, N, 3)
             Standard normal numbers of each level, for all K conformations alike.
 
@@ -127,9 +137,32 @@ class Denoised:
         ConfGFError
             If the model gives errors of another shape.
         """
+        return self._errors(molecule, positions, 0.0, seed).mean(0)
+
+    def anchor(self, molecule: MolecularGraph, positions: NDArray[np.float64], weights: NDArray[np.float64], *, seed: int) -> Tensor:
+        """The denoising error of conformations over all levels, from the model's `least_level` on.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph
+        positions : ndarray of float64, (K, N, 3)
+            nm.
+        weights : ndarray of float64, (K,)
+        seed : int
+            Of levels and noise.
+
+        Returns
+        -------
+        Tensor, ()
+        """
+        least = self.model.least_level
+        errors = (1 - least) * self._errors(molecule, positions, least, seed).mean(0)
+        return (torch.from_numpy(weights).to(errors) * errors).sum()
+
+    def _errors(self, molecule: MolecularGraph, positions: NDArray[np.float64], least: float, seed: int) -> Tensor:
+        """(S, K), one level in each of S equal parts of the range from `least` to 1."""
         rng = np.random.default_rng(seed)
-        # one level in each of S equal parts of the range
-        levels = (np.arange(self.draws) + rng.random(self.draws)) / self.draws
+        levels = least + (1 - least) * (np.arange(self.draws) + rng.random(self.draws)) / self.draws
         noise = rng.standard_normal((self.draws, len(molecule), 3))
         centred = positions - positions.mean(axis=1, keepdims=True)
         alike = superposed(centred, centred[0])
@@ -139,4 +172,4 @@ class Denoised:
                 f"{type(self.model).__name__}.denoising_errors gave {molecule.name!r} errors of shape {tuple(errors.shape)}; return "
                 f"{(self.draws, len(positions))}, one for each level and conformation."
             )
-        return errors.mean(0)
+        return errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -75,3 +76,22 @@ class DensityModel:
         seen = (placed - placed.mean(1, keepdim=True)).float()
         log_q = self.generator.network.log_prob(prepared.batch, coordinates.float().to(self.device), seen.to(self.device))
         return volume.to(self.device) - log_q
+
+    def anchor(self, molecule: MolecularGraph, positions: NDArray[np.float64], weights: NDArray[np.float64], *, seed: int) -> Tensor:
+        """Minus the weighted mean of log q.
+
+        Parameters
+        ----------
+        molecule : MolecularGraph
+        positions : ndarray of float64, (K, N, 3)
+            nm.
+        weights : ndarray of float64, (K,)
+        seed : int
+            Of no meaning here.
+
+        Returns
+        -------
+        Tensor of float64, ()
+        """
+        energies = self.model_energies(molecule, positions, seed=seed)
+        return (torch.from_numpy(weights).to(energies) * energies).sum()

@@ -28,6 +28,8 @@ class FlowField:
     device : torch.device or str
     """
 
+    least_level = 0.0
+
     def __init__(self, generator: TBGGenerator, device: str = "cpu") -> None:
         self.generator, self.device = generator, device
         generator.network.to(device)

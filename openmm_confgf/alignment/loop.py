@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ from .settings import AlignmentRun
 
 _LOOKS = 4
 """Comparisons of each molecule that is held out, always the same ones."""
+
+
+class _Compared(NamedTuple):
+    """Of some conformations of a molecule: the loss and the anchor, and how many of them share the target."""
+
+    loss: Tensor
+    anchor: Tensor
+    winners: float
 
 
 class AlignmentTraining(StepRounds):
@@ -88,7 +96,8 @@ class AlignmentTraining(StepRounds):
     def _round(self) -> Row:
         number, run = self.done, self.run
         if number == 0:
-            self.start_loss = self.best_loss = self._look()["val_loss"] or 0.0
+            start = self._look()
+            self.start_loss, self.best_loss = start["val_loss"] or 0.0, self._total(start)
         if run.refresh and number and number % run.refresh == 0:
             self.pools = [self.draw_pool(pool, number) or pool for pool in self.pools]
         total = self.rounds * run.round_steps
@@ -99,34 +108,43 @@ class AlignmentTraining(StepRounds):
         row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(losses)), "start_loss": self.start_loss}
         with self._averaged_weights():
             row |= self._look()
-        assert row["val_loss"] is not None
-        if row["val_loss"] < self.best_loss:
-            self.best_loss, self.best_round = row["val_loss"], number + 1
+        if self._total(row) < self.best_loss:
+            self.best_loss, self.best_round = self._total(row), number + 1
             self.best = copied_to_cpu(self.averaged.module.state_dict())
         self.ended = number + 1 - self.best_round >= run.patience
         return row
 
+    def _total(self, row: Row) -> float:
+        """What the best round has least of."""
+        return (row["val_loss"] or 0.0) + self.run.anchor * (row["val_anchor"] or 0.0)
+
     def _loss(self, rng: np.random.Generator) -> Tensor:
         chosen = rng.choice(len(self.pools), min(self.run.molecules, len(self.pools)), replace=False)
         found = [self._compared(self.pools[which], rng) for which in chosen]
-        return torch.stack([loss for loss, _ in found]).mean()
+        return torch.stack([one.loss + self.run.anchor * one.anchor for one in found]).mean()
 
     @torch.no_grad()
     def _look(self) -> Row:
         """At the molecules that are held out, or, where there are none, at those that are learnt from."""
         rng = np.random.default_rng([self.run.seed, 1])
         found = [self._compared(pool, rng) for pool in self.held_out or self.pools for _ in range(_LOOKS)]
-        losses, winners = (torch.tensor(values, dtype=torch.float64) for values in zip(*found, strict=True))
-        return {"val_loss": float(losses.mean()), "effective_winners": float(winners.mean()), "target_entropy": float(winners.log().mean())}
+        loss, anchor = (float(torch.stack(values).mean()) for values in zip(*((one.loss, one.anchor) for one in found), strict=True))
+        winners = np.array([one.winners for one in found])
+        return {
+            "val_loss": loss,
+            "val_anchor": anchor,
+            "effective_winners": float(winners.mean()),
+            "target_entropy": float(np.log(winners).mean()),
+        }
 
-    def _compared(self, pool: Pool, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """The loss of some conformations of a molecule, and how many of them share the target."""
+    def _compared(self, pool: Pool, rng: np.random.Generator) -> _Compared:
+        """The loss of some conformations of a molecule."""
         run, seed = self.run, int(rng.integers(2**31))
         rows = rng.choice(len(pool), run.k, replace=len(pool) < run.k)
-        energies = torch.from_numpy(pool.energies[rows])[None]
+        energies, positions = torch.from_numpy(pool.energies[rows])[None], pool.positions[rows]
         lengths = torch.tensor([float(pool.graph.mol.GetNumHeavyAtoms())]) if run.length_normalised else None
         target = boltzmann_target(energies, temperature=run.temperature, lengths=lengths)
-        model = self.model.model_energies(pool.graph, pool.positions[rows], seed=seed).double().cpu()[None]
+        model = self.model.model_energies(pool.graph, positions, seed=seed).double().cpu()[None]
         if run.loss == "eba":
             loss = eba_loss(model, energies, temperature=run.temperature, alpha=run.alpha, lengths=lengths)
         elif run.loss == "log-variance":
@@ -136,10 +154,13 @@ class AlignmentTraining(StepRounds):
         else:
             assert self._reference is not None
             with torch.no_grad():
-                reference = self._reference.model_energies(pool.graph, pool.positions[rows], seed=seed).double().cpu()
+                reference = self._reference.model_energies(pool.graph, positions, seed=seed).double().cpu()
             pairs = (model.view(-1, 2), energies.view(-1, 2))
             loss = dpo_loss(*pairs, alpha=run.alpha, reference_energies=reference.view(-1, 2))
-        return loss, float(effective_winners(target))
+        anchor = torch.zeros_like(loss)
+        if run.anchor:
+            anchor = self.model.anchor(pool.graph, positions, target[0].double().numpy(), seed=seed + 1).double().cpu()
+        return _Compared(loss, anchor, float(effective_winners(target)))
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Iterator[None]:

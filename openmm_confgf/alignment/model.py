@@ -30,3 +30,9 @@ class AlignableModel(Protocol):
         It is -log q up to a constant of the molecule, or what bounds that, in nats. What is random in it is the same for all K, and comes
         from the seed.
         """
+
+    def anchor(self, molecule: MolecularGraph, positions: NDArray[np.float64], weights: NDArray[np.float64], *, seed: int) -> Tensor:
+        """Minus the log-likelihood of conformations (K, N, 3) with weights that sum to one, or what bounds it, in nats, ().
+
+        Differences of energies say nothing of whether conformations are drawn well: this keeps a model what it was trained to be.
+        """

@@ -28,6 +28,9 @@ class NoiseField:
     device : torch.device or str
     """
 
+    least_level = -1.0
+    """Where the noise is 0.008 Angstrom, the least that the field was trained on."""
+
     def __init__(self, generator: ConfGFGenerator, device: str = "cpu") -> None:
         self.generator, self.device = generator, device
         generator.net.to(device)

@@ -24,6 +24,9 @@ class AlignmentRun:
         Conformations of a molecule that a step compares.
     alpha : float
         Of the model's energies, as in `eba_loss`. They are in nats, so that 1 is Boltzmann's distribution.
+    anchor : float
+        Weight of the likelihood of the conformations, weighted by their Boltzmann factors, beside the loss. Without it a model without a
+        density forgets how to draw: its errors grow while their differences become right.
     temperature : float
         K.
     minimised : bool
@@ -54,6 +57,7 @@ class AlignmentRun:
     loss: Loss = "eba"
     k: int = 4
     alpha: float = 1.0
+    anchor: float = 1.0
     temperature: float = 300.0
     minimised: bool = True
     length_normalised: bool = False
@@ -71,6 +75,8 @@ class AlignmentRun:
         for name in ("alpha", "temperature", "samples", "molecules", "draws", "steps", "round_steps", "learning_rate", "patience"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfGFError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
+        if not 0 <= self.anchor < math.inf:
+            raise ConfGFError(f"anchor is {self.anchor}; give a finite number, or 0 for none.")
         if self.loss not in get_args(Loss):
             raise ConfGFError(f"There is no loss {self.loss!r}; use one of {', '.join(get_args(Loss))}.")
         if self.k < 2 or (self.loss == "dpo" and self.k % 2):

@@ -53,6 +53,9 @@ def align(
     loss: Annotated[str, typer.Option("--loss", help="eba, dpo or, of boltzmann, log-variance.", metavar="HOW")] = "eba",
     k: Annotated[int, typer.Option("-k", help="Conformations of a molecule that a step compares.")] = 4,
     alpha: Annotated[float, typer.Option("--alpha", help="Of the model's energies, which are in nats.")] = 1.0,
+    anchor: Annotated[
+        float, typer.Option("--anchor", help="Weight of the likelihood of the conformations, which keeps the generator what it is.")
+    ] = 1.0,
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="In K.  [default: of the weights, or 300]", metavar="K", show_default=False)
     ] = None,
@@ -105,6 +108,7 @@ def align(
             loss=loss,  # type: ignore[arg-type]  # checked there
             k=k,
             alpha=alpha,
+            anchor=anchor,
             temperature=known,
             minimised=not raw,
             length_normalised=length_normalised,

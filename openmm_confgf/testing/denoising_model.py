@@ -53,6 +53,7 @@ class DenoisingModelSuite:
 
     def test_errors_are_finite_one_for_each_level_and_conformation(self, model: DenoisingModel) -> None:
         """(S, K), not negative."""
+        assert model.least_level <= 0, "least_level is where the training ended below level 0, or 0"
         for graph in self._graphs():
             errors = self._errors(model, graph, self._frames(model, graph))
             assert errors.shape == (_LEVELS, self.n), f"errors have shape {tuple(errors.shape)}, not (levels, conformations)"

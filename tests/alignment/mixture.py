@@ -17,6 +17,7 @@ class Mixture(nn.Module):
 class MixtureModel:
     """``p(x) = sum_k softmax(logits)_k N(x | c_k, sigma_0^2)`` of one molecule, and its exact denoiser; lengths in nm."""
 
+    least_level = 0.0
     WIDTH, LEAST, MOST = 0.005, 0.01, 1.0
 
     def __init__(self, centres):

@@ -78,3 +78,20 @@ def test_generators_without_what_it_takes_are_refused():
         alignable(create_generator("etkdg"), AlignmentRun())
     with pytest.raises(ConfGFError, match="'confgf' cannot be aligned"):
         alignable(create_generator("confgf"), AlignmentRun())
+
+
+def test_the_anchor_is_the_training_loss_over_all_levels(butanol, butanol_minima, mixture):
+    """Of an exact denoiser: minus the log-likelihood, so that its gradient vanishes at the weights of the data."""
+    from openmm_confgf.alignment import Denoised
+
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    model = Denoised(mixture, draws=64)
+    gradients = []
+    for logits in (np.log(weights), np.zeros(4)):
+        mixture.network.logits.data = torch.tensor(logits)
+        found = [
+            torch.autograd.grad(model.anchor(butanol, butanol_minima[0], weights, seed=s), mixture.network.logits)[0] for s in range(60)
+        ]
+        gradients.append((torch.stack(found).mean(0), torch.stack(found).std(0) / math.sqrt(len(found))))
+    (at_data, error), (elsewhere, _) = gradients
+    assert (at_data.abs() < 6 * error + 0.02).all() and elsewhere.abs().max() > 0.1

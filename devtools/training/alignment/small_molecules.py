@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--loss", default="eba")
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("-k", type=int, default=3)
-    parser.add_argument("--draws", type=int, default=24)
+    parser.add_argument("--draws", type=int, default=16)
     parser.add_argument("--molecules", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--anchor", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--length-normalised", action="store_true")
     parser.add_argument("--held-out", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -59,6 +60,7 @@ def main() -> None:
         loss=arguments.loss,
         k=arguments.k,
         alpha=arguments.alpha,
+        anchor=arguments.anchor,
         temperature=TEMPERATURE,
         length_normalised=arguments.length_normalised,
         samples=arguments.k,
