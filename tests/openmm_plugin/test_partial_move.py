@@ -45,7 +45,7 @@ def test_what_is_redrawn_has_its_distribution_given_the_rest(peroxide, peroxide_
     last = generator.prepare(MolecularGraph.from_smiles("OO")).placement.steps[3].atom
     move = PartialMove(simulation, generator, "OO", [last], candidates=candidates, seed=1)
     frames = []
-    for _ in range(2500):
+    for _ in range(700):
         move.apply()
         frames.append(simulation.context.getState(getPositions=True).getPositions(asNumpy=True)._value)
     values = cosine(np.array(frames))
