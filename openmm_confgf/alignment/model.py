@@ -32,7 +32,8 @@ class AlignableModel(Protocol):
         """
 
     def anchor(self, molecule: MolecularGraph, positions: NDArray[np.float64], weights: NDArray[np.float64], *, seed: int) -> Tensor:
-        """Minus the log-likelihood of conformations (K, N, 3) with weights that sum to one, or what bounds it, in nats, ().
+        """What bounds minus the log-likelihood of conformations (K, N, 3) with weights that sum to one, in nats, ().
 
-        Differences of energies say nothing of whether conformations are drawn well: this keeps a model what it was trained to be.
+        Differences of energies say nothing of whether conformations are drawn well: this keeps a model what it was trained to be. 0 of an
+        exact density, which is nothing but differences.
         """

@@ -25,8 +25,8 @@ class AlignmentRun:
     alpha : float
         Of the model's energies, as in `eba_loss`. They are in nats, so that 1 is Boltzmann's distribution.
     anchor : float
-        Weight of the likelihood of the conformations, weighted by their Boltzmann factors, beside the loss. Without it a model without a
-        density forgets how to draw: its errors grow while their differences become right.
+        Of models without a density: weight of their likelihood of the conformations, weighted by Boltzmann factors, beside the loss.
+        Without it they forget how to draw: their errors grow while the differences become right.
     temperature : float
         K.
     minimised : bool
@@ -57,7 +57,7 @@ class AlignmentRun:
     loss: Loss = "eba"
     k: int = 4
     alpha: float = 1.0
-    anchor: float = 1.0
+    anchor: float = 0.05
     temperature: float = 300.0
     minimised: bool = True
     length_normalised: bool = False

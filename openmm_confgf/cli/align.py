@@ -54,8 +54,8 @@ def align(
     k: Annotated[int, typer.Option("-k", help="Conformations of a molecule that a step compares.")] = 4,
     alpha: Annotated[float, typer.Option("--alpha", help="Of the model's energies, which are in nats.")] = 1.0,
     anchor: Annotated[
-        float, typer.Option("--anchor", help="Weight of the likelihood of the conformations, which keeps the generator what it is.")
-    ] = 1.0,
+        float, typer.Option("--anchor", help="Weight of the likelihood of the conformations, without which a field forgets how to draw.")
+    ] = 0.05,
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="In K.  [default: of the weights, or 300]", metavar="K", show_default=False)
     ] = None,

@@ -79,7 +79,6 @@ def main() -> None:
         loss=arguments.loss,
         k=arguments.k,
         alpha=arguments.alpha,
-        anchor=0.0,
         temperature=TEMPERATURE,
         minimised=False,
         samples=arguments.samples,
