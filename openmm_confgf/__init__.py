@@ -38,11 +38,6 @@ _EXPORTS = {
     "Seed": "openmm_plugin",
     "seed_simulations": "openmm_plugin",
     "HarvestReporter": "openmm_plugin",
-    "harvested": "openmm_plugin",
-    "states": "openmm_plugin",
-    "write_states": "openmm_plugin",
-    "sampler_states": "openmm_plugin",
-    "place_conformer": "openmm_plugin",
     "benchmark_conformers": "benchmarks",
     "RunConfig": "training.config",
     "train": "training.recipe",
@@ -65,16 +60,7 @@ if TYPE_CHECKING:
     from .molecules.checks import check_conformations
     from .molecules.graph import MolecularGraph
     from .molecules.rmsd import rmsd_matrix
-    from .openmm_plugin import (
-        HarvestReporter,
-        Seed,
-        harvested,
-        place_conformer,
-        sampler_states,
-        seed_simulations,
-        states,
-        write_states,
-    )
+    from .openmm_plugin import HarvestReporter, Seed, seed_simulations
     from .reweighting import reweight
     from .simulation import simulate
     from .status import Status

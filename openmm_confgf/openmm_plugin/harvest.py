@@ -157,8 +157,9 @@ class HarvestReporter:
         weakref.finalize(self, _close_at_the_end, self._harvest)
         # a kill may come between the checkpoint of a step and its frame
         step, last = simulation.currentStep, max(self._harvest.last_step, self._interval * self._equilibration)
+        groups = simulation.integrator.getIntegrationForceGroups()  # as Simulation itself asks
         if self._harvest.resumed and step == last + self._interval:
-            self._take(self._harvest, simulation, simulation.context.getState(positions=True, energy=True))
+            self._take(self._harvest, simulation, simulation.context.getState(positions=True, energy=True, groups=groups))
         return self._harvest
 
     def _origin(self, simulation: app.Simulation) -> HarvestOrigin:

@@ -34,8 +34,13 @@ _ITERATIONS = 200
 _HEAVIEST_HYDROGEN = 4.1
 """Da; with masses moved to hydrogen, too."""
 
+_LARGEST_FORCE = 1e4
+"""kJ/mol/nm on an atom of the conformer, above which a clash is left: thermal motion has some thousand."""
+
 _CONTACT = 0.25
 """nm between a solvent molecule's atoms and the conformer's heavy atoms, under which it makes room."""
+
+_MOST_MOVES = 10
 
 _MOST_OF_SOLVENT = 10
 """Particles of a molecule that may make room: water, ions and small solvents."""
@@ -166,9 +171,24 @@ def _make_room(
     for residue in topology.residues():
         members = [atom.index for atom in residue.atoms()]
         if len(members) <= _MOST_OF_SOLVENT and not own.intersection(members) and not any(True for _ in residue.external_bonds()):
-            apart = placed[members][:, None] - heavy
-            if np.linalg.norm(apart if box is None else nearest_image(apart, box), axis=-1).min() < _CONTACT:
-                placed[members] += away
+            if _nearest(placed[members], heavy, box) < _CONTACT:
+                _carried(placed, members, heavy, away, box)
+
+
+def _carried(
+    placed: NDArray[np.float64], members: list[int], heavy: NDArray[np.float64], away: NDArray[np.float64], box: NDArray[np.float64] | None
+) -> None:
+    """Move a molecule by the ligand's own way back, again and again until it is out of the conformer."""
+    for _ in range(_MOST_MOVES):
+        placed[members] += away
+        if _nearest(placed[members], heavy, box) >= _CONTACT:
+            break
+
+
+def _nearest(some: NDArray[np.float64], others: NDArray[np.float64], box: NDArray[np.float64] | None) -> float:
+    """The least distance in nm between two sets of atoms."""
+    apart = some[:, None] - others
+    return float(np.linalg.norm(apart if box is None else nearest_image(apart, box), axis=-1).min())
 
 
 def _relaxed(
@@ -202,13 +222,18 @@ def _relaxed(
         context.applyConstraints(_CONSTRAINT_TOLERANCE)
         context.computeVirtualSites()
         context.setParameter("hold_others", 0.0)
-        state = context.getState(positions=True, energy=True)
+        state = context.getState(positions=True, energy=True, forces=True)
     except openmm.OpenMMException as error:
         raise GenerationError(f"The conformer cannot be relaxed where it was put ({error}); put it elsewhere, or take another.") from error
     found = np.array(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), np.float64)
     status = Status(check_conformations(graph, found[ligand])[0])
-    if status != Status.OK or not np.isfinite(state.getPotentialEnergy()._value):
-        raise GenerationError(f"The conformer does not fit where it was put: it ends {status.name}; put it elsewhere, or take another.")
+    largest = np.linalg.norm(np.array(in_md_units(state.getForces(asNumpy=True)))[ligand], axis=1).max()
+    # NaN is no less than the bound
+    if status != Status.OK or not (largest < _LARGEST_FORCE and np.isfinite(in_md_units(state.getPotentialEnergy()))):
+        raise GenerationError(
+            f"The conformer does not fit where it was put: it ends {status.name}, with forces up to {largest:.3g} kJ/mol/nm; put it "
+            "elsewhere, take another, or let all atoms give way (relax='all')."
+        )
     return found
 
 

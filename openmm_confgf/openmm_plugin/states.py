@@ -31,9 +31,10 @@ def states(
     """States of a Simulation of the molecule at the conformations of an ensemble, with velocities.
 
     An ensemble with ``log_q`` and energies is resampled by its Boltzmann weights at the temperature (`reweight`, which warns where they
-    are not to be trusted): the States are then equilibrium samples. Of any other, the usable conformations are taken in turn, the lowest in
-    energy first. Constraints are applied, virtual sites computed, and velocities drawn. ``sampler.replicaConformation`` of an
-    `openmm.app.ReplicaExchangeSampler` takes the list as it is, with one State for each of its states.
+    are not to be trusted): the States are then equilibrium samples of the System that its energies are of. Of any other, the usable
+    conformations are taken in turn, the lowest in energy first. Constraints are applied, virtual sites computed, and velocities drawn.
+    ``sampler.replicaConformation`` of an `openmm.app.ReplicaExchangeSampler` takes the list as it is, with one State for each of its
+    states.
 
     Parameters
     ----------
@@ -98,14 +99,16 @@ def write_states(made: Sequence[openmm.State], folder: str | Path) -> list[Path]
     return [write_whole(folder / f"state-{k:0{digits}d}.xml", openmm.XmlSerializer.serialize(state)) for k, state in enumerate(made)]
 
 
-def sampler_states(source: Ensemble | openmm.State | Sequence[openmm.State]) -> list[Any]:
+def sampler_states(source: Ensemble | openmm.State | Sequence[openmm.State], n: int | None = None, seed: int = 0) -> list[Any]:
     """What the samplers of openmmtools start from: ``MultiStateSampler.create(..., sampler_states=...)``, which take no State.
 
     Parameters
     ----------
     source : Ensemble, openmm.State or sequence of openmm.State
-        Of an ensemble, the usable conformations in the order of `Ensemble.ranked`, without velocities and in the ensemble's order of
-        atoms. `states` makes States with velocities and in the order of a Topology.
+        Of an ensemble, conformations are chosen as in `states`, at the temperature of its target; they have no velocities, and the
+        ensemble's order of atoms. `states` makes States with velocities, in the order of a Topology.
+    n, seed
+        Of an ensemble, as in `states`; States are taken as they are.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def sampler_states(source: Ensemble | openmm.State | Sequence[openmm.State]) -> 
     Raises
     ------
     ConfGFError
-        If openmmtools is not installed, or a State has no positions.
+        If openmmtools is not installed, or a State has no positions; or as in `reweight`.
     WrongTypeError
         If the source is something else.
     GenerationError
@@ -130,7 +133,7 @@ def sampler_states(source: Ensemble | openmm.State | Sequence[openmm.State]) -> 
     except ImportError as error:
         raise ConfGFError("openmmtools is not installed; install it (conda install -c conda-forge openmmtools).") from error
     if isinstance(given, Ensemble):
-        return [SamplerState(frame * unit.nanometer) for frame in _chosen(given.replace(log_q=None), None, 0, np.nan)]
+        return [SamplerState(frame * unit.nanometer) for frame in _chosen(given, n, seed, None)]
     made = []
     for state in given:
         has = state.getDataTypes()
@@ -149,7 +152,7 @@ def _kept(context: openmm.Context) -> openmm.State | None:
         return None
 
 
-def _chosen(ensemble: Ensemble, n: int | None, seed: int, kelvin: float) -> NDArray[np.float64]:
+def _chosen(ensemble: Ensemble, n: int | None, seed: int, kelvin: float | None) -> NDArray[np.float64]:
     """The conformations that are started from, (n, N, 3) in nm."""
     if ensemble.log_q is not None and ensemble.energy is not None:
         return reweight(ensemble, kelvin).resample(n, seed).positions

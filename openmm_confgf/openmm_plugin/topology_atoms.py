@@ -48,15 +48,17 @@ def molecule_atoms(
         If no molecule of the Topology is this one, or several are.
     """
     numbers, bonds = _numbers(topology), _bonds(topology)
-    candidates = [fragment for fragment in _fragments(numbers, bonds, among) if sorted(numbers[fragment]) == sorted(graph.numbers)]
-    orders = [list(itertools.islice(_orders(graph, numbers, bonds, fragment), _MOST_MATCHES)) for fragment in candidates]
-    if not any(orders):
+    wanted = np.sort(graph.numbers)
+    candidates = [part for part in _fragments(numbers, bonds, among) if np.array_equal(np.sort(numbers[part]), wanted)]
+    matching = [part for part in candidates if next(_orders(graph, numbers, bonds, part), None) is not None]
+    if not matching:
         raise MoleculeError(
             f"No molecule of the Topology is {graph.name!r}: its atoms are {_shown(_symbols(graph.numbers))}, those of the Topology "
             f"{_shown(_symbols(numbers[_considered(numbers, among)]))}; give the molecule that is simulated, or a Topology with its bonds."
         )
     box = _box(topology)
-    right = [order for of_one in orders if (order := _with_right_stereo(graph, of_one, positions, box)) is not None]
+    tried = (itertools.islice(_orders(graph, numbers, bonds, part), _MOST_MATCHES) for part in matching)
+    right = [order for orders in tried if (order := _with_right_stereo(graph, orders, positions, box)) is not None]
     if not right:
         raise MoleculeError(f"The Topology's molecule is another stereoisomer of {graph.smiles}; give that one.")
     if len(right) > 1:
@@ -181,7 +183,7 @@ def _orders(
 
 
 def _with_right_stereo(
-    graph: MolecularGraph, orders: list[NDArray[np.int64]], positions: NDArray[np.float64], box: NDArray[np.float64] | None
+    graph: MolecularGraph, orders: Iterable[NDArray[np.int64]], positions: NDArray[np.float64], box: NDArray[np.float64] | None
 ) -> NDArray[np.int64] | None:
     """The first of the orders in which the positions have the stereo that the molecule specifies."""
     for order in orders:

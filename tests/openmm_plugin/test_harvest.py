@@ -11,13 +11,13 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from openmm_confgf import generate, harvested, read_ensembles, score, write_ensembles
+from openmm_confgf import generate, read_ensembles, score, write_ensembles
 from openmm_confgf.energies import ContextEnergy
 from openmm_confgf.errors import ConfGFError, FileFormatError, MoleculeError
 from openmm_confgf.files.trajectories import read_trajectory
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
-from openmm_confgf.openmm_plugin import HarvestReporter
+from openmm_confgf.openmm_plugin import HarvestReporter, harvested
 from openmm_confgf.openmm_plugin.harvest_file import HarvestFile, journal_of
 from openmm_confgf.status import Status
 
