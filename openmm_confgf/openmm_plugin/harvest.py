@@ -23,7 +23,7 @@ from ..units import in_md_units
 from ..writing import clear_leftovers
 from .harvest_file import HarvestFile, HarvestOrigin, journal_of, read_saved
 from .thermostat import thermostat_temperature
-from .topology_atoms import made_whole, molecule_atoms, molecule_of
+from .topology_atoms import made_whole, molecule_atoms, molecule_of, particles_besides
 
 
 class HarvestReporter:
@@ -142,9 +142,12 @@ class HarvestReporter:
         """
         if self._harvest is None and self._path.exists() and journal_of(self._path).exists():
             # a run that was killed at its very end is complete without a step
-            HarvestFile(self._path, read_saved(self._path)[0]).close()
+            complete = HarvestFile(self._path, read_saved(self._path)[0])
+            complete.take()
+            complete.close()
         elif self._harvest is not None:
             self._harvest.close()
+            self._simulation = None  # a next step opens the file again
 
     def _of(self, simulation: app.Simulation) -> HarvestFile:
         """The file, once it is known to be one of this Simulation."""
@@ -154,6 +157,7 @@ class HarvestReporter:
             self._harvest.close()
         origin = self._origin(simulation)
         self._harvest, self._simulation = HarvestFile(self._path, origin), weakref.ref(simulation)
+        self._harvest.take()
         weakref.finalize(self, _close_at_the_end, self._harvest)
         # a kill may come between the checkpoint of a step and its frame
         step, last = simulation.currentStep, max(self._harvest.last_step, self._interval * self._equilibration)
@@ -169,8 +173,7 @@ class HarvestReporter:
             # perceived from other positions, it might be told otherwise
             graph = read_saved(self._path)[0].graph if self._path.exists() else molecule_of(topology, positions, self._among)
         atoms = molecule_atoms(topology, graph, positions, among=self._among)
-        alone = len(atoms) == sum(atom.element is not None for atom in topology.atoms())
-        has_energy = alone and not any("Barostat" in type(force).__name__ for force in system.getForces())
+        has_energy = not particles_besides(system, atoms) and not any("Barostat" in type(force).__name__ for force in system.getForces())
         temperature = thermostat_temperature(simulation) if self._temperature is None else self._temperature
         sha256 = system_hash(system)
         settings = {

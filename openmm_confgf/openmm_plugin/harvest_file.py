@@ -2,15 +2,18 @@
 
 A frame is in the journal, flushed to the disk, before the simulation goes on; it replaces the frames from its step on, which a run has that
 was taken up from an earlier checkpoint. The ensemble and the journal count generations: a journal belongs to the ensemble of the same
-generation, and what a kill left between the two writes of a new one is told by that.
+generation, and what a kill left between the two writes of a new one is told by that. It names its writer as well, so that of two that
+have the same file only the later one writes.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import struct
 import zlib
 from pathlib import Path
@@ -84,9 +87,8 @@ class HarvestFile:
             before, self._frames, self._generation = read_saved(path)
             _check_same(path, before, origin)
         self.resumed = path.exists() or journal_of(path).exists()
-        self._saved = len(self._frames.steps)
-        self._whole = self._replay()
-        self._journaled = int(self._whole > len(_header(origin, self._generation)))
+        self._journaled = self._replay()
+        self._writer, self._header, self._whole = secrets.token_hex(8), b"", 0
 
     @property
     def last_step(self) -> int:
@@ -111,62 +113,72 @@ class HarvestFile:
         """
         record = _HEAD.pack(step, energy) + positions.astype("<f8").tobytes()
         self._append(record + _CHECK.pack(zlib.crc32(record)))
-        self._frames.add(step, energy, positions)
+        replaced = self._frames.add(step, energy, positions)
         self._journaled += 1
-        if self._journaled >= max(1, self._saved):
-            self.save()
+        if replaced or 2 * self._journaled >= len(self._frames.steps):
+            self._save()
 
     def ensemble(self) -> Ensemble:
         """All frames so far."""
         return _ensemble(self.origin, self._frames)
 
-    def save(self) -> None:
-        """Write all frames into the ensemble, unless they are there already.
+    def take(self) -> None:
+        """Become the one that writes the file; another one that did, in this process or elsewhere, is refused from now on.
+
+        Raises
+        ------
+        FileFormatError
+            If the file cannot be written.
+        """
+        if self._journaled:
+            self._save()
+        else:
+            self._start_journal()
+
+    def close(self) -> None:
+        """Take the frames of the journal into the ensemble, and remove it; nothing is done where another one writes by now.
 
         Raises
         ------
         FileFormatError
             If it cannot be written; the frames are kept in the journal.
         """
-        if self._journaled:
-            self._generation += 1
-            write_run(self.ensemble(), self._state(), self.path)
-            # whatever is in the journal now is in the file
-            self._saved, self._journaled, self._whole = len(self._frames.steps), 0, 0
-            self._start_journal()
+        journal = journal_of(self.path)
+        if self._header and journal.exists() and journal.read_bytes().startswith(self._header):
+            if self._journaled:
+                self._save()
+            journal.unlink()
 
-    def close(self) -> None:
-        """Save; the journal goes."""
-        self.save()
-        journal_of(self.path).unlink(missing_ok=True)
+    def _save(self) -> None:
+        """Write all frames into the ensemble of the next generation, and begin its journal."""
+        generation = self._generation + 1
+        write_run(self.ensemble(), self._state(generation), self.path)
+        self._generation, self._journaled = generation, 0
+        self._start_journal()
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "steps": np.array(self._frames.steps, np.int64),
-            "generation": np.int64(self._generation),
-            "atoms": self.origin.atoms,
-        }
+    def _state(self, generation: int) -> dict[str, Any]:
+        return {"steps": np.array(self._frames.steps, np.int64), "generation": np.int64(generation), "atoms": self.origin.atoms}
 
     def _start_journal(self) -> None:
-        write_whole(journal_of(self.path), _header(self.origin, self._generation))
-        self._whole = len(_header(self.origin, self._generation))
+        self._header = _header(self.origin, self._generation) + f"{self._writer}\n".encode()
+        write_whole(journal_of(self.path), self._header)
+        self._whole = len(self._header)
 
     def _replay(self) -> int:
-        """Take up the frames of the journal, if there is one of this generation; gives its whole length in bytes."""
+        """Take up the frames of the journal, if there is one of this generation; gives their number."""
         journal, header = journal_of(self.path), _header(self.origin, self._generation)
         content = journal.read_bytes() if journal.exists() else b""
-        if not content.startswith(header):
-            return 0
-        return len(header) + self._frames.replay(content[len(header) :], len(self.origin.graph))
+        records = content[len(header) :].partition(b"\n")[2] if content.startswith(header) else b""
+        return self._frames.replay(records, len(self.origin.graph))
 
     def _append(self, record: bytes) -> None:
         journal = journal_of(self.path)
-        if not self._whole or not journal.exists():
-            self._start_journal()
         try:
             with journal.open("r+b") as stream:
+                if stream.read(len(self._header)) != self._header:
+                    raise FileFormatError(f"{self.path} is written by another HarvestReporter by now; give each its own file.")
                 stream.seek(self._whole)
-                stream.truncate()  # what a kill left of a record
+                stream.truncate()  # what a full disk left of a record
                 stream.write(record)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -186,25 +198,26 @@ class _Frames:
     energies: list[float] = dataclasses.field(default_factory=list)
     positions: list[NDArray[np.float64]] = dataclasses.field(default_factory=list)
 
-    def add(self, step: int, energy: float, positions: NDArray[np.float64]) -> None:
-        while self.steps and self.steps[-1] >= step:
-            for values in (self.steps, self.energies, self.positions):
-                del values[-1]
-        self.steps.append(step)
-        self.energies.append(energy)
-        self.positions.append(positions)
+    def add(self, step: int, energy: float, positions: NDArray[np.float64]) -> int:
+        """Add a frame; gives the number of those that it replaces."""
+        first = bisect.bisect_left(self.steps, step)
+        replaced = len(self.steps) - first
+        self.steps[first:] = [step]
+        self.energies[first:] = [energy]
+        self.positions[first:] = [positions]
+        return replaced
 
     def replay(self, records: bytes, n_atoms: int) -> int:
-        """Add the frames of a journal up to the first record that is not whole; gives their length in bytes."""
+        """Add the frames of a journal up to the first record that is not whole; gives their number."""
         size = _HEAD.size + 24 * n_atoms
         length = size + _CHECK.size
-        for start in range(0, len(records) - length + 1, length):
-            record = records[start : start + length]
+        for k in range(len(records) // length):
+            record = records[k * length : (k + 1) * length]
             if zlib.crc32(record[:size]) != _CHECK.unpack_from(record, size)[0]:
-                return start
+                return k
             step, energy = _HEAD.unpack_from(record)
             self.add(step, energy, np.frombuffer(record, "<f8", 3 * n_atoms, _HEAD.size).reshape(-1, 3).astype(np.float64))
-        return len(records) // length * length
+        return len(records) // length
 
 
 def journal_of(path: Path) -> Path:

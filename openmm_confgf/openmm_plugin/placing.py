@@ -95,7 +95,8 @@ def place_conformer(
     WrongTypeError, MoleculeError
         If it is no Ensemble; if the Topology has no such ligand or several, as in `molecule_atoms`.
     ConfGFError
-        If the ensemble has more than one conformation or one that is not OK, or the numbers of particles disagree.
+        If the ensemble has more than one conformation or one that is not OK, the numbers of particles disagree, or the ligand has Drude
+        particles.
     ValueError
         If the positions or the point have another shape or are not finite.
     GenerationError
@@ -116,6 +117,7 @@ def place_conformer(
         raise ConfGFError(f"relax={relax!r} is not known; give 'all' or 'molecule'.")
     box = np.array(in_md_units(system.getDefaultPeriodicBoxVectors())) if system.usesPeriodicBoundaryConditions() else None
     ligand = molecule_atoms(topology, graph, before, among=atoms)
+    _refuse_drude(topology, system, ligand)
     there = made_whole(before[ligand], graph.bonds.tolist(), box)
     placed = before.copy()
     if at is None:
@@ -156,6 +158,14 @@ def _checked(conformer: Ensemble) -> NDArray[np.float64]:
     if not conformer.ok[0]:
         raise ConfGFError(f"The conformation has the status {Status(conformer.status[0]).name}; give one that is OK.")
     return conformer.positions[0]
+
+
+def _refuse_drude(topology: app.Topology, system: openmm.System, ligand: NDArray[np.int64]) -> None:
+    own = set(ligand.tolist())
+    residues = {atom.residue.index for atom in topology.atoms() if atom.index in own}
+    extra = [atom.index for atom in topology.atoms() if atom.residue.index in residues and atom.element is None]
+    if any(not system.isVirtualSite(k) for k in extra):
+        raise ConfGFError("The ligand has particles besides its atoms that are no virtual sites (Drude); they cannot be placed with it.")
 
 
 def _make_room(

@@ -19,7 +19,7 @@ from ..reweighting import reweight
 from ..units import in_md_units
 from ..writing import write_whole
 from .thermostat import thermostat_temperature
-from .topology_atoms import molecule_atoms
+from .topology_atoms import molecule_atoms, particles_besides
 
 _KEPT = {"positions": True, "velocities": True, "parameters": True, "integratorParameters": True}
 """What `openmm.app.ReplicaExchangeSampler` keeps of a replica."""
@@ -166,9 +166,9 @@ def _all_atoms(simulation: app.Simulation, ensemble: Ensemble) -> NDArray[np.int
     """The particle of each atom, (N,), where the Topology has no other atoms."""
     positions = np.full((simulation.system.getNumParticles(), 3), np.nan)
     atoms = molecule_atoms(simulation.topology, ensemble.graph, positions)
-    if others := sum(atom.element is not None for atom in simulation.topology.atoms()) - len(atoms):
+    if others := particles_besides(simulation.system, atoms):
         raise MoleculeError(
-            f"The Topology has {others} atoms besides {ensemble.graph.name!r}; place_conformer puts a conformer among them."
+            f"The System has {others} particles besides {ensemble.graph.name!r}; place_conformer puts a conformer among other molecules."
         )
     return atoms
 

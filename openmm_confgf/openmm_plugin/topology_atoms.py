@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import networkx
 import numpy as np
+import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
@@ -64,6 +65,19 @@ def molecule_atoms(
     if len(right) > 1:
         raise MoleculeError(f"The Topology has {len(right)} molecules {graph.name!r}; say by their indices which atoms are the one meant.")
     return right[0]
+
+
+def particles_besides(system: openmm.System, atoms: NDArray[np.int64]) -> int:
+    """How many particles of a System move on their own and are none of a molecule's: other molecules', or Drude particles.
+
+    Parameters
+    ----------
+    system : openmm.System
+    atoms : ndarray of int64, (N,)
+        The molecule's.
+    """
+    own = set(atoms.tolist())
+    return sum(k not in own and not system.isVirtualSite(k) for k in range(system.getNumParticles()))
 
 
 def molecule_of(topology: app.Topology, positions: NDArray[np.float64], among: Sequence[int] | None = None) -> MolecularGraph:

@@ -141,6 +141,15 @@ def test_what_cannot_be_placed_is_refused(solvated, conformers):
         place_conformer(water, topology, positions, system)
 
 
+def test_drude_particles_are_refused(conformers):
+    model = app.Modeller(conformers.graph.to_topology(), conformers.positions[0] * unit.nanometer)
+    system = app.ForceField("amber14-all.xml").createSystem(model.topology)
+    system.addParticle(0.4)
+    model.topology.addAtom("D", None, list(model.topology.residues())[-1])
+    with pytest.raises(ConfGFError, match="Drude"):
+        place_conformer(conformers[0], model.topology, np.concatenate([conformers.positions[0], [[1.0, 1.0, 1.0]]]), system)
+
+
 def test_where_it_does_not_fit_it_is_refused(conformers):
     """In a crystal of heavy particles that cannot move."""
     model = app.Modeller(conformers.graph.to_topology(), conformers.positions[0] * unit.nanometer)

@@ -159,7 +159,7 @@ def test_what_cannot_be_started_is_refused(ensemble, simulation, amide):
     both.add(ions, [[2, 2, 2]] * unit.nanometer)
     system = app.ForceField("amber14-all.xml", "amber14/tip3p.xml").createSystem(both.topology)
     more = app.Simulation(both.topology, system, openmm.LangevinMiddleIntegrator(300, 1, 0.001), openmm.Platform.getPlatform("Reference"))
-    with pytest.raises(MoleculeError, match="1 atoms besides 'N-methylacetamide'; place_conformer"):
+    with pytest.raises(MoleculeError, match="1 particles besides 'N-methylacetamide'; place_conformer"):
         states(ensemble, more)
 
 
