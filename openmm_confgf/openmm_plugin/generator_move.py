@@ -23,7 +23,8 @@ from ..generators.base import Generator
 from ..generators.density import DensityGenerator
 from ..molecule_like import MoleculeLike, as_graph
 from ..molecules.graph import MolecularGraph
-from ..units import in_md_units, kT
+from ..units import kT
+from .thermostat import wanted_temperature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +96,7 @@ class GeneratorMove:
         refuse_constraints(system)
         self.graph = as_graph(simulation.topology if molecule is None else molecule)
         check_particles(system, self.graph, "The System")
-        if temperature is None and not hasattr(simulation.integrator, "getTemperature"):
-            raise ConfGFError(f"A {type(simulation.integrator).__name__} has no temperature; give one.")
-        self.temperature = float(in_md_units(simulation.integrator.getTemperature() if temperature is None else temperature))
+        self.temperature = wanted_temperature(simulation, temperature)
         self.simulation, self.generator, self.device = simulation, generator, device
         self.attempted = self.accepted = 0
         self._size, self._seed, self._refills = pool, seed, 0

@@ -15,7 +15,8 @@ from ..devices import Device, resolve_device
 from ..errors import ConfGFError, UnsupportedForceError
 from ..generators.boltzmann import BoltzmannGenerator
 from ..molecule_like import MoleculeLike, as_graph
-from ..units import in_md_units, kT
+from ..units import kT
+from .thermostat import wanted_temperature
 
 
 class PartialMove:
@@ -83,9 +84,7 @@ class PartialMove:
         self._redrawn = self._with_what_hangs_on(atoms)
         self.atoms = np.flatnonzero(self._redrawn)
         self._refuse_constraints()
-        if temperature is None and not hasattr(simulation.integrator, "getTemperature"):
-            raise ConfGFError(f"A {type(simulation.integrator).__name__} has no temperature; give one.")
-        self.temperature = float(in_md_units(simulation.integrator.getTemperature() if temperature is None else temperature))
+        self.temperature = wanted_temperature(simulation, temperature)
         self.attempted = self.accepted = 0
         self._rng = np.random.default_rng([seed, 2])
         masses = [simulation.system.getParticleMass(int(p)).value_in_unit(unit.dalton) for p in self._particles[self.atoms]]
