@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "boltzmann"))
 from dipeptides import FORCE_FIELD, TEMPERATURE, TEST, card_of
@@ -29,9 +30,13 @@ from openmm_confgf.generators.boltzmann import BoltzmannGenerator
 from openmm_confgf.models.weights import save_weights
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.step_rounds import Row
+from openmm_confgf.units import kT
 
 VALIDATION = tuple("NG KA TV QD FD CH".split())
 """Of training's side, never a test peptide: they decide which round is kept."""
+
+KEPT = 0.2
+"""Share of a pool that is in the next one, too."""
 
 
 def main() -> None:
@@ -70,10 +75,19 @@ def main() -> None:
         return Pool.of_samples(graph, positions, model.prepare(graph).energy).known_to(model, seed)
 
     def again(pool: Pool, seed: int) -> Pool | None:
+        """Fresh samples, and those of before whose weights are largest: what is seldom drawn is not forgotten."""
         try:
-            return pool_of(names[id(pool.graph)], seed)
+            fresh = pool_of(names[id(pool.graph)], seed)
         except ConfGFError:
             return None
+        with torch.no_grad():
+            log_w = model.model_energies(pool.graph, pool.positions, seed=0).numpy() - pool.energies / kT(TEMPERATURE)
+        kept = np.argsort(log_w)[-int(KEPT * len(pool)) :]
+        return Pool(
+            pool.graph,
+            np.concatenate([fresh.positions, pool.positions[kept]]),
+            np.concatenate([fresh.energies, pool.energies[kept]]),
+        )
 
     run = AlignmentRun(
         loss=arguments.loss,
