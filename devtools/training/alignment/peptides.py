@@ -25,6 +25,7 @@ from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.density import DensityModel
 from openmm_confgf.alignment.loop import AlignmentTraining
 from openmm_confgf.alignment.pool import Pool
+from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator
 from openmm_confgf.models.weights import save_weights
@@ -117,6 +118,8 @@ def main() -> None:
     rows = training.fit(tell)
     settings = dataclasses.asdict(run) | {"best_round": training.best_round, "rounds": len(rows)}
     card = card_of("boltzmann-eba", model.network, files, [len(frames[path.stem]) for path in files], settings, model.generator.loaded.card)
+    # energies of own samples teach as well
+    card = dataclasses.replace(card, trained_on=sorted(molecule_hash(graphs[name].constitution) for name in graphs))
     save_weights(arguments.output / "boltzmann-eba.safetensors", model.network, card)
 
 
