@@ -111,7 +111,7 @@ class AlignmentTraining(StepRounds):
         if self._total(row) < self.best_loss:
             self.best_loss, self.best_round = self._total(row), number + 1
             self.best = copied_to_cpu(self.averaged.module.state_dict())
-        self.ended = number + 1 - self.best_round >= run.patience
+        self.ended = self._without_gain(number + 1)
         return row
 
     def _total(self, row: Row) -> float:
@@ -171,6 +171,14 @@ class AlignmentTraining(StepRounds):
             yield
         finally:
             self.network.load_state_dict(now)
+
+    def _resume(self) -> None:
+        super()._resume()
+        self.ended |= self._without_gain(self.done)
+
+    def _without_gain(self, rounds: int) -> bool:
+        """Whether so many rounds, once made, are too many after the best one."""
+        return rounds - self.best_round >= self.run.patience
 
     def _kept(self) -> Any:
         pools = [(torch.from_numpy(pool.positions), torch.from_numpy(pool.energies)) for pool in self.pools] if self.run.refresh else []

@@ -273,13 +273,13 @@ def _card_of(model: Generator) -> Card:
 
 
 def _identity(model: Any, molecules: Sequence[MolecularGraph | Ensemble], level: Level, run: AlignmentRun) -> dict[str, Any]:
-    """What must not change between two parts of a run."""
+    """What must not change between two parts of a run; how long it takes may."""
     graphs = [molecule.graph if isinstance(molecule, Ensemble) else molecule for molecule in molecules]
     return {
         "parent": _card_of(model).sha256 if isinstance(model, Generator) else type(model).__name__,
         "molecules": molecule_hash("\n".join(graph.smiles for graph in graphs)),
         "level": level.name,
-        **dataclasses.asdict(run),
+        **{name: value for name, value in dataclasses.asdict(run).items() if name not in ("steps", "patience")},
     }
 
 

@@ -70,6 +70,8 @@ def test_what_does_not_help_is_not_kept(mixture, pool, tmp_path):
     made = training(mixture, pool, tmp_path, dataclasses.replace(RUN, patience=2), [opposite])
     rows = made.fit()
     assert len(rows) == 2 and made.best_round == 0 and (mixture.network.logits == 0).all()
+    again = training(mixture, pool, tmp_path, dataclasses.replace(RUN, patience=2), [opposite])
+    assert again.fit() == rows and (mixture.network.logits == 0).all()
 
 
 def test_a_loss_that_explodes_leaves_the_best_round(butanol_minima, pool, tmp_path):
