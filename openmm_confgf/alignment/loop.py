@@ -66,6 +66,7 @@ class AlignmentTraining(StepRounds):
         self.model, self.pools, self.held_out, self.run, self.draw_pool = model, list(pools), list(held_out), run, draw_pool
         # a second pass of a frozen network is made only where it is used
         self._reference = copy.deepcopy(model) if run.loss == "dpo" else None
+        self._seen: list[float] = []
         self.best = copied_to_cpu(self.network.state_dict())
         self.start_loss, self.best_loss, self.best_round = float("inf"), float("inf"), 0
 
@@ -101,11 +102,10 @@ class AlignmentTraining(StepRounds):
         if run.refresh and number and number % run.refresh == 0:
             self.pools = [self.draw_pool(pool, number) or pool for pool in self.pools]
         total = self.rounds * run.round_steps
-        losses = [
+        self._seen = []
+        for _ in range(run.round_steps):
             self._step(self._loss, run.seed, run.learning_rate * warm_hold_decay(self.step, total, warm=100))
-            for _ in range(run.round_steps)
-        ]
-        row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(losses)), "start_loss": self.start_loss}
+        row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(self._seen)), "start_loss": self.start_loss}
         with self._averaged_weights():
             row |= self._look()
         if self._total(row) < self.best_loss:
@@ -121,6 +121,7 @@ class AlignmentTraining(StepRounds):
     def _loss(self, rng: np.random.Generator) -> Tensor:
         chosen = rng.choice(len(self.pools), min(self.run.molecules, len(self.pools)), replace=False)
         found = [self._compared(self.pools[which], rng) for which in chosen]
+        self._seen += [float(one.loss.detach()) for one in found]
         return torch.stack([one.loss + self.run.anchor * one.anchor for one in found]).mean()
 
     @torch.no_grad()
