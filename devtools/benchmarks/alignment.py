@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from openmm_confgf.alignment.before_after import FoundMinima
 from openmm_confgf.energies import level_of
 from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.errors import ConfGFError
-from openmm_confgf.evaluation import Basins, basin_populations, boltzmann_weights, coverage_matching, energy_w2
+from openmm_confgf.evaluation import coverage_matching
 from openmm_confgf.files.archive import ReferenceMolecule, load_archive
 from openmm_confgf.generators import Generator, create_generator
-from openmm_confgf.molecules.rmsd import distinct_minima, rmsd_matrix
+from openmm_confgf.molecules.rmsd import rmsd_matrix
 from openmm_confgf.tables import Column, markdown_lines
 
 TEMPERATURE = 298.15
@@ -39,13 +40,10 @@ def measured(generator: Generator, reference: ReferenceMolecule, level: Any, see
     # what the samples find and the references lack belongs to the distribution, too
     positions = np.concatenate([known.positions, minima.positions[usable]])
     energies = np.concatenate([known.energy, minima.energy[usable]])
-    kept = distinct_minima(reference.graph, positions, energies, 0.0125, 0.4)
-    basins = Basins.of(reference.graph, positions[kept], energies[kept], TEMPERATURE)
-    populations = basin_populations(basins.assign(minima.positions[usable]), basins.populations)
-    weights = boltzmann_weights(energies[kept], TEMPERATURE)
+    found = FoundMinima.of(reference.graph, positions, energies, TEMPERATURE)
+    populations = found.populations(minima.positions[usable])
     covered = coverage_matching(10 * rmsd_matrix(reference.graph, reference.positions, drawn.positions[drawn.ok]), 0.5, count)
-    distance = energy_w2(minima.energy[usable], energies[kept], reference_weights=weights)
-    values = [distance, populations.js, populations.total_variation, 100 * covered.cov_r, covered.mat_r]
+    values = [found.energy_w2(minima.energy[usable]), populations.js, populations.total_variation, 100 * covered.cov_r, covered.mat_r]
     return values, 1 - float(usable.mean())
 
 

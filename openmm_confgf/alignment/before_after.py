@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..energies import Level
 from ..errors import ConfGFError
-from ..evaluation import Basins, basin_populations, boltzmann_weights, energy_w2
+from ..evaluation import BasinPopulations, Basins, basin_populations, boltzmann_weights, energy_w2
 from ..generators.equilibrium import worth
 from ..molecules.graph import MolecularGraph
 from ..molecules.rmsd import distinct_minima
@@ -23,6 +25,50 @@ _SAME_SHAPE, _SAME_ENERGY = 0.0125, 0.4
 
 _SEED = 1_000_003
 """Of the samples that are compared, which are none of the training's."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundMinima:
+    """All minima that were found of a molecule, in Boltzmann's populations: what samples that fall to minima are compared with.
+
+    Attributes
+    ----------
+    energies : ndarray of float64, (M,)
+        kJ/mol, each minimum once.
+    weights : ndarray of float64, (M,)
+        They sum to one.
+    basins : Basins
+    """
+
+    energies: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    basins: Basins
+
+    @classmethod
+    def of(cls, graph: MolecularGraph, positions: NDArray[np.float64], energies: NDArray[np.float64], temperature: float) -> FoundMinima:
+        """Those among conformations that were minimised.
+
+        Parameters
+        ----------
+        graph : MolecularGraph
+        positions : ndarray, (B, N, 3)
+            nm.
+        energies : ndarray, (B,)
+            kJ/mol.
+        temperature : float
+            K.
+        """
+        distinct = distinct_minima(graph, positions, energies, _SAME_SHAPE, _SAME_ENERGY)
+        known = energies[distinct]
+        return cls(known, boltzmann_weights(known, temperature), Basins.of(graph, positions[distinct], known, temperature))
+
+    def energy_w2(self, energies: NDArray[np.float64]) -> float:
+        """`evaluation.energy_w2` of samples (B,) from these minima, in kJ/mol."""
+        return energy_w2(energies, self.energies, reference_weights=self.weights)
+
+    def populations(self, positions: NDArray[np.float64]) -> BasinPopulations:
+        """`evaluation.basin_populations` of samples (B, N, 3) in nm."""
+        return basin_populations(self.basins.assign(positions), self.basins.populations)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +114,32 @@ def compared(before: AlignableModel, after: AlignableModel, pool: Pool, level: L
         known = pool if run.minimised else Pool.of_minima(graph, pool.positions, level)
     except ConfGFError:
         return None
-    minima, energies = (np.concatenate([getattr(one, name) for one in (known, *drawn)]) for name in ("positions", "energies"))
-    distinct = distinct_minima(graph, minima, energies, _SAME_SHAPE, _SAME_ENERGY)
-    minima, energies = minima[distinct], energies[distinct]
-    basins, weights = Basins.of(graph, minima, energies, run.temperature), boltzmann_weights(energies, run.temperature)
-    before_, after_ = (
+    together = (known, *drawn)
+    minima = FoundMinima.of(
+        graph, np.concatenate([one.positions for one in together]), np.concatenate([one.energies for one in together]), run.temperature
+    )
+    was, became = (
         {
-            "energy_w2": energy_w2(one.energies, energies, reference_weights=weights),
-            "basin_js": basin_populations(basins.assign(one.positions), basins.populations).js,
+            "energy_w2": minima.energy_w2(one.energies),
+            "basin_js": minima.populations(one.positions).js,
             "usable": len(one) / count,
         }
         for one in drawn
     )
-    return BeforeAfter(graph.name, before_, after_)
+    return BeforeAfter(graph.name, was, became)
+
+
+def known_values(comparisons: Sequence[BeforeAfter], key: str) -> list[tuple[float, float]]:
+    """A value before and after, of the molecules that have it both times.
+
+    Parameters
+    ----------
+    comparisons : sequence of BeforeAfter
+    key : str
+        Of `BeforeAfter.before`.
+    """
+    pairs = [(one.before.get(key), one.after.get(key)) for one in comparisons]
+    return [(before, after) for before, after in pairs if before is not None and after is not None]
 
 
 def _worth(model: DensityModel, graph: MolecularGraph, count: int) -> dict[str, Any]:

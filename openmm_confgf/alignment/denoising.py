@@ -11,6 +11,8 @@ noise must be the same for all of them, or their differences drown in it.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Protocol
 
 import numpy as np
@@ -75,6 +77,33 @@ class DenoisingModel(Protocol):
         -------
         Tensor, (S, K)
         """
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseRange:
+    """Noise levels that are evenly spaced in log sigma, and errors in nats over them.
+
+    Attributes
+    ----------
+    least, most : float
+        sigma at level 0 and at level 1, in the model's unit of length.
+    """
+
+    least: float
+    most: float
+
+    @property
+    def span(self) -> float:
+        """The range of log sigma from level 0 to 1."""
+        return math.log(self.most / self.least)
+
+    def sigma(self, levels: Tensor) -> Tensor:
+        """Standard deviations of the noise, (S, 1, 1, 1), at levels (S,)."""
+        return (self.least * (levels * self.span).exp())[:, None, None, None]
+
+    def errors(self, denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+        """``|x - D|^2 / sigma^2`` times `span`, (S, K), of D (S, K, N, 3) and x (K, N, 3)."""
+        return self.span * ((denoised - clean) / sigma).square().sum((-2, -1))
 
 
 class Denoised:

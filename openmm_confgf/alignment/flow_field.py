@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,8 +9,9 @@ from torch import Tensor, nn
 
 from ..generators.tbg import TBGGenerator
 from ..molecules.graph import MolecularGraph
+from .denoising import NoiseRange
 
-LEAST_NOISE, MOST_NOISE = 0.05, 20.0
+NOISE = NoiseRange(0.05, 20.0)
 """Of the noise to the molecule on a straight path, (1 - t) / t: at the ends the one or the other is all there is."""
 
 
@@ -66,8 +65,7 @@ class FlowField:
             In nats.
         """
         field = self.generator.prepare(molecule, self.device).field(self.generator.network)
-        span = math.log(MOST_NOISE / LEAST_NOISE)
-        sigma = (LEAST_NOISE * (levels * span).exp()).to(self.device)[:, None, None, None]
+        sigma = NOISE.sigma(levels).to(self.device)
         clean = (positions * self.generator.flow.scale).to(self.device)
         shift = (noise - noise.mean(1, keepdim=True)).to(self.device)[:, None]
         t = 1 / (1 + sigma)
@@ -75,4 +73,4 @@ class FlowField:
         each = t.expand(-1, len(clean), 1, 1).flatten()
         velocity = field(each, on_path.flatten(0, 1)).view(on_path.shape)
         found = on_path + (1 - t) * velocity
-        return span * ((found - clean) / sigma).square().sum((-2, -1)).to(torch.get_default_dtype())
+        return NOISE.errors(found, clean, sigma).to(torch.get_default_dtype())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -12,8 +10,9 @@ from ..generators.confgf import ConfGFGenerator
 from ..models.features import GraphBatch, collate, featurise
 from ..molecules.graph import MolecularGraph
 from ..units import NM_PER_ANGSTROM
+from .denoising import NoiseRange
 
-LEAST_NOISE, MOST_NOISE = 0.2, 5.0
+NOISE = NoiseRange(0.2, 5.0)
 """Angstrom: where the samples of `ConfGFGenerator` begin to settle, and where they start from noise. Between them it is decided which
 conformation a sample becomes."""
 
@@ -53,7 +52,7 @@ class NoiseField:
         return self.generator.sample(molecule, n, seed=seed, device=self.device).positions
 
     def denoising_errors(self, molecule: MolecularGraph, positions: Tensor, levels: Tensor, noise: Tensor) -> Tensor:
-        """``|x - D(x + sigma z, sigma)|^2 / sigma^2`` times the range of log sigma, from `LEAST_NOISE` to `MOST_NOISE`.
+        """``|x - D(x + sigma z, sigma)|^2 / sigma^2`` times the range of log sigma of `NOISE`.
 
         Parameters
         ----------
@@ -69,8 +68,7 @@ class NoiseField:
         """
         if molecule not in self._graphs:
             self._graphs[molecule] = collate([featurise(molecule)]).to(self.device)
-        batch, span = self._graphs[molecule], math.log(MOST_NOISE / LEAST_NOISE)
-        sigma = (LEAST_NOISE * (levels * span).exp()).float().to(self.device)[:, None, None, None]
+        batch, sigma = self._graphs[molecule], NOISE.sigma(levels).float().to(self.device)
         clean = (positions / NM_PER_ANGSTROM).float().to(self.device)
         shift = (noise - noise.mean(1, keepdim=True)).float().to(self.device)[:, None]
         noisy = (clean + sigma * shift).flatten(0, 1)[None]
@@ -78,4 +76,4 @@ class NoiseField:
         # told as when it generates from noise: what is specified
         hands = batch.hands[:, None].expand(-1, noisy.shape[1], -1)
         denoised = self.generator.net(self.generator.net.encode(batch), noisy, each, hands)[0].view(len(levels), *clean.shape)
-        return span * ((denoised - clean) / sigma).square().sum((-2, -1))
+        return NOISE.errors(denoised, clean, sigma)

@@ -182,18 +182,14 @@ def read_inputs(source: str, with_conformers: bool) -> list[MolecularGraph | Ens
     ConfGFError
         If nothing can be read, or there are no conformers.
     """
-    from ..ensemble import Ensemble, Provenance
     from ..errors import ConfGFError
     from ..files import read_each_ensemble, read_molecules, suffix_of
     from ..files.archive import load_archive
-    from ..version import __version__
 
     found: list[MolecularGraph | Ensemble] = []
     if source.endswith(".npz"):
         archive = load_archive(source)
-        if with_conformers:
-            return [Ensemble(one.graph, one.positions, Provenance(Path(source).name, __version__)) for one in archive]
-        return [one.graph for one in archive]
+        return [one.ensemble(Path(source).name) if with_conformers else one.graph for one in archive]
     if with_conformers:
         if suffix_of(source) not in (".sdf", ".mol", ".pdb", ".h5"):
             raise ConfGFError(f"{source} has no conformers to learn from; leave out --off-policy, and the generator draws them.")
@@ -213,12 +209,12 @@ def read_inputs(source: str, with_conformers: bool) -> list[MolecularGraph | Ens
 
 def mean_changes(comparisons: list[BeforeAfter]) -> dict[str, dict[str, Any]]:
     """Means before and after over the molecules that have a value both times, and the change of the mean."""
+    from ..alignment.before_after import known_values
     from ..plots.alignment import LABELS
 
     means = {}
     for key in LABELS:
-        known = [(one.before[key], one.after[key]) for one in comparisons if None not in (one.before.get(key), one.after.get(key))]
-        if known:
+        if known := known_values(comparisons, key):
             before, after = (sum(values) / len(known) for values in zip(*known, strict=True))
             change = None if before == 0 else 100 * (after / before - 1)
             means[LABELS[key]] = {"molecules": len(known), "before": before, "after": after, "change_percent": change}

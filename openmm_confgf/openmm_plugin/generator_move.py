@@ -27,15 +27,6 @@ from ..units import kT
 from .thermostat import wanted_temperature
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pool:
-    """Samples that have not been proposed yet, the last ones first."""
-
-    positions: NDArray[np.float64]
-    reduced: NDArray[np.float64]
-    log_q: NDArray[np.float64]
-
-
 class GeneratorMove:
     """Independence Metropolis-Hastings: the molecule jumps to a sample of a generator, with the probability that keeps the target exact.
 
@@ -102,7 +93,7 @@ class GeneratorMove:
         self._size, self._seed, self._refills = pool, seed, 0
         self._rng = np.random.default_rng([seed, 1])
         self._energy = _energy_of(system)
-        self._pool: _Pool | None = None
+        self._pool: list[tuple[NDArray[np.float64], float]] = []
         self._current: tuple[NDArray[np.float64], float] | None = None
 
     @property
@@ -120,19 +111,17 @@ class GeneratorMove:
         """
         context = self.simulation.context
         positions = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-        before, pool = self._log_weight(positions), self._proposals()
-        row = len(pool.log_q) - 1
-        after = -pool.reduced[row] - pool.log_q[row]
-        self._pool = dataclasses.replace(pool, reduced=pool.reduced[:row], log_q=pool.log_q[:row])
+        before = self._log_weight(positions)
+        frame, after = self._proposal()
         self.attempted += 1
         if not math.log(self._rng.random()) < after - before:
             return False
-        proposed = pool.positions[row] - pool.positions[row].mean(axis=0) + positions.mean(axis=0)
+        proposed = frame - frame.mean(axis=0) + positions.mean(axis=0)
         context.setPositions(proposed * unit.nanometer)
         context.setVelocitiesToTemperature(self.temperature * unit.kelvin, int(self._rng.integers(1, 2**31 - 1)))
         # as the Context gives them back, so that a move after no MD knows them
         kept = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-        self._current = kept, float(after)
+        self._current = kept, after
         self.accepted += 1
         return True
 
@@ -146,16 +135,15 @@ class GeneratorMove:
         self._current = positions, found
         return found
 
-    def _proposals(self) -> _Pool:
-        """The samples that are left, or new ones."""
-        if self._pool is None or not len(self._pool.log_q):
+    def _proposal(self) -> tuple[NDArray[np.float64], float]:
+        """A sample that was not proposed yet, and its ``-u - log q``: -inf where there is no density, which is never accepted."""
+        if not self._pool:
             drawn = self._drawn()
             assert drawn.log_q is not None
             reduced = self._energy.evaluate(drawn.positions).energy / kT(self.temperature)
-            # where there is no density there was no sample: never accepted
-            usable = np.isfinite(drawn.log_q)
-            self._pool = _Pool(drawn.positions, np.where(usable, reduced, np.inf), np.where(usable, drawn.log_q, 0.0))
-        return self._pool
+            log_w = np.where(np.isfinite(drawn.log_q), -reduced - drawn.log_q, -np.inf)
+            self._pool = list(zip(drawn.positions, log_w.tolist(), strict=True))
+        return self._pool.pop()
 
     def _drawn(self) -> Ensemble:
         drawn = self.generator.sample(self.graph, self._size, seed=self._seed + self._refills, device=self.device)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..alignment.before_after import BeforeAfter, known_values
 from ..errors import FileFormatError
 from .ensemble import INK, plain, save_figure
-
-if TYPE_CHECKING:
-    from ..alignment.before_after import BeforeAfter
 
 _TRAINING, _HELD_OUT = "#8fa3bf", "#c2410c"
 
@@ -73,7 +71,7 @@ def _curves(rows: Sequence[dict[str, Any]], axes: Axes) -> None:
 
 
 def _before_and_after(comparisons: Sequence[BeforeAfter], key: str, axes: Axes) -> None:
-    known = [(one.before[key], one.after[key]) for one in comparisons if None not in (one.before.get(key), one.after.get(key))]
+    known = known_values(comparisons, key)
     axes.plot(*zip(*known, strict=True) if known else ([], []), "o", ms=4, color=_HELD_OUT, alpha=0.7)
     top = 1.05 * max([value for pair in known for value in pair], default=1.0)
     axes.plot([0, top], [0, top], color=INK, lw=0.8, ls=":")

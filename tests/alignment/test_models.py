@@ -9,7 +9,7 @@ import torch
 
 from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.density import DensityModel
-from openmm_confgf.alignment.flow_field import LEAST_NOISE, MOST_NOISE, FlowField
+from openmm_confgf.alignment.flow_field import NOISE, FlowField
 from openmm_confgf.alignment.noise_field import NoiseField
 from openmm_confgf.alignment.recipe import alignable
 from openmm_confgf.errors import ConfGFError
@@ -57,9 +57,9 @@ def test_a_flow_without_velocity_leaves_the_noise(tmp_path):
     rng, levels = np.random.default_rng(0), torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
     positions, noise = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((2, 3, 3), (3, 3, 3)))
     positions, noise = 0.1 * (positions - positions.mean(1, keepdim=True)), noise - noise.mean(1, keepdim=True)
-    sigma = LEAST_NOISE * (MOST_NOISE / LEAST_NOISE) ** levels[:, None, None, None]
+    sigma = NOISE.least * (NOISE.most / NOISE.least) ** levels[:, None, None, None]
     stays = (10 * positions + sigma * noise[:, None]) / (1 + sigma)
-    wanted = math.log(MOST_NOISE / LEAST_NOISE) * ((stays - 10 * positions) / sigma).square().sum((-2, -1))
+    wanted = math.log(NOISE.most / NOISE.least) * ((stays - 10 * positions) / sigma).square().sum((-2, -1))
     found = model.denoising_errors(MolecularGraph.from_smiles("O"), positions, levels, noise)
     assert torch.allclose(found.double(), wanted, rtol=1e-5)
 
