@@ -116,12 +116,20 @@ def align(
     WrongTypeError, ForceFieldError, PlatformError
         As in `Level` and `resolve_device`.
     ConfGFError
-        If the model cannot be aligned, no molecule is left to learn from, or the directory holds another run.
+        If the model cannot be aligned, or its weights are of another level, no molecule is left to learn from, or the directory holds
+        another run.
     """
     directory, theory = Path(directory), level_of(level)
     aligned = alignable(model, run, str(resolve_device(device)))
     if run.loss == "log-variance" and not isinstance(aligned, DensityModel):
         raise ConfGFError("The log-variance needs an exact density, which boltzmann alone has here; use eba or dpo.")
+    if isinstance(model, EquilibriumGenerator):
+        sampled = model.source.forcefield if model.level is None else model.level.name
+        if theory.name != sampled:
+            raise ConfGFError(
+                f"The generator {model.name!r} samples {sampled}, and its weights would not be those of {theory.name}; align it with "
+                f"{sampled}, or give weights or a generator of the other."
+            )
     directory.mkdir(parents=True, exist_ok=True)
     check_same_run(directory, _identity(model, molecules, theory, run), begun=True)
 

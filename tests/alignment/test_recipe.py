@@ -87,6 +87,13 @@ def test_an_exact_density_learns_raw_energies(tmp_path):
     assert load_weights(result.weights)[1].target == model.loaded.card.target
 
 
+def test_a_density_of_another_level_is_refused(tmp_path):
+    model, _ = alignment_model("boltzmann", "boltzmann-ala2")
+    with pytest.raises(ConfGFError, match=r"samples amber99sbildn.xml,amber99_obc.xml, and its weights would not be those of mmff94s"):
+        align(model, [peptide(["ACE", "ALA", "NME"])], "mmff94s", tmp_path, RUN, device="cpu")
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_log_variance_asks_for_a_density(graphs, tmp_path):
     with pytest.raises(ConfGFError, match="needs an exact density"):
         align(create_generator("confgf-noise"), graphs, "mmff94s", tmp_path, dataclasses.replace(RUN, loss="log-variance"))
