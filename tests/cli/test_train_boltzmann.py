@@ -12,6 +12,7 @@ from openmm_confgf.files import write_ensembles
 from openmm_confgf.generators.harmonic import HarmonicGenerator
 from openmm_confgf.models.autoregressive import AutoregressiveConfig
 from openmm_confgf.models.cards import read_card
+from openmm_confgf.models.weights import load_weights, save_weights
 from openmm_confgf.training.boltzmann import recipe, settings
 
 
@@ -99,6 +100,29 @@ def test_weights_are_tuned_to_another_level(run, frames, short, monkeypatch, tmp
         effective.append(run("reweight", tmp_path / "scored.h5", "--json").json["ess_fraction"])
     # that of the weights before is withheld where it cannot be trusted
     assert effective[1] == pytest.approx(outcome.json["ess_fraction"], abs=0.15) and effective[1] > 1.5 * (effective[0] or 0.0)
+
+
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_weights_that_know_the_molecule_go_on_with_energies(run, frames, short, monkeypatch, tmp_path, known):
+    monkeypatch.setattr(recipe, "FROM_PARENT", 1024)
+    fast = settings.BoltzmannRun(round_steps=20, batch_size=128, samples=512)
+    monkeypatch.setattr(settings, "BoltzmannRun", functools.partial(dataclasses.replace, fast))
+    parent, call = tmp_path / "parent" / "boltzmann.safetensors", ["train", "boltzmann", "CO", "--device", "cpu", "--json"]
+    given = ["--trajectory", frames / "methanol.h5"]
+    assert run(*call, *given, "--rounds", 4, "-o", parent.parent).code == 0
+    if not known:  # far too narrow
+        network, card = load_weights(parent)
+        network.length_head.bias.data.view(3, -1)[2] -= 2
+        save_weights(parent, network, card)
+    given = [] if known else given
+    outcome = run(*call, "--from", parent, *given, "--rounds", 3, "-o", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    card = read_card(tmp_path / "run" / "boltzmann.json")
+    first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+    assert first["energies"] == known and (card.training["frames_share"] == 0) == known
+    assert not (tmp_path / "run" / "md.h5").exists()
+    assert ("Nothing was simulated" in outcome.json["verdict"]) == known
+    assert (card.data[0]["generator"] == "the weights to start from") == known
 
 
 def test_another_molecule_needs_another_folder(run, frames, short, tmp_path):

@@ -22,6 +22,9 @@ from ...reweighting import Reweighted, reweight
 from ...thermodynamics.convergence import AGREEMENT
 from ..step_rounds import Row
 
+OWN_SAMPLES = "the weights to start from"
+"""What made the frames, where nothing was simulated."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BoltzmannResult:
@@ -170,10 +173,10 @@ def tested(
         warnings.simplefilter("ignore", UserWarning)  # the verdict says the same
         found = reweight(samples, generator.temperature)
     r_hat = max((value for value in (data["r_hat_energy"], data["r_hat_torsions"]) if value is not None), default=math.nan)
-    return BoltzmannResult(weights, found, r_hat, rows, _verdict(found, r_hat))
+    return BoltzmannResult(weights, found, r_hat, rows, _verdict(found, r_hat, data["generator"] == OWN_SAMPLES))
 
 
-def _verdict(found: Reweighted, r_hat: float) -> str:
+def _verdict(found: Reweighted, r_hat: float, own_samples: bool) -> str:
     """What the weights say, and what they cannot: a mode that the frames lack is lacking in the samples."""
     said = found.diagnostics.verdict
     if r_hat > AGREEMENT:
@@ -181,4 +184,6 @@ def _verdict(found: Reweighted, r_hat: float) -> str:
             f" The replicas of the simulation do not agree (R-hat {r_hat:.2f}, above {AGREEMENT}): conformations may be missing, "
             "which weights cannot show; train longer."
         )
+    if own_samples:
+        said += " Nothing was simulated: conformations that the weights to start from never draw are missing, which weights cannot show."
     return said

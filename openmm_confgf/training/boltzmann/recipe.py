@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,19 @@ from ...models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from ...models.cards import Card, CardTarget
 from ...models.weights import load_weights, save_weights
 from ...molecules.graph import MolecularGraph
+from ...thermodynamics.pareto import pareto_k
 from ..objectives.energies import tempered_weights
 from ..same_run import check_same_run
 from ..step_rounds import Row
 from .frames import Frames, training_frames
 from .loop import TEMPERED, BoltzmannTraining, Lesson
-from .monitor import draw_samples
-from .outcome import BoltzmannResult, card_of_run, run_identity, tell_frames, tested
+from .monitor import Samples, draw_samples
+from .outcome import OWN_SAMPLES, BoltzmannResult, card_of_run, run_identity, tell_frames, tested
 from .settings import AT_A_LEVEL, BoltzmannRun
 from .simulated import frames_of
 
 FROM_PARENT = 4096
-"""Samples of the weights to start from that are evaluated at a level."""
+"""Samples of the weights to start from that are evaluated."""
 
 _HELD_OUT = 0.1
 """Share of the frames that nothing learns from."""
@@ -71,7 +73,8 @@ def train_boltzmann(
     frames : Ensemble, optional
         Of equilibrium at this temperature, to learn from instead of a simulation made here.
     parent : str or Path, optional
-        Weights to start from.
+        Weights to start from. If they know the molecule (k-hat of their samples below 1), nothing is simulated, and energies teach from the
+        first round.
     run : BoltzmannRun, optional
         Default: `BoltzmannRun()`, or `AT_A_LEVEL`.
     device : str
@@ -117,9 +120,16 @@ def train_boltzmann(
     network = AutoregressiveDensity(AutoregressiveConfig(**card.config) if card else None).to(where)
     if before is not None:
         network.load_state_dict(before.state_dict())
-    if frames is None and theory is not None:
-        say(f"evaluating {FROM_PARENT} samples of the weights {card.name if card else ''}")
-        lesson, data = _lesson_of_parent(prepared, network, run.seed)
+    own = None
+    if card is not None:
+        say(f"evaluating {FROM_PARENT} samples of the weights {card.name}")
+        own = draw_samples(prepared, network, FROM_PARENT, run.seed)
+        if _is_known(own):
+            run = dataclasses.replace(run, frames_share=0.0)
+        elif theory is None:
+            own = None
+    if frames is None and own is not None:
+        lesson, data = _lesson_of_samples(prepared, own, run.seed)
     else:
         frames = frames_of(molecule, frames, directory, forcefield, temperature, run.minutes, run.seed, device, say)
         lesson, data = _lesson(prepared, frames, run.seed)
@@ -147,12 +157,19 @@ def _lesson(prepared: PreparedMolecule, frames: Ensemble, seed: int) -> tuple[Le
     return _split(prepared, learnt[order]), tell_frames(frames)
 
 
-def _lesson_of_parent(prepared: PreparedMolecule, network: AutoregressiveDensity, seed: int) -> tuple[Lesson, dict[str, Any]]:
+def _is_known(samples: Samples) -> bool:
+    """Whether the weights have a mean, by k-hat: energies can then teach from the first step, where frames would undo what is known."""
+    if not samples.log_weights.isfinite().any():
+        return False
+    k_hat = pareto_k(samples.log_weights.numpy())
+    return k_hat is not None and k_hat < 1
+
+
+def _lesson_of_samples(prepared: PreparedMolecule, samples: Samples, seed: int) -> tuple[Lesson, dict[str, Any]]:
     """Samples of the weights to start from, those of large weight preferred; they keep the modes that these know in what is learnt from."""
-    samples = draw_samples(prepared, network, FROM_PARENT, seed)
     weights = tempered_weights(samples.log_weights, TEMPERED).numpy()
     chosen = np.random.default_rng(seed).choice(len(weights), min(len(weights) // 2, (weights > 0).sum()), False, weights / weights.sum())
-    said = {"frames": len(chosen), "generator": "the weights to start from", "r_hat_energy": None, "r_hat_torsions": None}
+    said = {"frames": len(chosen), "generator": OWN_SAMPLES, "r_hat_energy": None, "r_hat_torsions": None}
     return _split(prepared, samples.frames[torch.from_numpy(chosen)]), said
 
 
