@@ -221,7 +221,7 @@ class Reweighted:
 def reweight(ensemble: Ensemble, temperature: Any = None, truncate: float | None = None) -> Reweighted:
     """Boltzmann weights of an ensemble, with what they say of themselves; a warning is given where they are not to be trusted.
 
-    All rows take part, whatever their status: a clash has its energy, and NON_FINITE rows have weight zero and are counted.
+    All rows take part: a clash has its energy; NON_FINITE and WRONG_STEREO rows have weight zero and are counted.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..energies import Level
 from ..errors import ConfGFError
 from ..evaluation import BasinPopulations, Basins, basin_populations, boltzmann_weights, energy_w2
-from ..generators.equilibrium import worth
+from ..generators.density import worth
+from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
 from ..molecules.rmsd import distinct_minima
 from .density import DensityModel
@@ -145,4 +146,4 @@ def known_values(comparisons: Sequence[BeforeAfter], key: str) -> list[tuple[flo
 def _worth(model: DensityModel, graph: MolecularGraph, count: int) -> dict[str, Any]:
     prepared = model.prepare(graph)
     positions, log_q = prepared.draw(model.generator.network, _SEED, 0, count)
-    return worth(log_q, prepared.energy.evaluate(positions).energy, prepared.temperature)
+    return worth(log_q, prepared.energy.evaluate(positions).energy, check_conformations(graph, positions), prepared.temperature)

@@ -19,6 +19,8 @@ from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
 from ..molecules.stereoisomers import stereo_settings
 from ..status import Status
+from ..thermodynamics.diagnostics import diagnose
+from ..thermodynamics.log_weights import log_weights
 from ..version import __version__
 from .base import Generator, check_request
 
@@ -40,7 +42,7 @@ class Draws:
     energy : ndarray of float64, (n,), optional
         kJ/mol in the target's force field; +inf where it is not finite, or the sample is another molecule.
     diagnostics : dict
-        What the weights are worth, for `Ensemble.diagnostics`.
+        For `Ensemble.diagnostics`; what the weights are worth joins them where there are energies and a temperature.
     status : ndarray of int8, (n,), optional
         A `Status` each, as far as the generator knows; where it is OK, the checks decide.
     """
@@ -159,6 +161,9 @@ class DensityGenerator(Generator):
             status = check_conformations(graph, positions)
             if draws.status is not None:
                 status = np.where(draws.status == Status.OK, status, draws.status)
+            diagnostics = draws.diagnostics
+            if draws.energy is not None and draws.target is not None and draws.target.temperature is not None:
+                diagnostics = worth(draws.log_q, draws.energy, status, draws.target.temperature) | diagnostics
             yield (
                 index,
                 Ensemble(
@@ -169,10 +174,36 @@ class DensityGenerator(Generator):
                     energy=draws.energy,
                     log_q=draws.log_q,
                     target=draws.target,
-                    diagnostics=draws.diagnostics,
+                    diagnostics=diagnostics,
                 ),
             )
 
 
 def _mean_free(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return positions - positions.mean(axis=1, keepdims=True)
+
+
+def worth(log_q: NDArray[np.float64], energy: NDArray[np.float64], status: NDArray[np.int8], temperature: float) -> dict[str, Any]:
+    """What the weights of samples are worth, for `Ensemble.diagnostics`.
+
+    Parameters
+    ----------
+    log_q : ndarray, (B,)
+        nats.
+    energy : ndarray, (B,)
+        kJ/mol, +inf where there is none.
+    status : ndarray of int8, (B,)
+        A `Status` each.
+    temperature : float
+        K.
+
+    Returns
+    -------
+    dict
+        ``"ess_fraction"``, ``"k_hat"``, ``"trusted"``; empty where no sample has a weight.
+    """
+    logs = log_weights(log_q, energy, status, temperature)
+    if not np.isfinite(logs).any():
+        return {}
+    found = diagnose(logs)
+    return {"ess_fraction": found.ess_fraction, "k_hat": found.k_hat, "trusted": found.trusted}

@@ -20,8 +20,6 @@ from ..energies import BatchedEnergy, ContextEnergy, Energy, ForceFieldLike, Lev
 from ..ensemble import Target
 from ..errors import ConfGFError
 from ..molecules.graph import MolecularGraph
-from ..thermodynamics.diagnostics import diagnose
-from ..thermodynamics.log_weights import log_weights
 from ..units import in_md_units
 from .density import DensityGenerator, Draws
 from .network.loaded import LoadedNetwork
@@ -218,26 +216,3 @@ class EquilibriumGenerator(DensityGenerator, Generic[NetworkT, PreparedT]):
                 "and train on this molecule where it is low.",
                 stacklevel=2,
             )
-
-
-def worth(log_q: NDArray[np.float64], energy: NDArray[np.float64], temperature: float) -> dict[str, Any]:
-    """What the weights of samples are worth, for `Ensemble.diagnostics`.
-
-    Parameters
-    ----------
-    log_q : ndarray, (B,)
-        nats.
-    energy : ndarray, (B,)
-        kJ/mol, +inf where there is none.
-    temperature : float
-        K.
-
-    Returns
-    -------
-    dict
-        ``"ess_fraction"``, ``"k_hat"``, ``"trusted"``; empty where no energy is finite.
-    """
-    if not np.isfinite(energy).any():
-        return {}
-    found = diagnose(log_weights(log_q, energy, np.zeros(len(energy)), temperature))
-    return {"ess_fraction": found.ess_fraction, "k_hat": found.k_hat, "trusted": found.trusted}

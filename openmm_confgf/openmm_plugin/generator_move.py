@@ -23,6 +23,7 @@ from ..generators.base import Generator
 from ..generators.density import DensityGenerator
 from ..molecule_like import MoleculeLike, as_graph
 from ..molecules.graph import MolecularGraph
+from ..status import Status
 from ..units import kT
 from .thermostat import wanted_temperature
 
@@ -136,12 +137,15 @@ class GeneratorMove:
         return found
 
     def _proposal(self) -> tuple[NDArray[np.float64], float]:
-        """A sample that was not proposed yet, and its ``-u - log q``: -inf where there is no density, which is never accepted."""
+        """A sample that was not proposed yet, and its ``-u - log q``: -inf, so that it is never accepted, where there is no density, or
+        another stereoisomer.
+        """
         if not self._pool:
             drawn = self._drawn()
             assert drawn.log_q is not None
             reduced = self._energy.evaluate(drawn.positions).energy / kT(self.temperature)
-            log_w = np.where(np.isfinite(drawn.log_q), -reduced - drawn.log_q, -np.inf)
+            possible = np.isfinite(drawn.log_q) & (drawn.status != Status.WRONG_STEREO)
+            log_w = np.where(possible, -reduced - drawn.log_q, -np.inf)
             self._pool = list(zip(drawn.positions, log_w.tolist(), strict=True))
         return self._pool.pop()
 

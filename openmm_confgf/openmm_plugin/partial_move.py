@@ -15,6 +15,8 @@ from ..devices import Device, resolve_device
 from ..errors import ConfGFError, UnsupportedForceError
 from ..generators.boltzmann import BoltzmannGenerator
 from ..molecule_like import MoleculeLike, as_graph
+from ..molecules.checks import check_conformations
+from ..status import Status
 from ..units import kT
 from .thermostat import wanted_temperature
 
@@ -109,6 +111,8 @@ class PartialMove:
         uniform = self._rng.random((self.candidates, len(self.graph), 6))
         network = self.generator.network.to(self._device)
         frames, log_q = self._prepared.redraw(network, whole[self._particles], self._redrawn, uniform)
+        other = check_conformations(self.graph, frames[1:]) == Status.WRONG_STEREO
+        log_q[1:][other] = np.inf  # no weight
         log_w = np.array([-self._reduced(whole, frame) if np.isfinite(q) else -np.inf for frame, q in zip(frames, log_q, strict=True)])
         log_w -= np.where(np.isfinite(log_q), log_q, 0.0)
         self.attempted += 1

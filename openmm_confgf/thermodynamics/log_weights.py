@@ -16,8 +16,8 @@ def log_weights(log_q: ArrayLike | None, energy: Any, status: ArrayLike, tempera
     """Natural logarithm of the weight of each sample, not normalised: ``log w = -U / kT - log q``.
 
     Importance sampling of exp(-U / kT) from samples of q (Noé, Olsson, Köhler & Wu 2019, doi:10.1126/science.aaw1147). All samples of q
-    take part, those whose status is not OK as well: a clash has its energy, and one without a finite energy has no density in the target.
-    Weights of a selection are biased.
+    take part, those whose status is not OK as well: a clash has its energy. The target is that of one molecule: a sample of another
+    stereoisomer (WRONG_STEREO) has no density in it, nor has one without a finite energy. Weights of a selection are biased.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def log_weights(log_q: ArrayLike | None, energy: Any, status: ArrayLike, tempera
     Returns
     -------
     ndarray of float64, (B,)
-        Without unit; -inf where the energy is +inf.
+        Without unit; -inf where the energy is +inf or the status WRONG_STEREO.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def log_weights(log_q: ArrayLike | None, energy: Any, status: ArrayLike, tempera
         )
     if wrong := int((np.isnan(cost) | (cost == -np.inf)).sum()):
         raise ConfGFError(f"{wrong} of {len(cost)} energies are NaN or -inf; give finite ones, and +inf where the density is zero.")
-    possible = np.isfinite(cost)
+    possible = np.isfinite(cost) & (flags != Status.WRONG_STEREO)
     if wrong := int((~np.isfinite(density[possible])).sum()):
         raise ConfGFError(f"log_q of {wrong} samples with an energy is not finite, so that q did not draw them; evaluate it anew.")
     weights = np.full(len(cost), -np.inf)

@@ -8,13 +8,16 @@ import openmm
 import pytest
 from openmm import app, unit
 
+from openmm_confgf import create_system, score
 from openmm_confgf.energies import BatchedEnergy
 from openmm_confgf.errors import ConfGFError, ForceFieldError, UnsupportedForceError
 from openmm_confgf.generators import HarmonicGenerator, create_generator
+from openmm_confgf.molecules.checks import check_conformations
 from openmm_confgf.molecules.geometry import dihedrals
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.openmm_plugin import GeneratorMove, run_with_moves
 from openmm_confgf.reweighting import reweight
+from openmm_confgf.status import Status
 from openmm_confgf.thermodynamics.autocorrelation import statistical_inefficiency
 
 T = 300.0
@@ -106,6 +109,31 @@ def test_a_rejected_move_changes_nothing(peroxide, peroxide_samples):
     if before is not None:
         assert np.array_equal(state.getPositions(asNumpy=True)._value, before[0])
         assert np.array_equal(state.getVelocities(asNumpy=True)._value, before[1])
+
+
+class BothHands(HarmonicGenerator):
+    """Half of the samples are mirror images; the density of both hands is half of that of one."""
+
+    def _draw_many(self, molecules, counts, seed, device):
+        for index, draws in super()._draw_many(molecules, counts, seed, device):
+            hands = np.where(np.arange(len(draws.positions)) % 2, 1.0, -1.0)
+            positions = draws.positions * np.stack([np.ones_like(hands)] * 2 + [hands], axis=1)[:, None]
+            yield index, dataclasses.replace(draws, positions=positions, log_q=draws.log_q - math.log(2))
+
+
+def test_the_other_hand_is_another_molecule():
+    """It has the same energy, no weight, and is never moved to; log Z is that of one hand."""
+    smiles = "[H][C@](F)(Cl)Br"
+    system = create_system(MolecularGraph.from_smiles(smiles), "openff-2.2.1")
+    both, one = (kind(system, T).sample(smiles, 400, seed=3, device="cpu") for kind in (BothHands, HarmonicGenerator))
+    scored = [score(samples, system) for samples in (both, one)]
+    assert (both.status == Status.WRONG_STEREO).sum() == 200 and scored[0].energy.max() < np.inf
+    weighed = [reweight(samples, T).diagnostics for samples in scored]
+    assert weighed[0].n_bad == 200
+    assert abs(weighed[0].log_z - weighed[1].log_z) < 6 * math.hypot(weighed[0].log_z_error, weighed[1].log_z_error)
+    move = GeneratorMove(simulation_of(system, one.positions[0], smiles), BothHands(system, T), smiles, seed=4)
+    run = run_with_moves(move, 200, 0)
+    assert (check_conformations(one.graph, run.positions) == Status.OK).all() and 0.3 < move.acceptance < 0.6
 
 
 class TestRefused:

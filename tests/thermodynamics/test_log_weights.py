@@ -10,12 +10,12 @@ RT = 8.31446261815324e-3 * 300  # kJ/mol
 
 
 def test_by_hand():
-    """log w = -U/(kT) - log q, of all rows, whatever their status; what has no finite energy weighs nothing."""
-    energy = np.array([0.0, 10.0, -2.5, 40.0, np.inf, np.inf])
-    status = np.array([Status.OK, Status.OK, Status.WRONG_STEREO, Status.CLASH, Status.NON_FINITE, Status.CLASH])
-    log_q = np.array([1.0, -2.0, 0.5, -30.0, 3.0, np.nan])
+    """log w = -U/(kT) - log q, of all rows; another stereoisomer, and what has no finite energy, weighs nothing."""
+    energy = np.array([0.0, 10.0, -2.5, 40.0, np.inf, np.inf, -5.0])
+    status = np.array([Status.OK, Status.OK, Status.DISTORTED, Status.CLASH, Status.NON_FINITE, Status.CLASH, Status.WRONG_STEREO])
+    log_q = np.array([1.0, -2.0, 0.5, -30.0, 3.0, np.nan, 1.0])
     found = log_weights(log_q, energy, status, 300.0)
-    wanted = [-1.0, -10 / RT + 2, 2.5 / RT - 0.5, -40 / RT + 30, -np.inf, -np.inf]
+    wanted = [-1.0, -10 / RT + 2, 2.5 / RT - 0.5, -40 / RT + 30, -np.inf, -np.inf, -np.inf]
     np.testing.assert_allclose(found, wanted, rtol=1e-13)
     assert found.dtype == np.float64
 

@@ -11,7 +11,7 @@ from ...energies import ForceFieldLike, LevelLike
 from ...models.autoregressive import AutoregressiveDensity
 from ...molecules.graph import MolecularGraph
 from ..density import Draws
-from ..equilibrium import EquilibriumGenerator, worth
+from ..equilibrium import EquilibriumGenerator
 from .prepared import PreparedMolecule
 
 
@@ -72,4 +72,4 @@ class BoltzmannGenerator(EquilibriumGenerator[AutoregressiveDensity, PreparedMol
         positions, log_q = prepared.draw(network, seed, 0, count)
         positions -= positions.mean(axis=1, keepdims=True)
         energy = prepared.energy.evaluate(positions).energy
-        return Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy, worth(log_q, energy, self.temperature))
+        return Draws(positions, log_q, {"charges": prepared.charges}, prepared.target, energy)

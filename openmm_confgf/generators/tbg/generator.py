@@ -14,7 +14,7 @@ from ...models.egnn import EGNN
 from ...models.ode import AdaptiveSteps, Integrator
 from ...molecules.graph import MolecularGraph
 from ..density import Draws
-from ..equilibrium import EquilibriumGenerator, TargetEnergy, worth
+from ..equilibrium import EquilibriumGenerator, TargetEnergy
 from .flow_molecule import FlowMolecule
 
 
@@ -77,5 +77,4 @@ class TBGGenerator(EquilibriumGenerator[EGNN, FlowMolecule]):
     def _draw(self, prepared: FlowMolecule, network: EGNN, count: int, seed: int) -> Draws:
         drawn, of_target = prepared.draw(network, seed, count), prepared.of_target
         settings = {"charges": of_target.charges, "variant": self.variant, "integrator": repr(self.flow.integrator)}
-        diagnostics = worth(drawn.log_q, drawn.energy, self.temperature) | drawn.told
-        return Draws(drawn.positions, drawn.log_q, settings, of_target.target, drawn.energy, diagnostics, status=drawn.status)
+        return Draws(drawn.positions, drawn.log_q, settings, of_target.target, drawn.energy, drawn.told, status=drawn.status)

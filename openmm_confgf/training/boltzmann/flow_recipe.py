@@ -14,7 +14,8 @@ from ...devices import resolve_device
 from ...energies import ForceFieldLike, system_source
 from ...ensemble import Ensemble
 from ...errors import ConfGFError
-from ...generators.equilibrium import TargetEnergy, worth
+from ...generators.density import worth
+from ...generators.equilibrium import TargetEnergy
 from ...generators.tbg import TBGGenerator
 from ...generators.tbg.flow_molecule import FlowMolecule
 from ...models.cards import CardTarget
@@ -97,7 +98,7 @@ def train_tbg(
 
     def look(averaged: EGNN) -> Row:
         drawn = prepared.draw(averaged, run.seed + 1, run.samples)
-        kept, found = float(np.isfinite(drawn.log_q).mean()), worth(drawn.log_q, drawn.energy, temperature)
+        kept, found = float(np.isfinite(drawn.log_q).mean()), worth(drawn.log_q, drawn.energy, drawn.status, temperature)
         return {"evaluations": drawn.told["evaluations"], "kept": kept, "ess": found.get("ess_fraction"), "k_hat": found.get("k_hat")}
 
     rows = FlowTraining(network, [lesson], run, directory, look).fit(after_round)
