@@ -124,7 +124,7 @@ class BothHands(HarmonicGenerator):
 def test_the_other_hand_is_another_molecule():
     """It has the same energy, no weight, and is never moved to; log Z is that of one hand."""
     smiles = "[H][C@](F)(Cl)Br"
-    system = create_system(MolecularGraph.from_smiles(smiles), "openff-2.2.1")
+    system = create_system(smiles, "openff-2.2.1")
     both, one = (kind(system, T).sample(smiles, 400, seed=3, device="cpu") for kind in (BothHands, HarmonicGenerator))
     scored = [score(samples, system) for samples in (both, one)]
     assert (both.status == Status.WRONG_STEREO).sum() == 200 and scored[0].energy.max() < np.inf

@@ -19,6 +19,7 @@ from openmm import app, unit
 from rdkit import Chem
 
 from ...errors import ForceFieldError
+from ...molecule_like import MoleculeLike, as_graph
 from ...molecules.graph import MolecularGraph
 from ...molecules.topology import topology_from_rdkit
 from .cache import SystemCache
@@ -113,12 +114,13 @@ def _set_isotope_masses(system: openmm.System, graph: MolecularGraph) -> None:
             system.setParticleMass(atom.GetIdx(), table.GetMassForIsotope(atom.GetAtomicNum(), atom.GetIsotope()))
 
 
-def create_system(graph: MolecularGraph, forcefield: str = "openff-2.2.1", *, cache: str | Path | None = None) -> openmm.System:
+def create_system(molecule: MoleculeLike, forcefield: str = "openff-2.2.1", *, cache: str | Path | None = None) -> openmm.System:
     """The System of one molecule; for many of them, a `SystemBuilder` reads the force field once.
 
     Parameters
     ----------
-    graph : MolecularGraph
+    molecule : str, RDKit Mol, OpenFF Molecule or MolecularGraph
+        As in `as_graph`.
     forcefield, cache
         As in `SystemBuilder`.
 
@@ -132,8 +134,10 @@ def create_system(graph: MolecularGraph, forcefield: str = "openff-2.2.1", *, ca
         If the force field is unknown, what it needs is not installed, or it cannot type the molecule.
     FileFormatError
         If the cache cannot be used.
+    MoleculeError, WrongTypeError
+        As in `as_graph`.
     """
-    return SystemBuilder(forcefield, cache=cache).build(graph)
+    return SystemBuilder(forcefield, cache=cache).build(as_graph(molecule))
 
 
 def _builder(forcefield: str) -> Callable[[MolecularGraph], openmm.System]:
