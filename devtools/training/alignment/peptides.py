@@ -27,7 +27,7 @@ from openmm_confgf.alignment.loop import AlignmentTraining
 from openmm_confgf.alignment.pool import Pool
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.errors import ConfGFError
-from openmm_confgf.generators.boltzmann import BoltzmannGenerator
+from openmm_confgf.generators.boltzmann import BoltzmannGenerator, prepared
 from openmm_confgf.models.weights import save_weights
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.step_rounds import Row
@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    # drawn at once; the samples of a pool need not be the same whatever their number
+    prepared.DRAWN = arguments.samples
     files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
     model = DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent))
     frames = {path.stem: np.load(path)["positions"].astype(np.float64) for path in files}
