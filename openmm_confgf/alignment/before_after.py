@@ -21,9 +21,6 @@ from .model import AlignableModel
 from .pool import Pool
 from .settings import AlignmentRun
 
-_SAME_SHAPE, _SAME_ENERGY = 0.0125, 0.4
-"""nm and kJ/mol within which two minima are one."""
-
 _SEED = 1_000_003
 """Of the samples that are compared, which are none of the training's."""
 
@@ -59,7 +56,7 @@ class FoundMinima:
         temperature : float
             K.
         """
-        distinct = distinct_minima(graph, positions, energies, _SAME_SHAPE, _SAME_ENERGY)
+        distinct = distinct_minima(graph, positions, energies)
         known = energies[distinct]
         return cls(known, boltzmann_weights(known, temperature), Basins.of(graph, positions[distinct], known, temperature))
 

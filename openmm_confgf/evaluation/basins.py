@@ -10,13 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfGFError
 from ..molecules.graph import MolecularGraph
-from ..molecules.rmsd import rmsd_matrix
+from ..molecules.rmsd import DUPLICATE_RMSD, rmsd_matrix
 from ..units import in_md_units
 from .divergence import jensen_shannon
 from .sample_weights import boltzmann_weights, sample_weights
-
-SAME_BASIN = 0.0125
-"""nm; minima that are nearer are one basin, as duplicates of `Ensemble.deduplicated` are."""
 
 WITHIN = 0.05
 """nm; a sample that is farther from every minimum is in no basin."""
@@ -46,7 +43,7 @@ class Basins:
     populations: NDArray[np.float64]
 
     @classmethod
-    def of(cls, graph: MolecularGraph, minima: Any, energy: Any, temperature: Any, same: Any = SAME_BASIN) -> Basins:
+    def of(cls, graph: MolecularGraph, minima: Any, energy: Any, temperature: Any, same: Any = DUPLICATE_RMSD) -> Basins:
         """Basins of minima, each with the sum of ``exp(-E / kT)`` of its minima.
 
         Parameters

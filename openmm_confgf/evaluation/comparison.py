@@ -21,15 +21,12 @@ from ..molecules.rmsd import distinct_minima
 from ..status import Status
 from ..thermodynamics.log_weights import log_weights
 from ..thermodynamics.normalised import normalised_weights
-from ..units import KJ_PER_KCAL, in_md_units, kT
-from .basins import OUTSIDE, SAME_BASIN, WITHIN, BasinPopulations, Basins, basin_populations
+from ..units import in_md_units, kT
+from .basins import OUTSIDE, WITHIN, BasinPopulations, Basins, basin_populations
 from .fluctuations import correlation
 from .measured import METRICS, Measured
 from .pairing import in_order_of
 from .sample_weights import boltzmann_weights
-
-_SAME_ENERGY = 0.1 * KJ_PER_KCAL
-"""kJ/mol; minima that differ by less, and by less than `SAME_BASIN` in all atoms, are the same."""
 
 ROOM_TEMPERATURE = 300.0
 """K, where neither ensemble names one."""
@@ -273,4 +270,4 @@ def _distinct(minima: Ensemble) -> Ensemble:
     """Without those that are the same after they were brought to their minima: none counts twice."""
     if minima.energy is None or not len(minima):
         return minima
-    return minima.select(distinct_minima(minima.graph, minima.positions, minima.energy, SAME_BASIN, _SAME_ENERGY))
+    return minima.select(distinct_minima(minima.graph, minima.positions, minima.energy))

@@ -10,8 +10,15 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolAlign
 from rdkit.SimDivFilters import rdSimDivPickers
 
-from ..units import NM_PER_ANGSTROM, in_md_units
+from ..units import KJ_PER_KCAL, NM_PER_ANGSTROM, in_md_units
 from .graph import MolecularGraph
+
+DUPLICATE_RMSD = 0.125 * NM_PER_ANGSTROM
+"""Minima nearer than this (nm, all atoms, symmetry-aware) are duplicates, if also"""
+
+DUPLICATE_ENERGY = 0.1 * KJ_PER_KCAL
+"""their energies differ by less than this (kJ/mol). Both are the values of GEOM (Axelrod & Gomez-Bombarelli 2022,
+doi:10.1038/s41597-022-01288-4) and CREST (Pracht et al. 2020, doi:10.1039/C9CP06869D)."""
 
 MAX_MATCHES = 2000
 """Most relabellings tried per pair. Each tert-butyl, trifluoromethyl or phenyl multiplies their number by 6 or 2; where a molecule has
@@ -137,7 +144,9 @@ def diverse_low_energy(graph: MolecularGraph, positions: Any, energy: ArrayLike,
     return picks[np.argsort(energies[picks], kind="stable")]
 
 
-def distinct_minima(graph: MolecularGraph, positions: Any, energy: ArrayLike, threshold: Any, tolerance: Any) -> NDArray[np.int64]:
+def distinct_minima(
+    graph: MolecularGraph, positions: Any, energy: ArrayLike, threshold: Any = DUPLICATE_RMSD, tolerance: Any = DUPLICATE_ENERGY
+) -> NDArray[np.int64]:
     """Indices of the minima that are new: a duplicate has both the energy and, hydrogens included, the shape of a lower one.
 
     Unlike `greedy_distinct` it tells apart what differs in a hydroxyl's hydrogen alone. Where the molecule has more than `MAX_MATCHES`

@@ -28,17 +28,10 @@ from ..generators.embedding import DISTANCE_GEOMETRY, embedded, parameters
 from ..generators.etkdg import embed_etkdg
 from ..molecules.checks import check_conformations
 from ..molecules.graph import MolecularGraph
-from ..molecules.rmsd import distinct_minima
+from ..molecules.rmsd import DUPLICATE_ENERGY, DUPLICATE_RMSD, distinct_minima
 from ..status import Status
 from ..units import KJ_PER_KCAL, NM_PER_ANGSTROM
 from ..version import __version__
-
-DUPLICATE_RMSD = 0.125 * NM_PER_ANGSTROM
-"""Minima nearer than this (nm, all atoms, symmetry-aware) are duplicates, if also"""
-
-DUPLICATE_ENERGY = 0.1 * KJ_PER_KCAL
-"""their energies differ by less than this (kJ/mol). Both are the values of GEOM (Axelrod & Gomez-Bombarelli 2022,
-doi:10.1038/s41597-022-01288-4) and CREST (Pracht et al. 2020, doi:10.1039/C9CP06869D)."""
 
 FORCE_TOLERANCE = 1.0
 """Root mean square force component (kJ/mol/nm) at a force field's minima; the Reference platform's double precision gets there."""
@@ -156,7 +149,7 @@ class ReferenceMaker:
             )
         good = good[energy[good] <= energy[good].min() + self.protocol.window]
         positions, energy = _with_mirror_images(graph, positions[good], energy[good])
-        kept = distinct_minima(graph, positions, energy, DUPLICATE_RMSD, DUPLICATE_ENERGY)[: self.protocol.max_kept]
+        kept = distinct_minima(graph, positions, energy)[: self.protocol.max_kept]
         return ReferenceMolecule(graph.name, graph, positions[kept], energy[kept] - energy[kept[0]])
 
 
