@@ -30,6 +30,9 @@ HIGHEST = 6.0
 
 BINS = 36
 
+_BLOCKS = 20
+"""Stretches of time of a simulation that count as independent; of as many replicas, each does."""
+
 _COLUMNS = (
     Column("molecule", align="left"),
     Column("seen"),
@@ -59,9 +62,9 @@ class BoltzmannRow:
     rate : float
         Samples with densities and energies, per second.
     positive_phi : tuple of float, or None
-        Free energy of phi > 0 above phi < 0 in kT, its error, and that of the reference.
-    largest_difference : float or None
-        Of the phi and psi profiles from the reference's, in kT, where the reference is below `HIGHEST`.
+        Free energy of phi > 0 above phi < 0 in kT and its error, and those of the reference.
+    largest_difference : tuple of float, or None
+        Of the phi and psi profiles from the reference's, in kT, where the reference is below `HIGHEST`, and the error of that difference.
     """
 
     molecule: str
@@ -70,8 +73,8 @@ class BoltzmannRow:
     k_hat: list[float | None]
     right: float
     rate: float
-    positive_phi: tuple[float, float, float] | None
-    largest_difference: float | None
+    positive_phi: tuple[float, float, float, float] | None
+    largest_difference: tuple[float, float] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +99,8 @@ class BoltzmannBenchmark:
             spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
             ess = f"{statistics.mean(known):.1f}{spread}" if len(known) == len(row.ess) else f"withheld ({len(known)} of {len(row.ess)})"
             worst = max((k for k in row.k_hat if k is not None), default=None)
-            phi = None if row.positive_phi is None else "{:.2f} ± {:.2f} ({:.2f})".format(*row.positive_phi)
-            off = None if row.largest_difference is None else f"{row.largest_difference:.2f}"
+            phi = None if row.positive_phi is None else "{:.2f} ± {:.2f} ({:.2f} ± {:.2f})".format(*row.positive_phi)
+            off = None if row.largest_difference is None else "{:.2f} ± {:.2f}".format(*row.largest_difference)
             cells.append([row.molecule, "yes" if row.seen else "no", ess, worst, 100 * row.right, row.rate, phi, off])
         return Table(list(_COLUMNS), cells).to_terminal()
 
@@ -179,24 +182,33 @@ def _angles(graph: MolecularGraph, positions: NDArray[np.float64]) -> Iterator[N
         yield from dihedrals(torch.tensor(positions), torch.from_numpy(quadruples)).numpy().T
 
 
-def _positive_phi(found: Reweighted, reference: Ensemble) -> tuple[float, float, float] | None:
+def _positive_phi(found: Reweighted, reference: Ensemble) -> tuple[float, float, float, float] | None:
     ours, theirs = (first_phi(reference.graph, positions) for positions in (found.ensemble.positions, reference.positions))
     if ours is None or theirs is None:
         return None
     difference = found.free_energy_difference(ours < 0, ours > 0)
     thermal = kT(found.temperature)
-    expected = float(-np.log(np.mean(theirs > 0) / np.mean(theirs < 0))) if (theirs > 0).any() else float("inf")
-    return float(difference.value) / thermal, float(difference.error) / thermal, expected
+    halves = torsion_profile(theirs, np.zeros(len(theirs)), found.temperature, bins=2, groups=_groups(reference))
+    expected = halves.free_energy_kT[1] - halves.free_energy_kT[0]
+    error = halves.error.sum() / thermal  # what one half has more, the other has less
+    return float(difference.value) / thermal, float(difference.error) / thermal, float(expected), float(error)
 
 
-def _largest_difference(found: Reweighted, reference: Ensemble) -> float | None:
+def _largest_difference(found: Reweighted, reference: Ensemble) -> tuple[float, float] | None:
     graph, temperature = reference.graph, found.temperature
-    largest = None
+    groups, largest = _groups(reference), None
     for ours, theirs in zip(_angles(graph, found.ensemble.positions), _angles(graph, reference.positions), strict=True):
-        profile = torsion_profile(ours, found.log_weights, temperature, bins=BINS).free_energy_kT
-        expected = torsion_profile(theirs, np.zeros(len(theirs)), temperature, bins=BINS).free_energy_kT
-        near = expected < HIGHEST
-        # their zeros are arbitrary
-        off = profile[near] - expected[near]
-        largest = max(largest or 0.0, float(np.abs(off - np.median(off)).max()))
+        profile = torsion_profile(ours, found.log_weights, temperature, bins=BINS)
+        expected = torsion_profile(theirs, np.zeros(len(theirs)), temperature, bins=BINS, groups=groups)
+        near = expected.free_energy_kT < HIGHEST
+        off = (profile.free_energy_kT - expected.free_energy_kT)[near]
+        off = np.abs(off - np.median(off))  # their zeros are arbitrary
+        error = np.hypot(profile.error, expected.error)[near][off.argmax()] / kT(temperature)
+        largest = max(largest or (0.0, 0.0), (float(off.max()), float(error)))
     return largest
+
+
+def _groups(reference: Ensemble) -> NDArray[np.int64]:
+    """Frames that depend on one another: those of a replica, or, of one simulation, those of a stretch of time."""
+    frames, replicas = np.arange(len(reference)), int(reference.provenance.settings.get("replicas", 1))
+    return frames % replicas if replicas >= _BLOCKS else frames * _BLOCKS // len(frames)

@@ -62,6 +62,7 @@ def torsion_profile(
     temperature: Any,
     *,
     bins: int = 36,
+    groups: ArrayLike | None = None,
     level: float = 0.95,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -78,6 +79,9 @@ def torsion_profile(
         K.
     bins : int
         Of each torsion.
+    groups : array_like of int, (B,), optional
+        Samples of one group depend on one another, as frames of one replica do: the bootstrap draws whole groups. Default: all are
+        independent.
     level, replicates, seed
         As in `estimate` and `resampled_sums`.
 
@@ -109,8 +113,10 @@ def torsion_profile(
     place[counts] = np.floor((columns[counts] / (2 * math.pi) + 0.5) % 1.0 * bins)
     # a little below a full turn, the remainder may be rounded up to one
     cell = np.minimum(place, bins - 1) @ bins ** np.arange(columns.shape[1])[::-1]
-    rows = np.arange(len(weights))
-    terms = sparse.csr_array((weights, (rows, cell)), shape=(len(weights), bins ** columns.shape[1]))
+    rows = np.arange(len(weights)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if rows.shape != weights.shape:
+        raise ConfGFError(f"There are groups of {len(rows)} samples for {len(weights)} weights; give the group of each.")
+    terms = sparse.csr_array((weights, (rows, cell)), shape=(int(rows.max()) + 1, bins ** columns.shape[1]))
     sums = np.vstack([np.bincount(cell, weights, terms.shape[1]), resampled_sums(terms, replicates, seed)])
     with np.errstate(divide="ignore", invalid="ignore"):
         energies = -thermal * (np.log(sums) - np.log(sums.sum(axis=1, keepdims=True)))

@@ -54,6 +54,20 @@ def test_errors_are_those_of_counted_samples():
     np.testing.assert_allclose(found.error, sigma, rtol=6 / np.sqrt(2 * 2000))
 
 
+def test_samples_of_a_group_count_once():
+    """Each sample four times over, in a group of its own: the error is that of the samples, half as large where groups are not told."""
+    angles = np.random.default_rng(4).uniform(-np.pi, np.pi, 800)
+    fourfold, groups = np.repeat(angles, 4), np.repeat(np.arange(800), 4)
+    once, told, untold = (
+        torsion_profile(values, np.zeros(len(values)), 300, bins=4, groups=of).error
+        for values, of in ((angles, None), (fourfold, groups), (fourfold, None))
+    )
+    np.testing.assert_allclose(told, once, rtol=1e-12)
+    np.testing.assert_allclose(untold, once / 2, rtol=6 * np.sqrt(2 / (2 * 400)))
+    with pytest.raises(ConfGFError, match="groups of 800 samples for 3200 weights"):
+        torsion_profile(fourfold, np.zeros(3200), 300, groups=groups[:800])
+
+
 def test_bins_without_weight_are_infinite_and_have_no_error():
     found = torsion_profile([0.1, 0.1, 0.1, 3.0, -3.0], [0, 0, 0, -1.0, -np.inf], 300, bins=4)
     assert np.isinf(found.free_energy).tolist() == [True, True, False, False]
