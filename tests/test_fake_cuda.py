@@ -271,7 +271,7 @@ def spring_with_its_own_constant(x, equilibrium, k):
 @pytest.mark.parametrize(
     ("owner", "name", "broken", "run"),
     [
-        (field, "_radial", features_with_centres_on_the_cpu, lambda fake, batch: test_the_field_and_its_samplers(batch, fake)),
+        (field, "radial", features_with_centres_on_the_cpu, lambda fake, batch: test_the_field_and_its_samplers(batch, fake)),
         (ReplicaLangevin, "_thermal", velocities_on_the_cpu, lambda fake, batch: test_dynamics_with_replica_exchange("mixed", fake)),
         (formulas, "harmonic", spring_with_its_own_constant, lambda fake, batch: test_energies(1, torch.float64, fake)),
     ],

@@ -4,18 +4,8 @@ The published ConfGF field (models/confgf.py) sees pairs up to three bonds apart
 sees all pairs, noise on positions, and is unrolled: each block moves the atoms by the chain rule of its pair scores and looks
 at the new distances.
 
-**The graph, once.** States ``a_i`` of atoms and ``p_ij = p_ji`` of pairs are sums of embeddings of the columns of `GraphFeatures`
-(``p_ij`` also of the distance bounds ``l_ij``, ``u_ij``). ``LN`` is a layer norm, ``MLP`` two linear layers with SiLU between them
-(each its own), and ``meet(a_i, a_j) = A a_i + A a_j + (B a_i) (B a_j)``, elementwise. Each graph layer::
-
-    p_ij += MLP(LN p_ij + meet(LN a_i, LN a_j))
-    a_i  += MLP[LN a_i, 1/4 sum_j silu(p_ij)]
-
-Then each pair has R reference distances and their widths, where ``w_ij = (u_ij - l_ij) / 2``, ``(b_k, c_k) = MLP(p_ij)`` and ``g_k``
-are evenly spaced from -3/4 to 3/4 (the bounds are cut off at 20 Angstrom, w at 5, and c at -6 and 3)::
-
-    r_ijk = (u_ij + l_ij) / 2 + (w_ij + 0.05) (g_k + b_k)          in Angstrom
-    s_ijk = (w_ij + 0.05) / 4 exp(c_k)
+**The graph, once.** `GraphEncoder` (graph_encoder.py) gives states ``a_i`` of atoms and ``p_ij = p_ji`` of pairs, R reference distances
+``r_ijk`` and widths ``s_ijk`` of each pair in Angstrom. ``LN``, ``MLP`` and ``meet`` are as there.
 
 **A conformation, in blocks.** A block sees positions x, the noise sigma, and the wanted hands ``h_q`` of tetrahedra q (+1, -1 or 0)::
 
@@ -52,7 +42,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .features import ATOM_VOCABULARY, PAIR_VOCABULARY, GraphBatch
+from .graph_encoder import EncodedGraph, GraphEncoder, meet, mlp, to_atoms
 
 N_RADIAL = 8
 RADIAL_RANGE = (0.9, 7.0)
@@ -81,35 +71,7 @@ class FieldConfig:
     blocks: int = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class EncodedGraph:
-    """What the network knows of molecules before it sees a conformation; computed once for all calls.
-
-    Attributes
-    ----------
-    batch : GraphBatch
-    atoms : Tensor, (M, N, H)
-    pairs : Tensor, (M, P, C)
-    reference : Tensor, (M, P, R)
-        Learned reference distances in Angstrom.
-    spread : Tensor, (M, P, R)
-        Their learned widths in Angstrom.
-    present : Tensor, (M, P, 1)
-        1 for a pair, 0 for padding.
-    corners : Tensor, (M, N, Q)
-        1 where the atom is one of the tetrahedron's four.
-    """
-
-    batch: GraphBatch
-    atoms: Tensor
-    pairs: Tensor
-    reference: Tensor
-    spread: Tensor
-    present: Tensor
-    corners: Tensor
-
-
-class PairField(nn.Module):
+class PairField(GraphEncoder):
     """Denoiser of positions in Angstrom: ``D(x, sigma) = x + sigma F(x, sigma)``, equivariant under rotations and translations.
 
     ``F`` is a sum over pairs of scalars times unit vectors (the chain rule of a field over distances, geometry.pseudo_forces) and
@@ -121,48 +83,16 @@ class PairField(nn.Module):
     config : FieldConfig
     """
 
+    config: FieldConfig
+
     def __init__(self, config: FieldConfig = FieldConfig()) -> None:
-        super().__init__()
-        c, h = config.pair_width, config.atom_width
-        self.config = config
-        self.atom_embeddings = nn.ModuleList(nn.Embedding(n, h) for n in ATOM_VOCABULARY)
-        self.pair_embeddings = nn.ModuleList(nn.Embedding(n, c) for n in PAIR_VOCABULARY)
-        self.bounds = nn.Linear(3, c)
-        self.graph_layers = nn.ModuleList(_GraphLayer(c, h) for _ in range(config.graph_layers))
-        self.references = _mlp(c, c, 2 * config.references)
+        super().__init__(config)
         self.blocks = nn.ModuleList(_Block(config, first=k == 0) for k in range(config.blocks))
 
     def compile_blocks(self) -> None:
         """Have each block fused by `torch.compile` when it is first called, for batches of any shape. Parameters keep their names."""
         for block in self.blocks:
             block.compile(dynamic=True)
-
-    def encode(self, batch: GraphBatch) -> EncodedGraph:
-        """Embed molecules and their pairs, and learn each pair's reference distances from the graph alone.
-
-        Parameters
-        ----------
-        batch : GraphBatch
-            M molecules of up to N atoms.
-
-        Returns
-        -------
-        EncodedGraph
-        """
-        atoms = sum(e(batch.atoms[..., k]) for k, e in enumerate(self.atom_embeddings))
-        pairs = sum(e(batch.pairs[..., k]) for k, e in enumerate(self.pair_embeddings))
-        lower, upper = batch.bounds.unbind(-1)
-        pairs = pairs + self.bounds(torch.stack([lower, upper.clamp(max=20), (upper - lower).clamp(max=20)], -1) / 5)
-        present = batch.pair_mask.unsqueeze(-1).to(pairs.dtype)
-        for layer in self.graph_layers:
-            atoms, pairs = layer(atoms, pairs, batch.pair_index, present)
-        shift, width = self.references(pairs).chunk(2, dim=-1)
-        ladder = torch.linspace(-0.75, 0.75, self.config.references, device=shift.device, dtype=shift.dtype)
-        half = (upper - lower).clamp(max=10).unsqueeze(-1) / 2
-        reference = (upper.clamp(max=20) + lower).unsqueeze(-1) / 2 + (half + 0.05) * (ladder + shift)
-        spread = (half + 0.05) / 4 * torch.exp(width.clamp(-6, 3))
-        corners = F.one_hot(batch.tetrahedra, atoms.shape[1]).sum(-2).transpose(-2, -1).to(pairs.dtype)
-        return EncodedGraph(batch, atoms, pairs, reference, spread, present, corners)
 
     def forward(self, graph: EncodedGraph, positions: Tensor, sigma: Tensor, hands: Tensor) -> Tensor:
         """Denoised positions.
@@ -183,30 +113,13 @@ class PairField(nn.Module):
             Angstrom.
         """
         noise = sigma[..., None, None]
-        level = _noise_features(sigma)
+        level = noise_features(sigma)
         atoms, pairs, vectors = graph.atoms[:, None], graph.pairs[:, None], None
         x = positions
         for block in self.blocks:
             atoms, pairs, vectors, step = block(graph, atoms, pairs, vectors, x, noise, level, hands)
             x = x + noise * step
         return x
-
-
-class _GraphLayer(nn.Module):
-    """Messages along all pairs of the graph, gated by the pair's topology."""
-
-    def __init__(self, c: int, h: int) -> None:
-        super().__init__()
-        self.from_atoms = nn.Linear(h, 2 * c, bias=False)
-        self.pair = _mlp(c, c, c)
-        self.atom = _mlp(h + c, h, h)
-        self.pair_norm, self.atom_norm = nn.LayerNorm(c), nn.LayerNorm(h)
-
-    def forward(self, atoms: Tensor, pairs: Tensor, index: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        met = _meet(self.from_atoms(self.atom_norm(atoms)), *index.T)
-        pairs = pairs + self.pair(self.pair_norm(pairs) + met)
-        atoms = atoms + self.atom(torch.cat([self.atom_norm(atoms), _to_atoms(F.silu(pairs) * present, index, atoms.shape[-2]) / 4], -1))
-        return atoms, pairs
 
 
 class _Block(nn.Module):
@@ -220,12 +133,12 @@ class _Block(nn.Module):
         self.from_geometry = nn.Linear(geometric, c)
         self.from_atoms = nn.Linear(h, 2 * c, bias=False)
         self.from_noise = nn.Linear(6, c)
-        self.pair = _mlp(c, c, c)
+        self.pair = mlp(c, c, c)
         self.pair_norm, self.atom_norm = nn.LayerNorm(c), nn.LayerNorm(h)
         self.heads = nn.Linear(c, 1 + v)
-        self.atom = _mlp(h + c, h, h)
+        self.atom = mlp(h + c, h, h)
         self.linear_response = nn.Linear(c, config.references)
-        self.hand = _mlp(h + 9, c, 1)
+        self.hand = mlp(h + 9, c, 1)
         self.hand_to_atom = nn.Linear(3, h)
         nn.init.normal_(self.heads.weight, std=0.1 * c**-0.5)
         nn.init.normal_(self.linear_response.weight, std=0.1 * c**-0.5)
@@ -248,7 +161,7 @@ class _Block(nn.Module):
         unit = difference / distance
         residual = (distance - graph.reference[:, None]) / torch.sqrt(2 * noise**2 + graph.spread[:, None] ** 2)
         bounded = torch.tanh(residual)
-        geometric = [bounded, torch.exp(-(residual**2) / 2), _radial(distance)]
+        geometric = [bounded, torch.exp(-(residual**2) / 2), radial(distance)]
         if vectors is not None:
             at_i, at_j = vectors.index_select(-3, i), vectors.index_select(-3, j)
             along_i, along_j = (at_i * unit.unsqueeze(-1)).sum(-2), (at_j * unit.unsqueeze(-1)).sum(-2)
@@ -259,7 +172,7 @@ class _Block(nn.Module):
         wanted = self.hand_to_atom(handed) * hands.abs().unsqueeze(-1)
         atoms = atoms + graph.corners[:, None] @ wanted
         normed = self.atom_norm(atoms)
-        met = _meet(self.from_atoms(normed), i, j)
+        met = meet(self.from_atoms(normed), i, j)
         state = self.pair_norm(pairs) + self.from_geometry(torch.cat(geometric, -1)) + self.from_noise(level).unsqueeze(-2)
         pairs = pairs + self.pair(state + met)
         active = F.silu(pairs) * present
@@ -267,26 +180,14 @@ class _Block(nn.Module):
         score = score + (self.linear_response(active) * bounded).sum(-1, keepdim=True)
         along = unit * present
         pair_forces = torch.cat([score * along, (along.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(-2)], -1)
-        summed = _to_atoms(pair_forces, index, n_atoms, sign=-1)
+        summed = to_atoms(pair_forces, index, n_atoms, sign=-1)
         new_vectors = summed[..., 3:].unflatten(-1, (3, self.vectors)) / 4
         vectors = new_vectors if vectors is None else vectors + new_vectors
-        atoms = atoms + self.atom(torch.cat([normed, _to_atoms(active, index, n_atoms) / 4], -1))
+        atoms = atoms + self.atom(torch.cat([normed, to_atoms(active, index, n_atoms) / 4], -1))
         around = graph.corners[:, None].transpose(-2, -1) @ atoms / 4
         strength = self.hand(torch.cat([around, handed, level.unsqueeze(-2).expand(*handed.shape[:-1], -1)], -1)) * hands.unsqueeze(-1)
         step = summed[..., :3] + _to_corners(strength.unsqueeze(-2) * gradient, tetrahedra, n_atoms)
         return atoms, pairs, vectors, step
-
-
-def _meet(atoms: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """A symmetric function of the states (..., N, 2C) of a pair's atoms: the sum of one half and the product of the other, (..., P, C)."""
-    (plus_i, times_i), (plus_j, times_j) = (atoms.index_select(-2, k).chunk(2, dim=-1) for k in (i, j))
-    return plus_i + plus_j + times_i * times_j
-
-
-def _to_atoms(values: Tensor, index: Tensor, n_atoms: int, sign: int = 1) -> Tensor:
-    """Sums over pairs of the values (..., P, W) on their first atoms, and `sign` times on their second, (..., N, W)."""
-    zero = values.new_zeros(*values.shape[:-2], n_atoms, values.shape[-1])
-    return zero.index_add(-2, index[:, 0], values).index_add(-2, index[:, 1], values, alpha=sign)
 
 
 def _corners(values: Tensor, tetrahedra: Tensor) -> Tensor:
@@ -310,18 +211,14 @@ def _volumes(corners: Tensor) -> tuple[Tensor, Tensor]:
     return (a * on_a).sum(-1), gradient / scale
 
 
-def _radial(distance: Tensor) -> Tensor:
+def radial(distance: Tensor) -> Tensor:
     """Gaussians of the distance (..., 1) -> (..., N_RADIAL), evenly spaced in its logarithm."""
     low, high = (torch.log(torch.tensor(r, device=distance.device, dtype=distance.dtype)) for r in RADIAL_RANGE)
     centres = torch.linspace(0, 1, N_RADIAL, device=distance.device, dtype=distance.dtype)
     return torch.exp(-((((torch.log(distance) - low) / (high - low) - centres) * N_RADIAL) ** 2) / 2)
 
 
-def _noise_features(sigma: Tensor) -> Tensor:
+def noise_features(sigma: Tensor) -> Tensor:
     """Smooth features of the noise level, (...) -> (..., 6)."""
     level = torch.log(sigma.clamp_min(1e-3)).unsqueeze(-1) / 2
     return torch.cat([level, level**2 / 4] + [torch.sin(level * f + p) for f, p in ((1.0, 0.0), (1.0, 1.57), (2.0, 0.0), (2.0, 1.57))], -1)
-
-
-def _mlp(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))

@@ -148,7 +148,7 @@ def test_the_field_is_what_the_equations_of_its_module_say():
         s.append((w + 0.05) / 4 * torch.exp(c.clamp(-6, 3)))
     start, v = x, None
     for block in net.blocks:
-        level = field._noise_features(sigma)
+        level = field.noise_features(sigma)
         d = [torch.sqrt(((x[i] - x[j]) ** 2).sum() + 1e-6) for i, j in pairs]
         unit = [(x[i] - x[j]) / d[m] for m, (i, j) in enumerate(pairs)]
         z = [(d[m] - r[m]) / torch.sqrt(2 * sigma**2 + s[m] ** 2) for m in range(len(pairs))]
@@ -164,7 +164,7 @@ def test_the_field_is_what_the_equations_of_its_module_say():
             for k in quadruple:
                 a[k] = a[k] + h.abs() * block.hand_to_atom(seen)
         for m, (i, j) in enumerate(pairs):
-            f = [torch.tanh(z[m]), torch.exp(-(z[m] ** 2) / 2), field._radial(d[m][None])]
+            f = [torch.tanh(z[m]), torch.exp(-(z[m] ** 2) / 2), field.radial(d[m][None])]
             if v is not None:
                 along_i, along_j = unit[m] @ v[i], unit[m] @ v[j]
                 f += [along_i - along_j, along_i * along_j, (v[i] * v[j]).sum(0)]
