@@ -6,7 +6,7 @@ WORKERS ?= 2
 ARCHIVE ?= ../shared/data/qm9_xtb_test.npz
 BENCHMARK_OPTIONS ?=
 
-# installed once for each content of these files, in whatever checkout; the second stamp adds the tools of developers
+# installed once for each content of these files, in whatever checkout; the second stamp adds the tools of developers and what learned potentials need
 KEY := $(shell cat setup.py devtools/constraints.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 RUNTIME := $(VENV)/.installed-runtime-$(KEY)
 DEVELOP := $(VENV)/.installed-dev-$(KEY)
@@ -72,7 +72,7 @@ $(RUNTIME):
 	@touch $@
 
 $(DEVELOP): $(RUNTIME)
-	$(PIP) --editable ".[dev]"
+	$(PIP) --editable ".[dev,plugin]"
 	@touch $@
 
 $(LOWEST):

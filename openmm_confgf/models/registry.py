@@ -15,6 +15,7 @@ from ..errors import ConfGFError, WeightsError
 from .autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from .confgf import ConfGF, ConfGFConfig
 from .egnn import EGNN, EGNNConfig
+from .energy_field import EnergyField, EnergyFieldConfig
 from .field import FieldConfig, PairField
 
 
@@ -39,6 +40,7 @@ NETWORKS: dict[str, Architecture] = {
     "ConfGF": Architecture(ConfGFConfig, ConfGF),
     "AutoregressiveDensity": Architecture(AutoregressiveConfig, AutoregressiveDensity),
     "EGNN": Architecture(EGNNConfig, EGNN),
+    "EnergyField": Architecture(EnergyFieldConfig, EnergyField),
 }
 """Each network under the name that cards have for it."""
 

@@ -16,7 +16,7 @@ class RunConfig:
     ----------
     preset : str
         What is learnt, and by which network: a name of `training.objectives.registry.PRESETS`. ``"confgf"`` is a PairField on noisy
-        positions, ``"confgf-paper"`` the published network on noisy distances.
+        positions, ``"confgf-paper"`` the published network on noisy distances, ``"confgf-potential"`` an `EnergyField` at one noise.
     steps : int
         Optimizer steps at most, a multiple of `round_steps`.
     round_steps : int

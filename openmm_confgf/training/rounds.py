@@ -260,6 +260,7 @@ def fit(
         accelerator={"cuda": "gpu", "cpu": "cpu"}[where.type],
         devices=1 if where.index is None else [where.index],
         max_steps=run.steps,
+        inference_mode=False,  # a score that is a gradient is validated as well
         gradient_clip_val=1.0,
         callbacks=callbacks + ([TQDMProgressBar(refresh_rate=20)] if progress else []),
         enable_progress_bar=progress,

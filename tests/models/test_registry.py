@@ -43,7 +43,7 @@ def test_sizes_that_are_not_given_have_their_defaults():
 def test_unknown_networks_name_those_that_are_here():
     with pytest.raises(
         WeightsError,
-        match=r"'Oracle' is unknown, only PairField, ConfGF, AutoregressiveDensity, EGNN are here; update this package, or register",
+        match=r"'Oracle' is unknown, only PairField, ConfGF, AutoregressiveDensity, EGNN, EnergyField are here; update this package, or register",
     ):
         build_network("Oracle")
     with pytest.raises(WeightsError, match="Other has no name"):
@@ -60,7 +60,7 @@ def test_a_network_has_one_name_and_a_name_one_network(own_registry):
     for name, other in (("Another", architecture), ("Other", Architecture(FieldConfig, Other))):
         with pytest.raises(ConfGFError, match="'Other' is Other already"):
             register_network(name, other)
-    assert list(registry.NETWORKS) == ["PairField", "ConfGF", "AutoregressiveDensity", "EGNN", "Other"]
+    assert list(registry.NETWORKS) == ["PairField", "ConfGF", "AutoregressiveDensity", "EGNN", "EnergyField", "Other"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What all objectives draw: reference conformers of the molecules of a batch."""
+"""What all objectives draw: reference conformers of the molecules of a batch, and noise on them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,25 @@ def draw_conformers(molecules: Sequence[TrainingMolecule], draws: int, rng: np.r
         if molecule.paths is not None:
             starts[:, present] = molecule.paths[drawn, rng.integers(molecule.paths.shape[1], size=draws)]
     return graph, torch.from_numpy(clean), torch.from_numpy(before)
+
+
+def mean_free_noise(graph: GraphBatch, draws: int, rng: np.random.Generator) -> Tensor:
+    """Normal noise that leaves the mean of a molecule's atoms where it is.
+
+    Parameters
+    ----------
+    graph : GraphBatch
+        Of M molecules of up to N atoms.
+    draws : int
+        K.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Tensor, (M, K, N, 3)
+        0 where there is no atom.
+    """
+    mask = graph.atom_mask[:, None, :, None].numpy()
+    noise = rng.standard_normal((len(mask), draws, mask.shape[2], 3), np.float32) * mask
+    noise -= noise.sum(2, keepdims=True) / mask.sum(2, keepdims=True) * mask
+    return torch.from_numpy(noise)

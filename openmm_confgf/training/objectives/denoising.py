@@ -13,7 +13,7 @@ from torch import Tensor
 from ...models.features import GraphBatch, TensorRecord, conformation_hands
 from ...models.field import PairField
 from .base import Objective, Part
-from .conformers import draw_conformers
+from .conformers import draw_conformers, mean_free_noise
 
 if TYPE_CHECKING:
     from ..data import TrainingMolecule
@@ -135,14 +135,12 @@ class Denoising(Objective[PairField, NoisyBatch]):
         sigma = np.where(rng.random(shape) < self.wide_share, _log_uniform(rng, self.sigma_max, self.wide_max, shape), sigma)
         on_path = np.array([m.paths is not None for m in molecules])
         sigma[on_path] = _log_uniform(rng, self.path_min, self.path_max, (int(on_path.sum()), self.draws))
-        mask = graph.atom_mask[:, None, :, None].numpy()
-        shift = rng.standard_normal(tuple(clean.shape), np.float32) * mask
-        shift -= shift.sum(2, keepdims=True) / mask.sum(2, keepdims=True) * mask
+        shift = mean_free_noise(graph, self.draws, rng)
         level = torch.from_numpy(sigma.astype(np.float32))
         hidden = torch.from_numpy(rng.random(shape) < self.hidden_hands)[..., None]
         hands = torch.where(hidden, graph.hands[:, None], conformation_hands(clean, graph))
-        left = ((before - clean) ** 2).sum((-2, -1)) / (3 * torch.from_numpy(mask).sum((-2, -1)))
-        noisy = before + level[..., None, None] * torch.from_numpy(shift)
+        left = ((before - clean) ** 2).sum((-2, -1)) / (3 * graph.atom_mask[:, None].sum(-1))
+        noisy = before + level[..., None, None] * shift
         return NoisyBatch(graph, clean, noisy, level, torch.sqrt(level**2 + left), torch.from_numpy(on_path)[:, None], hands)
 
     def losses(self, network: PairField, batch: NoisyBatch) -> Tensor:

@@ -12,10 +12,12 @@ from ...models.registry import NETWORKS
 from .base import VALIDATION_LOSS, Objective
 from .denoising import Denoising
 from .distance_scores import DistanceScores
+from .energy_denoising import EnergyDenoising
 
 PRESETS: dict[str, Objective[Any, Any]] = {
     "confgf": Denoising(),
     "confgf-paper": DistanceScores(),
+    "confgf-potential": EnergyDenoising(),
 }
 """Each objective under the name of its preset, which is also that of the weights; the first of an architecture is its default."""
 

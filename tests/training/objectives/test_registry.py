@@ -28,7 +28,11 @@ class Clashing(Denoising):
 
 
 def test_every_preset_trains_a_network_that_cards_can_name():
-    assert {name: objective.architecture for name, objective in PRESETS.items()} == {"confgf": "PairField", "confgf-paper": "ConfGF"}
+    assert {name: objective.architecture for name, objective in PRESETS.items()} == {
+        "confgf": "PairField",
+        "confgf-paper": "ConfGF",
+        "confgf-potential": "EnergyField",
+    }
     assert all(objective.architecture in NETWORKS for objective in PRESETS.values())
     for objective in PRESETS.values():
         names = [part.name for part in objective.parts]
@@ -46,12 +50,12 @@ def test_a_network_can_have_several_presets_of_which_the_first_is_its_default(ow
 
 
 def test_what_is_unknown_is_refused_with_what_is_known(own_registry):
-    with pytest.raises(ConfGFError, match="'magic' is unknown; use one of confgf, confgf-paper"):
+    with pytest.raises(ConfGFError, match="'magic' is unknown; use one of confgf, confgf-paper, confgf-potential"):
         find_objective("magic")
-    with pytest.raises(ConfGFError, match=r"No preset trains a Nobody, only ConfGF, PairField; register"):
+    with pytest.raises(ConfGFError, match=r"No preset trains a Nobody, only ConfGF, EnergyField, PairField; register"):
         presets_of("Nobody")
     with pytest.raises(ConfGFError, match="unknown network 'Nobody'; register it first"):
         register_objective("nobody", OfNobody())
     with pytest.raises(ConfGFError, match="parts loss, val_loss, val_x, val_x; give each a name of its own"):
         register_objective("clashing", Clashing())
-    assert list(registry.PRESETS) == ["confgf", "confgf-paper"]
+    assert list(registry.PRESETS) == ["confgf", "confgf-paper", "confgf-potential"]
