@@ -22,7 +22,7 @@ LAYERS = (
     {"generators"},
     {"evaluation", "training", "simulation", "reweighting"},
     {"alignment", "openmm_plugin", "library", "references"},
-    {"benchmarks", "plots", "testing"},
+    {"benchmarks", "openmmml_factory", "plots", "testing"},
     {"installation"},
     {"cli"},
 )
