@@ -1,5 +1,6 @@
 """Every example runs as a user would run it, within its promised minute."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,15 @@ def test_examples_are_numbered_without_gaps():
     assert [int(path.name[:2]) for path in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
 
 
+NEEDS = {"10_learned_potential": ("openmmml", "torchmdnet")}
+"""Packages of extras."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES[1:], ids=lambda p: p.stem)
 def test_example_runs(path, tmp_path):
+    if missing := [package for package in NEEDS.get(path.stem, ()) if importlib.util.find_spec(package) is None]:
+        pytest.skip(f"{' and '.join(missing)} not installed")
     assert run_example(path, folder=tmp_path).strip()
 
 

@@ -42,7 +42,8 @@ def confgf(
         str | None,
         typer.Option(
             "--preset",
-            help="confgf (noisy positions), or confgf-paper (noisy distances, as published).  [default: that of --from, or confgf]",
+            help="confgf (noisy positions), confgf-paper (noisy distances, as published) or confgf-potential (an energy).  "
+            "[default: that of --from, or confgf]",
             metavar="NAME",
         ),
     ] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import importlib.metadata
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,18 +12,23 @@ import openmm
 import torch
 from numpy.typing import NDArray
 from openmm import unit
+from packaging.version import Version
 from rdkit import Chem
 from rdkit.Chem import rdMolInterchange
 from torch import nn
 
-from ..errors import MoleculeError, WeightsError
+from ..errors import MoleculeError, PlatformError, UnsupportedMoleculeError, WeightsError
 from ..generators.network.loaded import LoadedNetwork
 from ..models.features import GraphBatch, collate, featurise
+from ..models.weights import load_weights
 from ..molecules.graph import MolecularGraph
 from .topology_atoms import made_whole
 
 TEMPERATURE = "confgf_temperature"
 """The global parameter that all forces of this package have: T in K of the kT that energies and scores are multiplied by."""
+
+OLDEST = "8.6"
+"""Version of OpenMM whose PythonForces can be on some particles."""
 
 
 class GraphForce(abc.ABC):
@@ -54,16 +60,24 @@ class GraphForce(abc.ABC):
     """The architecture of the weights."""
 
     def __init__(self, weights: str, sha256: str, molecule: str) -> None:
-        loaded = LoadedNetwork.load(weights, self.network, type(self).__name__)
-        if loaded.card.sha256 != sha256:
+        net, card = load_weights(weights)
+        if not isinstance(net, self.network):
             raise WeightsError(
-                f"The weights {weights!r} have the sha256 {loaded.card.sha256[:12]}..., and the force was made with {sha256[:12]}...; "
+                f"The weights {weights} are those of a {card.architecture}, and a {type(self).__name__} runs a {self.network.__name__}; "
+                "give others."
+            )
+        if card.sha256 != sha256:
+            raise WeightsError(
+                f"The weights {weights!r} have the sha256 {card.sha256[:12]}..., and the force was made with {sha256[:12]}...; "
                 "take the version of openmm-confgf that made it, or make the force again."
             )
         self.weights, self.sha256, self.molecule = weights, sha256, molecule
         self.graph = graph_of(molecule)
-        loaded.check_supported(self.graph)
-        self.net = loaded.net.double()
+        try:
+            LoadedNetwork(net, card).check_supported(self.graph)
+        except UnsupportedMoleculeError as error:
+            raise UnsupportedMoleculeError(f"{str(error).partition(';')[0]}; take a force field for it.") from error
+        self.net = net.double()
         self._bonds = self.graph.bonds.tolist()
         self.batch = in_double(collate([featurise(self.graph)]))
 
@@ -122,8 +136,6 @@ def latest_sha256(weights: str) -> str:
     WeightsError
         If they have no card.
     """
-    from ..models.weights import load_weights
-
     return load_weights(weights)[1].sha256
 
 
@@ -180,7 +192,14 @@ def python_force(compute: GraphForce, particles: NDArray[np.int64], parameters: 
         Global parameters and their defaults.
     periodic : bool
         Whether the molecule may be cut by a periodic box.
+
+    Raises
+    ------
+    PlatformError
+        If OpenMM is older than 8.6, whose PythonForces know no particles.
     """
+    if Version(found := importlib.metadata.version("openmm")) < Version(OLDEST):
+        raise PlatformError(f"Forces of a network need OpenMM {OLDEST}, and this is {found}; update it: pip install -U openmm.")
     force = openmm.PythonForce(compute, parameters)
     force.setName(type(compute).__name__)
     force.setParticles(particles.tolist())

@@ -8,6 +8,7 @@ import torch
 from openmm_confgf.errors import WeightsError
 from openmm_confgf.models.energy_field import EnergyField, EnergyFieldConfig, _attention_layer
 from openmm_confgf.models.features import collate, featurise
+from openmm_confgf.models.field import radial
 from openmm_confgf.models.registry import build_network
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.openmm_plugin.graph_force import in_double
@@ -80,6 +81,35 @@ def test_the_graph_is_seen_and_not_the_elements_alone(net):
         net(net.encode(batch_of(smiles)), x[:, :, order]) for smiles, order in (("CCO", range(9)), ("COC", [0, 2, 1, *range(3, 9)]))
     )
     assert abs(float(ethanol - ether)) > 1e-3
+
+
+def test_the_energy_is_what_the_equations_of_its_module_say(net, inputs):
+    batch, x = inputs
+    m, n, x = 2, int(batch.atom_mask[2].sum()), x[2, :1, : int(batch.atom_mask[2].sum())]
+    graph, sigma = net.encode(batch), net.config.sigma_pm / 100
+    normed, c, total = net.atom_norm(graph.atoms[m]), net.config.pair_width, 0.0
+    edges, lengths, features, units = [], [], [], []
+    for p, (i, j) in enumerate(batch.pair_index.tolist()):
+        if j >= n:
+            continue
+        difference = x[0, i] - x[0, j]
+        d = torch.sqrt((difference**2).sum() + 1e-6)
+        w = torch.sqrt(2 * sigma**2 + graph.spread[m, p] ** 2)
+        z = (d - graph.reference[m, p]) / w
+        both = net.from_atoms(normed[[i, j]])
+        met = both[0, :c] + both[1, :c] + both[0, c:] * both[1, c:]
+        seen = torch.cat([torch.tanh(z), torch.exp(-(z**2) / 2), radial(d[None])])
+        q = graph.pairs[m, p] + net.pair(net.pair_norm(graph.pairs[m, p]) + net.from_geometry(seen) + met)
+        silu = torch.nn.functional.silu
+        total += net.pair_energy(silu(q)).squeeze() + (net.response(silu(graph.pairs[m, p])) * w * torch.log(torch.cosh(z))).sum()
+        for a, b, sign in ((i, j, 1), (j, i, -1)):
+            edges.append((a, b)), lengths.append(d), features.append(silu(q)), units.append(sign * difference / d)
+    h, v = net.into_attention(normed[:n]), torch.zeros(n, 3, net.config.width, dtype=torch.float64)
+    for layer in net.attention:
+        change = layer(h, v, torch.tensor(edges).T, torch.stack(lengths), torch.stack(features), torch.stack(units))
+        h, v = h + change[0], v + change[1]
+    total += net.atom_energy(net.out_norm(h)).sum()
+    assert float(net(graph, inputs[1])[2, 0]) == pytest.approx(float(total) / sigma, rel=1e-10)
 
 
 def test_scores_have_gradients_where_they_are_learnt(net, inputs):

@@ -43,7 +43,7 @@ def test_sizes_that_are_not_given_have_their_defaults():
 def test_unknown_networks_name_those_that_are_here():
     with pytest.raises(
         WeightsError,
-        match=r"'Oracle' is unknown, only PairField, ConfGF, AutoregressiveDensity, EGNN, EnergyField are here; update this package, or register",
+        match=r"'Oracle' is unknown, only PairField, ConfGF, AutoregressiveDensity, EGNN, EnergyField are here; update this package",
     ):
         build_network("Oracle")
     with pytest.raises(WeightsError, match="Other has no name"):

@@ -5,15 +5,19 @@ import openmm
 import pytest
 import torch
 from openmm import unit
+from packaging.version import Version
 
 from openmm_confgf import generate
 from openmm_confgf.errors import ForceFieldError, UnsupportedMoleculeError, WeightsError
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.rmsd import rmsd_matrix
 from openmm_confgf.openmm_plugin import add_pseudo_force
-from openmm_confgf.openmm_plugin.graph_force import latest_sha256, molecule_text
+from openmm_confgf.openmm_plugin.graph_force import OLDEST, latest_sha256, molecule_text
 from openmm_confgf.openmm_plugin.pseudo_force import SIGMA, PseudoForce
 from openmm_confgf.units import kT
+
+if Version(openmm.version.short_version) < Version(OLDEST):
+    pytest.skip(f"PythonForces on particles need OpenMM {OLDEST}", allow_module_level=True)
 
 SMILES = "CCO"
 

@@ -8,13 +8,17 @@ import pickletools
 import openmm
 import pytest
 from openmm import unit
+from packaging.version import Version
 
 from openmm_confgf.errors import FileFormatError, WeightsError
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.openmm_plugin import add_pseudo_force, read_system
-from openmm_confgf.openmm_plugin.graph_force import latest_sha256, molecule_text
+from openmm_confgf.openmm_plugin.graph_force import OLDEST, latest_sha256, molecule_text
 from openmm_confgf.openmm_plugin.pseudo_force import PseudoForce
 from openmm_confgf.openmm_plugin.system_xml import pickled_force
+
+if Version(openmm.version.short_version) < Version(OLDEST):
+    pytest.skip(f"PythonForces on particles need OpenMM {OLDEST}", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
