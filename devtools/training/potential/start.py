@@ -41,6 +41,10 @@ def main() -> None:
         config=dataclasses.asdict(network.config),
         training={"made": "devtools/training/potential/start.py"},
         parent=card.lineage(),
+        # an energy that has seen nothing: which molecules it may be asked for is what the run says, and 18 atoms of C and H are among them
+        elements=[1, 6],
+        min_atoms=18,
+        max_atoms=18,
     )
     save_weights(arguments.output, network, start)
 
