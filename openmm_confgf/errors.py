@@ -46,6 +46,22 @@ class WeightsError(ConfGFError):
     """Network weights are missing, truncated, altered, or of another architecture."""
 
 
+class MissingPackageError(WeightsError):
+    """Weights whose network needs a package of an extra that is not installed.
+
+    Parameters
+    ----------
+    package : str
+        As pip calls it.
+    reason : str
+        Why it could not be imported.
+    """
+
+    def __init__(self, package: str, reason: str) -> None:
+        super().__init__(f"The network of these weights needs {package} ({reason}); install it: pip install {package}.")
+        self.package = package
+
+
 class LeakageError(ConfGFError):
     """A benchmark molecule was part of the training data of the weights under test."""
 

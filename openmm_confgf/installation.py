@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .checksums import sha256_of
 from .energies import ContextEnergy
-from .errors import WeightsError
+from .errors import MissingPackageError, WeightsError
 from .models.weights import load_weights
 from .status import Status
 from .version import __version__
@@ -82,12 +82,15 @@ class WeightsReport:
         What is wrong with it; None where it is as on its card.
     target : str or None
         The force field and the temperature that its card names, in words.
+    missing : str or None
+        The package of an extra that its network needs and that is not installed.
     """
 
     name: str
     sha256: str | None
     error: str | None
     target: str | None = None
+    missing: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +213,8 @@ def check_weights(folder: Path) -> list[WeightsReport]:
         try:
             target = load_weights(tensors)[1].target
             reports.append(WeightsReport(stem, sha256, None, None if target is None else str(target)))
+        except MissingPackageError as error:
+            reports.append(WeightsReport(stem, sha256, None, missing=error.package))
         except WeightsError as error:
             reports.append(WeightsReport(stem, sha256, str(error)))
     return reports

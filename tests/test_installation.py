@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import openmm
@@ -7,7 +8,7 @@ from openmm import unit
 
 from openmm_confgf.checksums import sha256_of
 from openmm_confgf.installation import Diagnosis, PlatformReport, check_weights, compare_platforms, diagnose, small_system
-from openmm_confgf.models.cards import Card, CardTarget
+from openmm_confgf.models.cards import Card, CardTarget, available_weights
 from openmm_confgf.models.confgf import ConfGF
 from openmm_confgf.models.weights import save_weights
 
@@ -54,6 +55,13 @@ def test_altered_and_incomplete_weights_are_named(tmp_path):
     assert "no card" in found["cardless"].error
     assert "ConfGH" in found["misnamed"].error
     assert found["lonely"].sha256 is None and "cannot be read" in found["lonely"].error
+
+
+def test_weights_that_need_a_package_of_an_extra_are_no_problem(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmdnet.models.torchmd_et", None)
+    found = {report.name: report for report in check_weights(available_weights()[0].parent)}
+    assert (found["confgf-potential"].error, found["confgf-potential"].missing) == (None, "torchmd-net")
+    assert found["confgf"].missing is None
 
 
 def test_the_target_of_weights_is_told(tmp_path):

@@ -47,7 +47,8 @@ def doctor(json: AsJson = False) -> None:
             platforms = [[p.platform, p.precision, p.energy, p.deviation, p.force_deviation, _verdict(p)] for p in found.platforms]
             show(Table(_OF_PLATFORMS, platforms).to_terminal())
             show(f"CUDA: torch {_yes(found.torch_cuda)}, OpenMM {_yes(found.openmm_cuda)}")
-            weights = [[w.name, w.sha256[:16] if w.sha256 else None, w.target, w.error or "as on its card"] for w in found.weights]
+            as_told = {w.name: f"needs {w.missing}" if w.missing else "as on its card" for w in found.weights}
+            weights = [[w.name, w.sha256[:16] if w.sha256 else None, w.target, w.error or as_told[w.name]] for w in found.weights]
             columns = [Column("weights", align="left"), Column("sha256"), Column("target"), Column("")]
             show(Table(columns, weights).to_terminal() if weights else "weights: none installed")
         for problem in found.problems():

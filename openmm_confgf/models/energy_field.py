@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import WeightsError
+from ..errors import MissingPackageError
 from .field import N_RADIAL, radial
 from .graph_encoder import EncodedGraph, GraphEncoder, meet, mlp
 
@@ -71,7 +71,7 @@ class EnergyField(GraphEncoder):
 
     Raises
     ------
-    WeightsError
+    MissingPackageError
         If torchmd-net is not installed.
     """
 
@@ -189,7 +189,7 @@ def _attention_layer() -> type[nn.Module]:
         with _without_banners():
             from torchmdnet.models.torchmd_et import EquivariantMultiHeadAttention
     except ImportError as error:
-        raise WeightsError(f"Learned energies need torchmd-net ({error}); install it: pip install torchmd-net.") from error
+        raise MissingPackageError("torchmd-net", str(error)) from error
     layer: type[nn.Module] = EquivariantMultiHeadAttention
     return layer
 

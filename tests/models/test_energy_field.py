@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from openmm_confgf.errors import WeightsError
+from openmm_confgf.errors import MissingPackageError
 from openmm_confgf.models.energy_field import EnergyField, EnergyFieldConfig, _attention_layer
 from openmm_confgf.models.features import collate, featurise
 from openmm_confgf.models.field import radial
@@ -129,7 +129,7 @@ def test_scores_have_gradients_where_they_are_learnt(net, inputs):
 
 def test_without_torchmd_net_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmdnet.models.torchmd_et", None)
-    with pytest.raises(WeightsError, match="pip install torchmd-net"):
+    with pytest.raises(MissingPackageError, match="pip install torchmd-net"):
         build_network("EnergyField")
 
 
