@@ -64,7 +64,8 @@ class BoltzmannRow:
     positive_phi : tuple of float, or None
         Free energy of phi > 0 above phi < 0 in kT and its error, and those of the reference.
     largest_difference : tuple of float, or None
-        Of the phi and psi profiles from the reference's, in kT, where the reference is below `HIGHEST`, and the error of that difference.
+        Of the phi and psi profiles from the reference's, in kT, where the reference is below `HIGHEST` and both errors are finite, and the
+        error of that difference.
     """
 
     molecule: str
@@ -200,11 +201,13 @@ def _largest_difference(found: Reweighted, reference: Ensemble) -> tuple[float, 
     for ours, theirs in zip(_angles(graph, found.ensemble.positions), _angles(graph, reference.positions), strict=True):
         profile = torsion_profile(ours, found.log_weights, temperature, bins=BINS)
         expected = torsion_profile(theirs, np.zeros(len(theirs)), temperature, bins=BINS, groups=groups)
-        near = expected.free_energy_kT < HIGHEST
-        off = (profile.free_energy_kT - expected.free_energy_kT)[near]
+        error = np.hypot(profile.error, expected.error) / kT(temperature)
+        near = (expected.free_energy_kT < HIGHEST) & np.isfinite(error)
+        if not near.any():
+            continue
+        off = profile.free_energy_kT[near] - expected.free_energy_kT[near]
         off = np.abs(off - np.median(off))  # their zeros are arbitrary
-        error = np.hypot(profile.error, expected.error)[near][off.argmax()] / kT(temperature)
-        largest = max(largest or (0.0, 0.0), (float(off.max()), float(error)))
+        largest = max(largest or (0.0, 0.0), (float(off.max()), float(error[near][off.argmax()])))
     return largest
 
 

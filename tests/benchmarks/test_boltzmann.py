@@ -47,7 +47,6 @@ def test_profiles_are_those_of_a_reference(generator):
     assert found.positive_phi is not None and found.positive_phi[2] == pytest.approx(
         -np.log(_positive(reference) / (1 - _positive(reference))), abs=1e-9
     )
-    # infinite where a profile has a bin without samples
     assert found.largest_difference is not None and found.largest_difference[0] > 0 and found.largest_difference[1] > 0
     positive, n = _positive(reference), len(reference)
     # frames are independent here, so that blocks of them have the error of a share's log odds; of 20 blocks, it is known to a sixth
