@@ -5,10 +5,10 @@ from __future__ import annotations
 import binascii
 import pickletools
 from pathlib import Path
-from xml.etree import ElementTree
 
 import openmm
 
+from ..energies.systems.xml import system_of_xml
 from ..errors import FileFormatError
 from .graph_force import GraphForce
 from .learned_potential import LearnedPotential
@@ -42,22 +42,12 @@ def read_system(xml: str | Path) -> openmm.System:
         If the weights of a force are not here, or others than those it was made with.
     """
     text = xml if isinstance(xml, str) and xml.lstrip().startswith("<") else _content(Path(xml))
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise FileFormatError(f"The XML of a System cannot be read ({error}); write it again with XmlSerializer.") from error
-    for element in root.iter():
-        if element.get("type") == "PythonForce":
-            kind, (weights, sha256, molecule) = pickled_force(element.get("function", ""))
-            kind(weights, sha256, molecule)  # OpenMM would tell what is wrong with the weights in its own words, if at all
-    try:
-        # written again, so that OpenMM's reader sees no more than was looked at
-        system = openmm.XmlSerializer.deserialize(ElementTree.tostring(root, encoding="unicode"))
-    except (openmm.OpenMMException, ValueError) as error:
-        raise FileFormatError(f"The XML is no System ({error}); write it again with XmlSerializer.") from error
-    if not isinstance(system, openmm.System):
-        raise FileFormatError(f"The XML is a {type(system).__name__} and no System; give that of the System.")
-    return system
+    return system_of_xml(text, _restorable)
+
+
+def _restorable(function: str) -> None:
+    kind, (weights, sha256, molecule) = pickled_force(function)
+    kind(weights, sha256, molecule)  # OpenMM would tell what is wrong with the weights in its own words, if at all
 
 
 def pickled_force(function: str) -> tuple[type[GraphForce], tuple[str, str, str]]:

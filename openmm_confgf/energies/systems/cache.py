@@ -9,6 +9,7 @@ from pathlib import Path
 import openmm
 
 from ...errors import FileFormatError
+from .xml import system_of_xml
 
 
 class SystemCache:
@@ -39,10 +40,10 @@ class SystemCache:
         Raises
         ------
         FileFormatError
-            If the file cannot be used.
+            If the file cannot be used, or holds something else; nothing of it is run then.
         """
         rows = self._execute("SELECT xml FROM systems WHERE key = ?", key)
-        return openmm.XmlSerializer.deserialize(rows[0][0]) if rows else None
+        return system_of_xml(str(rows[0][0]), self._refuse) if rows else None
 
     def put(self, key: str, system: openmm.System) -> None:
         """Keep a System under a key, in place of one that is there.
@@ -58,6 +59,12 @@ class SystemCache:
             If the file cannot be used.
         """
         self._execute("INSERT OR REPLACE INTO systems VALUES (?, ?)", key, openmm.XmlSerializer.serialize(system))
+
+    def _refuse(self, function: str) -> None:
+        raise FileFormatError(
+            f"{self.path} holds a System with a PythonForce, which no force field makes, and reading it would run what is in it; "
+            "name a new file as the cache."
+        )
 
     def _execute(self, command: str, *values: str) -> list[tuple[str, ...]]:
         try:

@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ from openmm import app, unit
 from rdkit import Chem
 
 from openmm_confgf.energies import ContextEnergy, SystemBuilder, create_system
+from openmm_confgf.energies.systems.cache import SystemCache
 from openmm_confgf.errors import FileFormatError, ForceFieldError
 from openmm_confgf.generators.etkdg import ETKDGGenerator
 from openmm_confgf.molecules.graph import MolecularGraph
@@ -105,6 +107,33 @@ def test_a_cache_that_is_something_else(tmp_path):
         SystemBuilder("amber14-all.xml", cache=wrong)
     with pytest.raises(FileFormatError, match="missing"):
         SystemBuilder("amber14-all.xml", cache=tmp_path / "missing" / "cache")
+
+
+class Makes:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_in_a_cache_is_run(tmp_path):
+    """OpenMM unpickles what a PythonForce calls when it reads one; a cache from elsewhere may hold anything."""
+    system, path, told = openmm.System(), tmp_path / "systems.sqlite", tmp_path / "told"
+    system.addForce(openmm.PythonForce(Makes(told), {}))
+    forged = openmm.XmlSerializer.serialize(system)
+    cache = SystemCache(path)
+    cache.put("key", openmm.System())
+    assert cache.get("key").getNumForces() == 0
+    cache.put("key", system)
+    with pytest.raises(FileFormatError, match=r"systems\.sqlite holds a System with a PythonForce, which no force field makes"):
+        cache.get("key")
+    assert not told.exists()
+    with contextlib.suppress(Exception):  # what is made is no function
+        openmm.XmlSerializer.deserialize(forged)
+    assert told.exists()
 
 
 @pytest.mark.parametrize("name", ["openff-9.9.9", "nope", "gaff-9", "weights.pt", "", "espaloma-0.3.2"])
