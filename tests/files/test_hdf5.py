@@ -89,6 +89,18 @@ def test_truncated_or_foreign_hdf5(alanine_ensemble, tmp_path):
         read_ensembles(path)
 
 
+def test_a_file_that_claims_more_than_it_holds_is_refused_in_time(alanine_ensemble, tmp_path):
+    """A million million conformations that were never written need no bytes in HDF5."""
+    path = tmp_path / "claims.h5"
+    write_ensembles(alanine_ensemble, path)
+    with h5py.File(path, "a") as file:
+        shape = file["coordinates"].shape
+        del file["coordinates"]
+        file.create_dataset("coordinates", (10**12, *shape[1:]), "f4", chunks=(1, *shape[1:]))
+    with pytest.raises(FileFormatError, match=r"claims\.h5"):
+        read_ensembles(path)
+
+
 def test_hdf5_with_nonsense_in_it(alanine_ensemble, tmp_path):
     (path,) = write_ensembles([alanine_ensemble], tmp_path / "out.h5")
     with h5py.File(path, "a") as file:
