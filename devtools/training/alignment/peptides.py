@@ -1,6 +1,7 @@
 """Aligns the transferable Boltzmann generator on dipeptides: its own samples of all, and frames of those that were simulated.
 
 Usage: python devtools/training/alignment/peptides.py FOLDER OUTPUT [--from boltzmann] [--loss eba|log-variance] [--steps 1000]
+       [--device cuda]
 
 FOLDER is that of boltzmann/dipeptides.py. A peptide needs no simulation here, since energies teach what samples are worth. Those of
 VALIDATION are only looked at, test peptides not even that.
@@ -58,11 +59,12 @@ def main() -> None:
     parser.add_argument("--refresh", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cuda, where there is one")
     arguments = parser.parse_args()
     # drawn at once; the samples of a pool need not be the same whatever their number
     prepared.DRAWN = arguments.samples
     files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
-    model = DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent))
+    model = DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent), arguments.device)
     frames = {path.stem: np.load(path)["positions"].astype(np.float64) for path in files}
     everything = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
     chosen = [name for name in everything if name not in TEST][:: arguments.every]
@@ -84,7 +86,7 @@ def main() -> None:
         except ConfGFError:
             return None
         with torch.no_grad():
-            log_w = model.model_energies(pool.graph, pool.positions, seed=0).numpy() - pool.energies / kT(TEMPERATURE)
+            log_w = model.model_energies(pool.graph, pool.positions, seed=0).cpu().numpy() - pool.energies / kT(TEMPERATURE)
         kept = np.argsort(log_w)[-int(KEPT * len(pool)) :]
         return Pool(
             pool.graph,
