@@ -11,15 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .energies.batched.read_system import refuse_constraints
+from .energies.context import ContextEnergy
+from .energies.levels import Level, LevelLike, level_of
+from .energies.scoring import score
 from .ensemble import Ensemble
 from .errors import ConfGFError
 from .molecule_like import check_ensemble
 from .molecules.geometry import dihedrals
+from .molecules.graph import MolecularGraph
 from .thermodynamics import averages, free_energies, profiles, resampling
 from .thermodynamics.bootstrap import Estimate
 from .thermodynamics.diagnostics import WeightDiagnostics, diagnose
 from .thermodynamics.log_weights import log_weights
 from .thermodynamics.mbar import mbar
+from .thermodynamics.overlap import check_overlap
 from .thermodynamics.profiles import TorsionProfile
 from .thermodynamics.truncation import truncated
 from .units import in_md_units, kT
@@ -50,7 +56,9 @@ class LogZ:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reweighted:
-    """An ensemble with its Boltzmann weights, made by `reweight`. All rows take part; those without a finite energy have weight zero.
+    """An ensemble with its Boltzmann weights, made by `reweight`, `Reweighted.at_level` or `reweight_frames`.
+
+    All rows take part; those without a finite energy have weight zero.
 
     Attributes
     ----------
@@ -61,12 +69,15 @@ class Reweighted:
         Not normalised, after truncation; -inf where a weight is zero.
     diagnostics : WeightDiagnostics
         Whether they are to be trusted: look there first.
+    log_density : ndarray of float64, (B,)
+        Of what the samples were drawn from, in nats: ``log_q`` of a generator, or up to a constant that of frames.
     """
 
     ensemble: Ensemble
     temperature: float
     log_weights: NDArray[np.float64]
     diagnostics: WeightDiagnostics
+    log_density: NDArray[np.float64]
 
     def average(self, observable: ArrayLike | Callable[[NDArray[np.float64]], ArrayLike]) -> Estimate:
         """The Boltzmann average of an observable with its bootstrap error, as `thermodynamics.averages.average`.
@@ -147,6 +158,64 @@ class Reweighted:
         """
         return free_energies.free_energy_difference(first, second, self.log_weights, self.temperature)
 
+    def at_level(self, level: LevelLike) -> Reweighted:
+        """The same samples with the weights of another force field or level of theory, at the same temperature.
+
+        Every sample is evaluated there, and weighed by ``-u - log q`` anew: what the weights here are worth does not matter, and truncation
+        is not taken over. The warning is that of `reweight`.
+
+        Parameters
+        ----------
+        level : str, Level, openmm.System, SystemBuilder, ForceField, SystemGenerator or callable
+            As in `score`, without constraints: ``"gaff-2.2.20"``, ``"gfn2"``, or a System with torsions of your own.
+
+        Raises
+        ------
+        WrongTypeError, ForceFieldError, PlatformError
+            As in `score`.
+        UnsupportedForceError
+            If its System has constraints.
+        ConfGFError
+            If the samples are not enough for both levels (`check_overlap`), or as in `log_weights`.
+        """
+        theory = free_level(level, self.ensemble.graph)
+        scored = score(self.ensemble, theory)
+        logs = log_weights(self.log_density, scored.energy, scored.status, self.temperature)
+        before = log_weights(self.log_density, self.ensemble.energy, self.ensemble.status, self.temperature)
+        check_overlap(before, logs, f"{_name(self.ensemble)} and {theory.name}")
+        found = weighed_rows(scored, self.temperature, logs, self.log_density)
+        if not found.diagnostics.trusted:
+            warnings.warn(found.diagnostics.verdict, stacklevel=2)
+        return found
+
+    def free_energy_above(self, other: Reweighted) -> Estimate:
+        """The free energy of this level less that of another one in kJ/mol, from the same samples (`free_energies.free_energy_between`).
+
+        Energies of force fields have zeros of their own, which it contains: differences of it between molecules, or between two states of
+        one (`free_energy_difference` in each), are what can be compared.
+
+        Parameters
+        ----------
+        other : Reweighted
+            What this one was made of by `at_level`, or the reverse; or both of one `reweight_frames`.
+
+        Raises
+        ------
+        ConfGFError
+            If they are of different samples or temperatures, the weights of either are not to be trusted, or the samples are not enough
+            for both (`check_overlap`).
+        """
+        same = np.array_equal(self.log_density, other.log_density) and np.array_equal(self.ensemble.positions, other.ensemble.positions)
+        if not same or self.temperature != other.temperature:
+            raise ConfGFError(
+                "The weights are of different samples or temperatures; make one of the other by at_level, or of frames by reweight_frames."
+            )
+        for one in (other, self):
+            if not one.diagnostics.trusted:
+                raise ConfGFError(f"There is no free energy of {_name(one.ensemble)}. {one.diagnostics.verdict}")
+        check_overlap(other.log_weights, self.log_weights, f"{_name(other.ensemble)} and {_name(self.ensemble)}")
+        return free_energies.free_energy_between(other.log_weights, self.log_weights, self.temperature)
+
     def resample(self, n: int | None = None, seed: int = 0) -> Ensemble:
         """Samples without weights, each as often as its weight says (`thermodynamics.resampling.resample`), without ``log_q``.
 
@@ -186,10 +255,12 @@ class Reweighted:
         Raises
         ------
         ConfGFError
-            If the frames are of another molecule, System or temperature, or have no finite energies or no density each; if they do not
-            overlap with the samples, or a tenth of them is where the generator has nearly no density.
+            If the samples are no generator's; if the frames are of another molecule, System or temperature, or have no finite energies or
+            no density each; if they do not overlap with the samples, or a tenth of them is where the generator has nearly no density.
         """
         mine, other, density = self.ensemble, md, np.asarray(log_q, np.float64)
+        if mine.log_q is None:
+            raise ConfGFError("These samples are frames, which have no log_q; weigh those of a generator, or take reweight_frames.")
         if not mine.graph.same_as(other.graph):
             raise ConfGFError(
                 f"The frames are of {other.graph.name!r}, the samples of {mine.graph.name!r}; give frames of the same molecule."
@@ -203,7 +274,7 @@ class Reweighted:
                 raise ConfGFError("The energies of the frames and of the samples are of two Systems; score both with the same.")
             if (of_frames := other.target.temperature) is not None and abs(of_frames - self.temperature) > 1e-6:
                 raise ConfGFError(f"The frames are at {of_frames:g} K, the weights at {self.temperature:g} K; give frames of the same.")
-        assert mine.energy is not None and mine.log_q is not None
+        assert mine.energy is not None
         # log_q is finite where the energy is, and rows without one have no part in the other state
         drawn = np.where(np.isfinite(mine.log_q), mine.log_q, 0.0)
         energies = np.concatenate([mine.energy, other.energy]) / kT(self.temperature)
@@ -245,8 +316,59 @@ def reweight(ensemble: Ensemble, temperature: Any = None, truncate: float | None
     if temperature is None and ensemble.target is not None:
         temperature = ensemble.target.temperature
     logs = log_weights(ensemble.log_q, ensemble.energy, ensemble.status, temperature)
-    found = diagnose(logs, truncate)
-    if not found.trusted:
-        warnings.warn(found.verdict, stacklevel=2)
-    kept = logs if truncate is None else truncated(logs, truncate)[0]
-    return Reweighted(ensemble, float(in_md_units(temperature)), kept, found)
+    assert ensemble.log_q is not None
+    found = weighed_rows(ensemble, float(in_md_units(temperature)), logs, ensemble.log_q, truncate)
+    if not found.diagnostics.trusted:
+        warnings.warn(found.diagnostics.verdict, stacklevel=2)
+    return found
+
+
+def weighed_rows(
+    ensemble: Ensemble,
+    temperature: float,
+    log_w: NDArray[np.float64],
+    log_density: NDArray[np.float64],
+    truncate: float | None = None,
+) -> Reweighted:
+    """Samples with weights that are known, and what these say of themselves.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With energies.
+    temperature : float
+        K.
+    log_w, log_density : ndarray, (B,)
+        As in `Reweighted`, before truncation.
+    truncate : float, optional
+        As in `reweight`.
+    """
+    kept = log_w if truncate is None else truncated(log_w, truncate)[0]
+    return Reweighted(ensemble, temperature, kept, diagnose(log_w, truncate), log_density)
+
+
+def free_level(level: LevelLike, graph: MolecularGraph) -> Level:
+    """A level of theory, once it is known to leave the molecule's atoms free.
+
+    Parameters
+    ----------
+    level : Level, or whatever `level_of` takes
+    graph : MolecularGraph
+
+    Raises
+    ------
+    UnsupportedForceError
+        If its System has constraints.
+    WrongTypeError, ForceFieldError
+        As in `level_of` and `Level.energy`.
+    """
+    theory = level_of(level)
+    energy = theory.energy(graph)
+    if isinstance(energy, ContextEnergy):
+        with energy:
+            refuse_constraints(energy.system)
+    return theory
+
+
+def _name(ensemble: Ensemble) -> str:
+    return (ensemble.target and ensemble.target.forcefield) or "the first level"

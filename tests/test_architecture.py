@@ -20,7 +20,7 @@ LAYERS = (
     {"energies", "models"},
     {"dynamics"},
     {"generators"},
-    {"evaluation", "training", "simulation", "reweighting"},
+    {"evaluation", "training", "simulation", "reweighting", "across_levels"},
     {"alignment", "openmm_plugin", "library", "references"},
     {"benchmarks", "openmmml_factory", "plots", "testing"},
     {"installation"},

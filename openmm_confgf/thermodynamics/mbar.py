@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
+from scipy.special import logsumexp
 
 from ..errors import ConfGFError
 
@@ -29,11 +30,15 @@ class MBARResult:
         Asymptotic standard errors of these in kT, for independent samples.
     overlap : ndarray of float64, (K, K)
         Symmetric: 1 for states that are the same, 0 for states without a common region.
+    log_mixture : ndarray of float64, (B,)
+        Logarithm of the density that all samples together were drawn from, ``sum_k N_k / N exp(f_k - u_k)``, in the unit of that of the
+        first state, whose free energy is taken for 0. ``-u - log_mixture`` are log-weights of the pool for any other state u.
     """
 
     free_energies: NDArray[np.float64]
     errors: NDArray[np.float64]
     overlap: NDArray[np.float64]
+    log_mixture: NDArray[np.float64]
 
 
 def mbar(reduced: ArrayLike, counts: Sequence[int]) -> MBARResult:
@@ -79,10 +84,13 @@ def mbar(reduced: ArrayLike, counts: Sequence[int]) -> MBARResult:
     _refuse_apart(np.array([[np.isfinite(part).any() for part in np.split(row, numbers.cumsum()[:-1])] for row in energies]).astype(float))
     # the solver that never leaves the region where it converges
     found = quiet_pymbar().MBAR(energies, numbers, solver_protocol="robust")
-    overlap = found.compute_overlap()["matrix"] * numbers.sum() / numbers
+    weights = found.weights()
+    overlap = numbers.sum() * weights.T @ weights
     _refuse_apart(overlap)
     differences = found.compute_free_energy_differences()
-    return MBARResult(differences["Delta_f"][0], differences["dDelta_f"][0], overlap)
+    free = differences["Delta_f"][0]
+    log_mixture = logsumexp(free[:, None] - energies, axis=0, b=(numbers / numbers.sum())[:, None])
+    return MBARResult(free, differences["dDelta_f"][0], overlap, log_mixture)
 
 
 def quiet_pymbar() -> Any:
