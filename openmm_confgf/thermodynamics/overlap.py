@@ -57,7 +57,7 @@ def check_overlap(first: ArrayLike, second: ArrayLike, names: str) -> float:
     found = overlap(first, second)
     if found < LEAST_OVERLAP:
         raise ConfGFError(
-            f"The weights of {names} do not overlap ({found:.2g} where at least {LEAST_OVERLAP} is needed), and these samples say nothing of "
-            "the one that they were not made for; draw more of them, go by levels between, or sample the other one."
+            f"The weights of {names} do not overlap ({found:.2g} where at least {LEAST_OVERLAP} is needed), and these samples say "
+            "nothing of the one that they were not made for; draw more of them, go by levels between, or sample the other one."
         )
     return found
