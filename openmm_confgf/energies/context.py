@@ -216,12 +216,13 @@ class ContextEnergy(Energy):
 
 
 def _why_not(platform: openmm.Platform, properties: Mapping[str, Any]) -> str | None:
-    """What goes wrong when a Context of one particle is created, or None."""
+    """What goes wrong when a Context of two particles is created, or None; one alone crashes OpenCL on a CPU (pocl 3.1)."""
     system = openmm.System()
+    system.addParticle(1.0)
     system.addParticle(1.0)
     try:
         context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, platform_properties(platform, properties))
-        context.setPositions([openmm.Vec3(0, 0, 0)])
+        context.setPositions([openmm.Vec3(0, 0, 0), openmm.Vec3(0.1, 0, 0)])
         context.getState(energy=True)
     except openmm.OpenMMException as error:
         return str(error)

@@ -62,6 +62,8 @@ def test_it_goes_between_moves_of_dynamics(peroxide, peroxide_samples, contexts)
     sampler.run(20, context_cache=contexts)
     assert sampler.move.statistics[1] == move.statistics == {"n_accepted": move.n_accepted, "n_proposed": 20}
     assert move.n_accepted > 5
+    move.apply(sampler.thermodynamic_state, sampler.sampler_state)  # with openmmtools' own contexts
+    assert move.n_proposed == 21
 
 
 def test_replica_exchange_has_both_temperatures(peroxide, peroxide_samples, contexts, tmp_path):
