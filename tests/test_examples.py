@@ -1,6 +1,7 @@
 """Every example runs as a user would run it, within its promised minute."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 from rdkit import Chem
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("[0-9]*.py"))
+NOTEBOOK = EXAMPLES[0].with_name("conformers_to_simulations.ipynb")
 
 
 def run_example(path, *arguments, folder):
@@ -32,6 +34,26 @@ def test_example_runs(path, tmp_path):
     if missing := [package for package in NEEDS.get(path.stem, ()) if importlib.util.find_spec(package) is None]:
         pytest.skip(f"{' and '.join(missing)} not installed")
     assert run_example(path, folder=tmp_path).strip()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_its_pictures(tmp_path):
+    """Its cells are plain Python, so that no kernel is needed; Jupyter shows what the last line of a cell has a ``_repr_png_`` of."""
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert notebook["nbformat"] == 4 and not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+    code = ["import ast", "space, shown = {}, []"]
+    for cell in cells:
+        code += [
+            f"*body, last = ast.parse({''.join(cell['source'])!r}).body",
+            "exec(compile(ast.Module(body, []), 'cell', 'exec'), space)",
+            "if isinstance(last, ast.Expr): shown.append(eval(compile(ast.Expression(last.value), 'cell', 'eval'), space))",
+            "else: exec(compile(ast.Module([last], []), 'cell', 'exec'), space)",
+        ]
+    code += ["pictures = [one._repr_png_() for one in shown if hasattr(one, '_repr_png_')]", "print(*map(len, pictures))"]
+    (tmp_path / "cells.py").write_text("\n".join(code), encoding="utf-8")
+    pictures = [int(size) for size in run_example(tmp_path / "cells.py", folder=tmp_path).splitlines()[-1].split()]
+    assert len(pictures) == 2 and min(pictures) > 10_000
 
 
 @pytest.mark.slow
