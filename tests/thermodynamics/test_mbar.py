@@ -54,6 +54,23 @@ def test_samples_without_density_in_the_other_state_take_part():
     assert abs(found.free_energies[1] - math.log(2)) < 6 * found.errors[1]
 
 
+def test_the_mixture_is_the_density_of_all_samples():
+    """Of normalised densities: log(sum of N_k / N times p_k) up to the error of the free energies, which are all 0."""
+    stream, counts = np.random.default_rng(3), (30_000, 10_000)
+    x = np.r_[stream.normal(0, 1, counts[0]), stream.normal(1, 1, counts[1])]
+    densities = np.array([np.exp(-0.5 * (x - c) ** 2) / math.sqrt(2 * math.pi) for c in (0, 1)])
+    found = mbar(-np.log(densities), counts)
+    exact = np.log(0.75 * densities[0] + 0.25 * densities[1])
+    assert np.abs(found.log_mixture - exact).max() < 6 * found.errors[1]
+    assert np.log(np.mean(densities[1] / np.exp(found.log_mixture))) == pytest.approx(-found.free_energies[1], abs=1e-6)
+
+
+def test_one_state_alone_has_no_difference():
+    found = mbar([[0.0, 1.0, 2.0]], (3,))
+    assert found.free_energies.tolist() == found.errors.tolist() == [0.0] and found.overlap == pytest.approx(1)
+    np.testing.assert_allclose(found.log_mixture, [0.0, -1.0, -2.0], atol=1e-9)
+
+
 @pytest.mark.parametrize("apart", [8.0, 100.0, 1e6])
 def test_without_overlap_there_is_no_number(apart):
     counts = (500, 500)
