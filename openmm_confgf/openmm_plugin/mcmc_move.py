@@ -14,6 +14,7 @@ from ..devices import Device
 from ..errors import ConfGFError
 from ..generators.base import Generator
 from ..molecule_like import MoleculeLike, as_graph
+from ..status import Status
 from .generator_move import check_density, check_moved_system
 
 
@@ -123,7 +124,9 @@ class GeneratorMCMCMove:
         if not self._pool:
             drawn = self.generator.sample(self.graph, self._size, seed=int(self._rng.integers(2**31 - 1)), device=self.device)
             assert drawn.log_q is not None
-            self._pool = list(zip(drawn.positions, drawn.log_q.tolist(), strict=True))
+            # another stereoisomer is never moved to
+            log_q = np.where(drawn.status == Status.WRONG_STEREO, -np.inf, drawn.log_q)
+            self._pool = list(zip(drawn.positions, log_q.tolist(), strict=True))
         return self._pool.pop()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GeneratorMCMCMove:
