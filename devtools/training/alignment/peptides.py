@@ -123,7 +123,13 @@ def main() -> None:
     settings = dataclasses.asdict(run) | {"best_round": training.best_round, "rounds": len(rows)}
     card = card_of("boltzmann-eba", model.network, files, [len(frames[path.stem]) for path in files], settings, model.generator.loaded.card)
     # energies of own samples teach as well
-    card = dataclasses.replace(card, trained_on=sorted(molecule_hash(graphs[name].constitution) for name in graphs))
+    card = dataclasses.replace(
+        card,
+        elements=sorted({int(z) for graph in graphs.values() for z in graph.numbers}),
+        min_atoms=min(map(len, graphs.values())),
+        max_atoms=max(map(len, graphs.values())),
+        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs.values()),
+    )
     save_weights(arguments.output / "boltzmann-eba.safetensors", model.network, card)
 
 
