@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from torch import Tensor
 from ...generators.boltzmann.prepared import PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
 from ...thermodynamics.diagnostics import diagnose
+from ..averaging import copied_to_cpu
 from ..module import warm_hold_decay
 from ..objectives.energies import log_variance, tempered_weights, weighted_likelihood
 from ..step_rounds import Row, StepRounds
 from .frames import Frames
-from .monitor import Samples, draw_samples, mean_log_q, torus_distance
+from .monitor import Samples, divergence, draw_samples, mean_log_q, torus_distance
 from .settings import BoltzmannRun
 
 LOOK_EVERY = 5
@@ -33,6 +35,9 @@ _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 
 TEMPERED = 0.6
 """Share of the samples that must be effective after tempering."""
+
+_WORSE = 0.5
+"""nats of the divergence above the best round's, from which that is taken up again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,9 @@ class BoltzmannTraining(StepRounds):
     run : BoltzmannRun
     directory : Path
         Gets ``last.pt`` and ``log.jsonl``.
+
+    Of one molecule, the averaged weights of the look with the least Jeffreys divergence are what it ends with. Where that becomes larger by
+    half a nat, training goes on from there, half as fast: energies of a poor proposal teach little, and samples of a worse one less.
     """
 
     network: AutoregressiveDensity
@@ -72,6 +80,34 @@ class BoltzmannTraining(StepRounds):
         super().__init__(network, directory, run.minutes, run.rounds, rounded=True)
         self.lessons, self.run = lessons, run
         self._samples: collections.deque[tuple[int, Samples]] = collections.deque(maxlen=run.kept)
+        self.best: dict[str, Tensor] = {}
+        self.best_divergence, self._pace = math.inf, 1.0
+
+    def fit(self, after_round: Callable[[Row, int], None] = lambda row, rounds: None) -> list[Row]:
+        """As `StepRounds.fit`, and then the best weights.
+
+        Parameters
+        ----------
+        after_round : callable
+            Called with the row of each round and the number of rounds.
+
+        Returns
+        -------
+        list of dict
+            The log.
+
+        Raises
+        ------
+        LossExplodedError, ConfGFError, KeyboardInterrupt
+            As in `StepRounds.fit`.
+        """
+        if self.run.frames_share == 0 and len(self.lessons) == 1 and not (self.directory / "last.pt").exists():
+            # what is known already is not to become worse
+            self._keep_the_best(self._look(0)["divergence"])
+        rows = super().fit(after_round)
+        if self.best:
+            self.network.load_state_dict(self.best)
+        return rows
 
     @property
     def _rounds_of_frames(self) -> int:
@@ -91,7 +127,20 @@ class BoltzmannTraining(StepRounds):
         row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(losses)), "energies": float(tuning)}
         if (number + 1) % LOOK_EVERY == 0 or self.is_last:
             row |= self._look(number)
+            if len(self.lessons) == 1:
+                self._keep_the_best(row["divergence"])
         return row
+
+    def _keep_the_best(self, divergence: float | None) -> None:
+        """Keep the averaged weights if they are the best so far, and return to the best if they are much worse."""
+        if divergence is not None and divergence <= self.best_divergence:
+            self.best, self.best_divergence = copied_to_cpu(self.averaged.module.state_dict()), divergence
+        elif self.best and (divergence is None or divergence > self.best_divergence + _WORSE):
+            for network in (self.network, self.averaged.module):
+                network.load_state_dict(self.best)
+            self.optimizer.state.clear()
+            self._samples.clear()
+            self._pace *= 0.5
 
     def _look(self, number: int) -> Row:
         """At fresh samples of the averaged weights, of one molecule."""
@@ -101,10 +150,12 @@ class BoltzmannTraining(StepRounds):
         found = diagnose(samples.log_weights.numpy())
         if self.run.until_ess is not None and found.ess_fraction is not None and len(self.lessons) == 1:
             self.ended = found.ess_fraction >= self.run.until_ess
+        of_frames = mean_log_q(lesson.prepared, network, lesson.held_out)
         return {
             "ess": found.ess_fraction,
             "k_hat": found.k_hat,
-            "mean_log_q": mean_log_q(lesson.prepared, network, lesson.held_out),
+            "mean_log_q": of_frames,
+            "divergence": divergence(samples.log_weights, of_frames),
             "torus_distance": torus_distance(lesson.prepared, samples, lesson.held_out),
         }
 
@@ -115,7 +166,7 @@ class BoltzmannTraining(StepRounds):
             (self.run.tuning_rate, self.step - first, last - first) if tuning else (self.run.learning_rate, self.step, first)
         )
         # the first round does not know yet how many there will be
-        return rate * warm_hold_decay(step, steps if self.rounds else 10**6, warm=100)
+        return self._pace * rate * warm_hold_decay(step, steps if self.rounds else 10**6, warm=100)
 
     def _loss_of_frames(self, rng: np.random.Generator) -> Tensor:
         count = min(self.run.molecules, len(self.lessons))
@@ -150,11 +201,13 @@ class BoltzmannTraining(StepRounds):
         return parts[0] + _OF_FRAMES * parts[1] + _LIKELIHOOD * likelihood
 
     def _kept(self) -> Any:
-        return [(which, *dataclasses.astuple(samples.frames), samples.log_weights) for which, samples in self._samples]
+        samples = [(which, *dataclasses.astuple(samples.frames), samples.log_weights) for which, samples in self._samples]
+        return {"samples": samples, "best": self.best, "best_divergence": self.best_divergence, "pace": self._pace}
 
     def _restore(self, kept: Any) -> None:
-        samples = [(which, Samples(Frames(*tensors), weights)) for which, *tensors, weights in kept]
+        samples = [(which, Samples(Frames(*tensors), weights)) for which, *tensors, weights in kept["samples"]]
         self._samples = collections.deque(samples, self.run.kept)
+        self.best, self.best_divergence, self._pace = kept["best"], kept["best_divergence"], kept["pace"]
 
 
 def _rows(rng: np.random.Generator, total: int, count: int) -> Tensor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...generators.boltzmann.prepared import DRAWN, PIECE, PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
+from ..objectives.energies import FARTHEST
 from .frames import Frames
 
 _NODES = 360
@@ -81,6 +82,31 @@ def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frame
         static = network.static(prepared.batch)
         pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
         return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().mean())
+
+
+def divergence(log_weights: torch.Tensor, of_frames: float) -> float | None:
+    """Jeffreys divergence of the density and its target, ``KL(q | p) + KL(p | q)``, but for a constant that no density changes.
+
+    The first term is the mean of ``-log w`` of samples, each at most `FARTHEST` from the median; the second the mean of ``-log q`` of
+    frames, which rises where a mode is lost (Jeffreys 1946, doi:10.1098/rspa.1946.0056).
+
+    Parameters
+    ----------
+    log_weights : Tensor, (B,)
+        As in `Samples`.
+    of_frames : float
+        As `mean_log_q` gives it.
+
+    Returns
+    -------
+    float or None
+        nats. None where no weight is finite.
+    """
+    known = log_weights[log_weights.isfinite()]
+    if not len(known):
+        return None
+    centre = known.median()
+    return float(-(centre + (log_weights - centre).clamp(-FARTHEST, FARTHEST).mean())) - of_frames
 
 
 def torus_distance(prepared: PreparedMolecule, samples: Samples, frames: Frames) -> float:

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ import torch
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.training.boltzmann.frames import training_frames
 from openmm_confgf.training.boltzmann.loop import BoltzmannTraining, Lesson
+from openmm_confgf.training.boltzmann.monitor import divergence
 from openmm_confgf.training.boltzmann.settings import BoltzmannRun
 
 SHORT = {"round_steps": 3, "batch_size": 64, "samples": 512, "frames_share": 0.4}
@@ -92,3 +94,30 @@ def test_a_damaged_checkpoint_is_said_to_be_one(lesson, small_network, tmp_path)
 def test_settings_out_of_range(wrong, message):
     with pytest.raises(ConfGFError, match=message):
         BoltzmannRun(**wrong)
+
+
+def test_a_run_that_falls_apart_goes_on_from_its_best_round(lesson, small_network, tmp_path):
+    """Energies at a rate that breaks the network: it ends with the best weights that it had, and slower."""
+    first = BoltzmannRun(rounds=10, round_steps=25, batch_size=128, samples=512, learning_rate=5e-3, tuning="none")
+    network = small_network()
+    before = BoltzmannTraining(network, [lesson], first, tmp_path / "first").fit()[-1]
+    wild = BoltzmannRun(rounds=15, round_steps=10, batch_size=64, samples=512, tuning_rate=0.3, frames_share=0.0)
+    training = BoltzmannTraining(network, [lesson], wild, tmp_path / "wild")
+    rows = training.fit()
+    looks = [row["divergence"] for row in rows if "divergence" in row]
+    assert max(looks) > before["divergence"] + 0.5 and training._pace < 1
+    # that of before, of other samples
+    assert training.best_divergence <= min(looks) and training.best_divergence == pytest.approx(before["divergence"], abs=0.3)
+    for name, tensor in training.best.items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+
+
+def test_the_divergence_is_that_of_jeffreys():
+    """Two Gaussians: KL(q|p) + KL(p|q), without the constant log Z and entropy of the target, by hand."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(400_000, dtype=torch.float64, generator=generator) for _ in range(2))
+    q = lambda z: -0.5 * (z / 1.2) ** 2 - math.log(1.2)  # noqa: E731
+    found = divergence(-0.5 * (1.2 * x) ** 2 - q(1.2 * x), float(q(y).mean()))
+    wanted = [0.5 * (1.44 - 1) - math.log(1.2), 0.5 / 1.44 + math.log(1.2)]
+    assert found == pytest.approx(sum(wanted), abs=6 * 1.5 / math.sqrt(400_000))
+    assert divergence(torch.full((3,), -torch.inf), 0.0) is None
