@@ -100,14 +100,15 @@ def test_a_run_that_falls_apart_goes_on_from_its_best_round(lesson, small_networ
     """Energies at a rate that breaks the network: it ends with the best weights that it had, and slower."""
     first = BoltzmannRun(rounds=10, round_steps=25, batch_size=128, samples=512, learning_rate=5e-3, tuning="none")
     network = small_network()
-    before = BoltzmannTraining(network, [lesson], first, tmp_path / "first").fit()[-1]
+    begun = BoltzmannTraining(network, [lesson], first, tmp_path / "first")
+    begun.fit()
     wild = BoltzmannRun(rounds=15, round_steps=10, batch_size=64, samples=512, tuning_rate=0.3, frames_share=0.0)
     training = BoltzmannTraining(network, [lesson], wild, tmp_path / "wild")
     rows = training.fit()
     looks = [row["divergence"] for row in rows if "divergence" in row]
-    assert max(looks) > before["divergence"] + 0.5 and training._pace < 1
-    # that of before, of other samples
-    assert training.best_divergence <= min(looks) and training.best_divergence == pytest.approx(before["divergence"], abs=0.3)
+    assert max(looks) > begun.best_divergence + 0.5 and training._pace < 1
+    # that of before, of 512 other samples whose log-weights are spread by 3 at most
+    assert training.best_divergence <= min(looks) and training.best_divergence < begun.best_divergence + 6 * 3 * math.sqrt(2 / 512)
     for name, tensor in training.best.items():
         assert torch.equal(tensor, network.state_dict()[name]), name
 
