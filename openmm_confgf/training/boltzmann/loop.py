@@ -197,15 +197,15 @@ class BoltzmannTraining(StepRounds):
         # of today's network: samples are kept while the mean of their log-weights rises
         now = (targets[0] - of_own.detach()).double()
         centre = now[now.isfinite()].median()
-        parts = [log_variance(q.double(), target, centre) for q, target in zip((of_own, of_seen), targets, strict=True)]
-        return parts[0] + _OF_FRAMES * parts[1] + _LIKELIHOOD * likelihood
+        own_part = log_variance(of_own.double(), targets[0], centre, samples.log_q[chosen].to(of_own.device))
+        return own_part + _OF_FRAMES * log_variance(of_seen.double(), targets[1], centre) + _LIKELIHOOD * likelihood
 
     def _kept(self) -> Any:
-        samples = [(which, *dataclasses.astuple(samples.frames), samples.log_weights) for which, samples in self._samples]
+        samples = [(which, *dataclasses.astuple(samples.frames), samples.log_weights, samples.log_q) for which, samples in self._samples]
         return {"samples": samples, "best": self.best, "best_divergence": self.best_divergence, "pace": self._pace}
 
     def _restore(self, kept: Any) -> None:
-        samples = [(which, Samples(Frames(*tensors), weights)) for which, *tensors, weights in kept["samples"]]
+        samples = [(which, Samples(Frames(*tensors), weights, log_q)) for which, *tensors, weights, log_q in kept["samples"]]
         self._samples = collections.deque(samples, self.run.kept)
         self.best, self.best_divergence, self._pace = kept["best"], kept["best_divergence"], kept["pace"]
 

@@ -25,10 +25,13 @@ class Samples:
     frames : Frames
     log_weights : Tensor of float64, (B,)
         Not normalised; -inf where the energy is not finite.
+    log_q : Tensor of float64, (B,)
+        Log density of the internal coordinates.
     """
 
     frames: Frames
     log_weights: torch.Tensor
+    log_q: torch.Tensor
 
 
 def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Samples:
@@ -59,8 +62,8 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
         positions = torch.empty_like(placed)
         positions[:, torch.from_numpy(prepared.placement.order)] = placed
         parts.append(Frames.of(prepared, positions.numpy()))
-    frames = Frames.together(parts)
-    return Samples(frames, (frames.log_target - torch.cat(log_q)).nan_to_num(nan=-torch.inf))
+    frames, inside = Frames.together(parts), torch.cat(log_q)
+    return Samples(frames, (frames.log_target - inside).nan_to_num(nan=-torch.inf), inside)
 
 
 def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> float:

@@ -9,6 +9,9 @@ FARTHEST = 6.0
 """kT: a log-weight farther than that from the median counts as that far, so that one clash does not decide a step."""
 
 
+TRUSTED = 1.0
+"""nats by which log q of a sample may move from where it was drawn."""
+
 _BISECTIONS = 40
 """Halvings of the range of the power."""
 
@@ -63,11 +66,13 @@ def effective_share(weights: Tensor) -> float:
     return float(1 / (weights.square().sum() * len(weights)))
 
 
-def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor) -> Tensor:
+def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tensor | None = None) -> Tensor:
     """Variance of the log-weights ``log p - log q``, each at most `FARTHEST` from the centre (Richter et al. 2020, arXiv:2010.10436).
 
     It is 0 where q is proportional to p, whatever distribution the sample is of. What is farther away has the gradient of what is just as
-    far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a bounded pace.
+    far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a bounded pace. That pace has no end by itself, so that samples
+    that are learnt from again and again can be pushed down until the density breaks: one whose log q has moved by `TRUSTED` since it was
+    drawn, in the direction in which it is pushed, has no gradient (the clipped ratio of Schulman et al. 2017, arXiv:1707.06347, section 3).
 
     Parameters
     ----------
@@ -75,12 +80,18 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor) -> Tensor:
         The latter not normalised; -inf where it is zero.
     centre : Tensor, ()
         A typical log-weight, such as the median of many.
+    drawn : Tensor, (B,), optional
+        log q of the density that the sample was drawn from; by default nothing is held back.
 
     Returns
     -------
     Tensor, ()
     """
     away = (log_target - log_q - centre).detach().clamp(-FARTHEST, FARTHEST)
-    # its gradient with respect to log q is -1, clamped or not
-    away = away - (log_q - log_q.detach())
-    return (away - away.mean().detach()).square().mean()
+    away = away - away.mean()
+    # the gradient of a log-weight with respect to log q is -1, clamped or not
+    moving = log_q - log_q.detach()
+    if drawn is not None:
+        moved = log_q.detach() - drawn
+        moving = torch.where(torch.where(away < 0, moved < -TRUSTED, moved > TRUSTED), 0.0, moving)
+    return (away - moving).square().mean()

@@ -46,6 +46,6 @@ def test_distance_on_the_torus(methanol, methanol_ensemble):
     for turned, expected in ((0.0, 0.0), (0.5, 0.5), (2 * math.pi - 0.5, 0.5)):
         moved = spread.clone()
         moved[:, column, 2] += turned
-        samples = Samples(type(frames)(moved, frames.placed, frames.log_target), even)
+        samples = Samples(type(frames)(moved, frames.placed, frames.log_target), even, even)
         assert torus_distance(methanol, samples, frames) == pytest.approx(expected, abs=0.02)
-    assert math.isnan(torus_distance(methanol, Samples(frames, even - torch.inf), frames))
+    assert math.isnan(torus_distance(methanol, Samples(frames, even - torch.inf, even), frames))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_confgf.training.objectives.energies import FARTHEST, effective_share, log_variance, tempered_weights, weighted_likelihood
+from openmm_confgf.training.objectives.energies import (
+    FARTHEST,
+    TRUSTED,
+    effective_share,
+    log_variance,
+    tempered_weights,
+    weighted_likelihood,
+)
 
 
 def test_the_minimiser_of_the_likelihood_is_the_sample():
@@ -48,6 +55,16 @@ def test_a_clash_does_not_decide_a_step_and_is_unlearnt():
     assert loss < FARTHEST**2 and torch.isfinite(log_q.grad).all()
     # as what is just so far: a step lowers log q of it; and raises it where q is far too small
     assert (log_q.grad[1:4] > 0).all() and (log_q.grad[2:4] == log_q.grad[1]).all() and log_q.grad[4] < 0
+
+
+def test_samples_that_have_moved_far_enough_are_let_go():
+    """Two clashes and two that q nearly lacks: of each kind one has gone where it is pushed, the other has not."""
+    log_q, target = torch.zeros(4, dtype=torch.float64, requires_grad=True), torch.tensor([-1e6, -1e6, 50.0, 50.0])
+    drawn = torch.tensor([TRUSTED + 0.1, -TRUSTED - 0.1, -TRUSTED - 0.1, TRUSTED + 0.1])
+    loss = log_variance(log_q, target, torch.tensor(0.0), drawn)
+    assert float(loss.detach()) == float(log_variance(log_q, target, torch.tensor(0.0)).detach())
+    loss.backward()
+    assert (log_q.grad != 0).tolist() == [False, True, False, True]
 
 
 @pytest.mark.parametrize("spread", [0.1, 2.0, 30.0])
