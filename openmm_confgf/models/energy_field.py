@@ -201,11 +201,11 @@ def _without_banners() -> Iterator[None]:
         import warp
 
         warp.config.log_level = warp.LOG_WARNING
-    kept = os.dup(2)
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        os.dup2(nowhere, 2)
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+        os.close(nowhere)
