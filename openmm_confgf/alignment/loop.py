@@ -94,11 +94,12 @@ class AlignmentTraining(StepRounds):
             self.network.load_state_dict(self.best)
             self.network.requires_grad_(False)
 
+    def _begin(self) -> None:
+        start = self._look()
+        self.start_loss, self.best_loss = start["val_loss"] or 0.0, self._total(start)
+
     def _round(self) -> Row:
         number, run = self.done, self.run
-        if number == 0:
-            start = self._look()
-            self.start_loss, self.best_loss = start["val_loss"] or 0.0, self._total(start)
         if run.refresh and number and number % run.refresh == 0:
             self.pools = [self.draw_pool(pool, number) or pool for pool in self.pools]
         total = self.rounds * run.round_steps

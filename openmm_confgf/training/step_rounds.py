@@ -31,10 +31,12 @@ _CLIP = 5.0
 class StepRounds(abc.ABC):
     """A run in a folder. Subclasses say what a round is: `_round`, which makes its steps by `_step`.
 
+    It ends with the weights that a subclass keeps in `best`, or else with the averaged ones.
+
     Parameters
     ----------
     network : torch.nn.Module
-        Trained in place; it ends with averaged weights.
+        Trained in place.
     directory : Path
         Gets ``last.pt`` and ``log.jsonl``.
     minutes : float
@@ -53,6 +55,7 @@ class StepRounds(abc.ABC):
         self._rounded = rounded and multiplies_bfloat16(self.device)
         self.asked, self.rounds, self.done, self.step, self.ended = rounds, rounds or 0, 0, 0, False
         self.rows: list[Row] = []
+        self.best: dict[str, Tensor] = {}
 
     def fit(self, after_round: Callable[[Row, int], None] = lambda row, rounds: None) -> list[Row]:
         """All rounds that are left.
@@ -78,6 +81,8 @@ class StepRounds(abc.ABC):
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if not self.done:
+            self._begin()
         while not self.ended:
             start = time.perf_counter()
             row = self._round()
@@ -92,7 +97,7 @@ class StepRounds(abc.ABC):
             self.rows.append(row)
             self._save()
             after_round(row, self.rounds)
-        self.network.load_state_dict(self.averaged.module.state_dict())
+        self.network.load_state_dict(self.best or self.averaged.module.state_dict())
         return self.rows
 
     @property
@@ -103,6 +108,9 @@ class StepRounds(abc.ABC):
     @abc.abstractmethod
     def _round(self) -> Row:
         """Make the steps of a round, and say how it went: at least its mean ``loss``."""
+
+    def _begin(self) -> None:  # noqa: B027  # most have nothing to do
+        """What is done once, before the first round."""
 
     def _kept(self) -> Any:
         """What a checkpoint holds besides: tensors, numbers, lists and dicts of them."""

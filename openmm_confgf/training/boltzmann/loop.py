@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,34 +80,12 @@ class BoltzmannTraining(StepRounds):
         super().__init__(network, directory, run.minutes, run.rounds, rounded=True)
         self.lessons, self.run = lessons, run
         self._samples: collections.deque[tuple[int, Samples]] = collections.deque(maxlen=run.kept)
-        self.best: dict[str, Tensor] = {}
         self.best_divergence, self._pace = math.inf, 1.0
 
-    def fit(self, after_round: Callable[[Row, int], None] = lambda row, rounds: None) -> list[Row]:
-        """As `StepRounds.fit`, and then the best weights.
-
-        Parameters
-        ----------
-        after_round : callable
-            Called with the row of each round and the number of rounds.
-
-        Returns
-        -------
-        list of dict
-            The log.
-
-        Raises
-        ------
-        LossExplodedError, ConfGFError, KeyboardInterrupt
-            As in `StepRounds.fit`.
-        """
-        if self.run.frames_share == 0 and len(self.lessons) == 1 and not (self.directory / "last.pt").exists():
+    def _begin(self) -> None:
+        if self.run.frames_share == 0 and len(self.lessons) == 1:
             # what is known already is not to become worse
             self._keep_the_best(self._look(0)["divergence"])
-        rows = super().fit(after_round)
-        if self.best:
-            self.network.load_state_dict(self.best)
-        return rows
 
     @property
     def _rounds_of_frames(self) -> int:
