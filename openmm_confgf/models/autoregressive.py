@@ -296,8 +296,7 @@ class AutoregressiveDensity(nn.Module):
         found = found + truncated_mixture_log_prob(second, *self._second(h, batch, bias, length, placed, steps))[:, 2:].sum(-1)
         h = self._after_second(h, static, batch, second, near, steps)
         leading = turn[:, batch.leaders.clamp_min(0)]
-        rows = torch.arange(len(batch.frames), device=placed.device)
-        mixed, lines = rows[(rows > 2) & ~batch.torsion], rows[(rows > 2) & batch.torsion]
+        mixed, lines = batch.turns, batch.torsions
         mixture = self._turn(h[:, mixed], batch, bias, near[:, mixed], spread[:, mixed], leading[:, mixed], mixed)
         of_turns = truncated_mixture_log_prob(turn[:, mixed], *mixture)
         start, width = batch.start[lines].to(turn.dtype), batch.width[lines].to(turn.dtype)
@@ -333,6 +332,7 @@ class AutoregressiveDensity(nn.Module):
         count, n = uniform.shape[:2]
         placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
         whitened, found = uniform.new_zeros(count, n, 5), uniform.new_zeros(count, 1)
+        torsions = set(batch.torsions.tolist())
         if given is not None:
             placed[:, 0] = given.placed[:, 0]
         for k in range(1, n):
@@ -357,7 +357,7 @@ class AutoregressiveDensity(nn.Module):
             sibling = beside_sibling(batch, before, second, step)
             if k > 2:
                 h = self._after_second(h, static, batch, second, sibling[0], step)
-                if batch.torsion[k]:
+                if k in torsions:
                     logits, start = self._torsion(h, bias, step).to(uniform.dtype), batch.start[step].to(uniform.dtype)
                     width = batch.width[step].to(uniform.dtype).expand_as(second)
                     turn = _first_kept(start + sample_broken_line(draw[..., 4], draw[..., 5], logits, width), known, 2)

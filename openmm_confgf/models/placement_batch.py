@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -64,6 +65,20 @@ class PlacementBatch(TensorRecord):
     length: Tensor
     second: Tensor
     between: Tensor
+
+    @functools.cached_property
+    def turns(self) -> Tensor:
+        """Steps with a dihedral that is no torsion, (n,)."""
+        return self._with_dihedral(~self.torsion)
+
+    @functools.cached_property
+    def torsions(self) -> Tensor:
+        """Steps with a torsion, (n,)."""
+        return self._with_dihedral(self.torsion)
+
+    def _with_dihedral(self, chosen: Tensor) -> Tensor:
+        # kept, since looking for what is true makes a GPU wait
+        return chosen[3:].nonzero()[:, 0] + 3
 
 
 def scaled(value: Tensor, equilibrium: Tensor, width: Tensor) -> Tensor:

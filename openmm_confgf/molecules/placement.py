@@ -144,6 +144,25 @@ class Placement:
             positions = labelled[chosen, torch.arange(len(positions))]
         return positions
 
+    def labelled(self, positions: Tensor, labels: Tensor) -> Tensor:
+        """Conformations with other labels of the alike branches that are folded: what `relabelled` undoes.
+
+        Parameters
+        ----------
+        positions : Tensor, (B, N, 3)
+            nm, with those labels that the coordinates take.
+        labels : Tensor of int64, (B, F)
+            Which of the permutations of each of the `folds`.
+
+        Returns
+        -------
+        Tensor, (B, N, 3)
+        """
+        for column in range(len(self.folds) - 1, -1, -1):  # the innermost first
+            chosen = torch.from_numpy(self.folds[column].permutations).to(labels.device)[labels[:, column]]
+            positions = positions.gather(1, chosen[..., None].expand_as(positions))
+        return positions
+
     def log_volume_element(self, coordinates: Tensor, positions: Tensor) -> Tensor:
         r"""Of the mean-free subspace over these coordinates and all rotations; see `DensityGenerator`.
 

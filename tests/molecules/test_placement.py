@@ -226,9 +226,8 @@ def test_any_labelling_of_alike_branches_is_undone_exactly(smiles):
     assert (signed_volumes(labelled, quadruples) > 0).all()
     rng, seen = np.random.default_rng(3), set()
     for _ in range(12):
-        other = labelled
-        for fold in placement.folds[::-1]:
-            other = other[:, fold.permutations[rng.integers(fold.order)]]
+        labels = [[rng.integers(fold.order) for fold in placement.folds] for _ in labelled]
+        other = placement.labelled(labelled, torch.tensor(labels))
         assert (signed_volumes(other, quadruples) > 0).all()
         for hands in (False, True):
             torch.testing.assert_close(placement.relabelled(other, hands=hands), labelled, rtol=0, atol=0)

@@ -140,6 +140,24 @@ class PreparedMolecule:
         volume = self.placement.log_volume_element(found, frames) + self.placement.log_multiplicity
         return found, frames[:, self.placement.order], volume
 
+    def unplaced(self, coordinates: Tensor, placed: Tensor) -> tuple[Tensor, Tensor]:
+        """What `AutoregressiveDensity.sample` gives, in the molecule's order of atoms.
+
+        Parameters
+        ----------
+        coordinates, placed : Tensor of float64, (B, N, 3)
+
+        Returns
+        -------
+        frames : Tensor, (B, N, 3)
+            nm, with those labels that the coordinates take.
+        log_volume : Tensor, (B,)
+            As in `coordinates`.
+        """
+        frames = torch.empty_like(placed)
+        frames[:, torch.from_numpy(self.placement.order).to(placed.device)] = placed
+        return frames, self.placement.log_volume_element(coordinates, frames) + self.placement.log_multiplicity
+
     def log_density(self, network: AutoregressiveDensity, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log q on the mean-free subspace, in nats.
 
@@ -182,7 +200,7 @@ class PreparedMolecule:
         log_q : ndarray of float64, (count,)
             What `log_density` says of them, but for rounding; -inf where a sample is not finite.
         """
-        n, order = len(self.graph), torch.from_numpy(self.placement.order)
+        n = len(self.graph)
         found, log_q = np.empty((count, n, 3)), np.empty(count)
         with torch.no_grad():
             static = network.static(self.batch)
@@ -193,15 +211,10 @@ class PreparedMolecule:
             uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
             drawn = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static)
             coordinates, placed, inside = (each[: len(streams)].cpu() for each in drawn)
-            frames = torch.empty_like(placed)
-            frames[:, order] = placed
-            volume = self.placement.log_volume_element(coordinates, frames) + self.placement.log_multiplicity
+            frames, volume = self.unplaced(coordinates, placed)
             log_q[here] = (inside - volume).nan_to_num(nan=-math.inf).numpy()
-            positions = frames.numpy()
-            labels = np.array([[stream.integers(fold.order) for fold in self.placement.folds] for stream in streams], np.int64)
-            for column, fold in enumerate(self.placement.folds[::-1]):  # the innermost first
-                chosen = fold.permutations[labels[:, -1 - column]]
-                positions = np.take_along_axis(positions, chosen[..., None], axis=1)
+            labels = [[stream.integers(fold.order) for fold in self.placement.folds] for stream in streams]
+            positions = self.placement.labelled(frames, torch.tensor(labels, dtype=torch.int64)).numpy()
             # uniform directions in four dimensions are uniform rotations
             turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
             found[here] = np.einsum("bij,bnj->bni", turns, positions)
