@@ -24,6 +24,9 @@ from .averaging import average_weights
 Row = dict[str, float | None]
 """Of a round: round, step, seconds, loss, and what else was looked at."""
 
+_TIMED = 2
+"""Rounds after which their number is known."""
+
 _CLIP = 5.0
 """Largest norm of a gradient."""
 
@@ -40,7 +43,8 @@ class StepRounds(abc.ABC):
     directory : Path
         Gets ``last.pt`` and ``log.jsonl``.
     minutes : float
-        What the rounds may take. The first round is timed, and decides how many there will be; that number is kept when a run is resumed.
+        What the rounds may take. The first two rounds are timed, and decide how many there will be; that number is kept when a run is
+        resumed. The first one alone would be too long: what is compiled and allocated once is in it.
     rounds : int or None
         How many, whatever they take.
     rounded : bool
@@ -91,10 +95,11 @@ class StepRounds(abc.ABC):
                 raise LossExplodedError("The loss is not finite any more; train with a lower learning rate.")
             self.done += 1
             row["seconds"] = round(seconds, 2)
-            if not self.rounds:
-                self.rounds = max(2, int(60 * self.minutes / seconds))
-            self.ended |= self.done >= self.rounds
             self.rows.append(row)
+            if self.asked is None and self.done <= _TIMED:
+                left = 60 * self.minutes - sum(earlier["seconds"] or 0.0 for earlier in self.rows)
+                self.rounds = max(self.done + int(left / seconds), _TIMED + 1)
+            self.ended |= self.done >= self.rounds
             self._save()
             after_round(row, self.rounds)
         self.network.load_state_dict(self.best or self.averaged.module.state_dict())

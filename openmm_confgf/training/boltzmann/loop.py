@@ -143,7 +143,7 @@ class BoltzmannTraining(StepRounds):
         rate, step, steps = (
             (self.run.tuning_rate, self.step - first, last - first) if tuning else (self.run.learning_rate, self.step, first)
         )
-        # the first round does not know yet how many there will be
+        # the first rounds do not know yet how many there will be
         return self._pace * rate * warm_hold_decay(step, steps if self.rounds else 10**6, warm=100)
 
     def _loss_of_frames(self, rng: np.random.Generator) -> Tensor:

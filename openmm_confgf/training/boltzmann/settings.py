@@ -19,7 +19,7 @@ class BoltzmannRun:
     Attributes
     ----------
     minutes : float
-        What the rounds may take. The first round is timed, and decides how many there will be; that number is kept when a run is resumed.
+        What the rounds may take. The first two are timed, and decide how many there will be; that number is kept when a run is resumed.
     rounds : int, optional
         How many, whatever they take.
     until_ess : float, optional
