@@ -34,6 +34,7 @@ OPENFF_NEEDS = [
 REQUIRES = [
     "arviz-stats>=0.5",
     "h5py>=3.11",
+    "jinja2>=3.1",
     "lightning>=2.6",
     "matplotlib>=3.9",
     "mdtraj>=1.11.0",
@@ -61,11 +62,14 @@ EXTRAS = {
     "openmmtools": ["openmmtools>=0.27"],
     # learned potentials, by themselves and as MLPotential("confgf-potential"); they need OpenMM 8.6, which openmmml asks for
     "plugin": ["openmmml>=1.8", "torchmd-net>=3.0"],
+    # Ensemble.view() in notebooks
+    "notebook": ["py3dmol>=2.4"],
     "dev": [
         "cdpkit>=1.3",
         "hypothesis>=6.100",
         "mypy>=1.15",
         "myst-parser>=4.0",
+        "py3dmol>=2.4",
         "pytest>=8.3",
         "pytest-xdist>=3.6.1",
         "ruff>=0.9",
@@ -104,7 +108,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["openmm_confgf", "openmm_confgf.*"]),
-    package_data={"openmm_confgf": ["py.typed", "weights/*.safetensors", "weights/*.json"]},
+    package_data={"openmm_confgf": ["py.typed", "weights/*.safetensors", "weights/*.json", "report/templates/*", "report/third_party/*"]},
     install_requires=[*REQUIRES, *OPENFF, *OPENFF_NEEDS],
     extras_require=EXTRAS,
     entry_points={

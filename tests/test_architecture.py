@@ -23,6 +23,7 @@ LAYERS = (
     {"evaluation", "training", "simulation", "reweighting", "across_levels"},
     {"alignment", "openmm_plugin", "library", "references"},
     {"benchmarks", "openmmml_factory", "plots", "testing"},
+    {"report"},
     {"installation"},
     {"cli"},
 )

@@ -114,7 +114,7 @@ def test_extras_are_imported_only_where_they_are_used():
 
 def test_extras_are_the_documented_ones(setup_py):
     _, arguments = setup_py
-    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "openmmtools", "plugin", "dev"}
+    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "openmmtools", "plugin", "notebook", "dev"}
     offered = importlib.metadata.metadata("openmm").get_all("Provides-Extra")
     (cuda,) = arguments["extras_require"]["cuda"]
     assert Requirement(cuda).extras <= set(offered)

@@ -24,6 +24,7 @@ from .generate import generate
 from .interrupts import ends_when_asked, signals_for_python_only
 from .output import note
 from .reference import reference
+from .report import report
 from .reweight import reweight
 from .score import score
 from .seed import seed
@@ -46,6 +47,7 @@ app.command()(ends_when_asked(generate))
 app.command()(ends_when_asked(score))
 app.command()(ends_when_asked(reweight))
 app.command()(ends_when_asked(evaluate))
+app.command()(ends_when_asked(report))
 app.command()(ends_when_asked(seed))
 app.command()(ends_when_asked(simulate))
 app.command()(ends_when_asked(reference))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..alignment.before_after import BeforeAfter, known_values
 from ..errors import FileFormatError
-from .ensemble import INK, plain, save_figure
+from .ensemble import INK, plain, save_figure, side_by_side
 
 _TRAINING, _HELD_OUT = "#8fa3bf", "#c2410c"
 
@@ -47,15 +47,32 @@ def plot_alignment(rows: Sequence[dict[str, Any]], comparisons: Sequence[BeforeA
     FileFormatError
         If no round is finished.
     """
+    return save_figure(alignment_figure(rows, comparisons), path)
+
+
+def alignment_figure(rows: Sequence[dict[str, Any]], comparisons: Sequence[BeforeAfter], stacked: bool = False) -> Figure:
+    """The picture of `plot_alignment`.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    comparisons : sequence of BeforeAfter
+    stacked : bool
+        Panels below one another, for a narrow page.
+
+    Raises
+    ------
+    FileFormatError
+        If no round is finished.
+    """
     if not rows:
         raise FileFormatError("No round of the alignment is finished, and there is nothing to draw; give it more steps.")
     shown = [key for key in (comparisons[0].before if comparisons else {}) if key in LABELS and key != "usable"]
-    figure = Figure(figsize=(4.4 * (1 + len(shown)), 4.0), dpi=150, layout="constrained")
-    panels = figure.subplots(1, 1 + len(shown), squeeze=False)[0]
+    figure, panels = side_by_side(1 + len(shown), (4.4, 4.0), stacked)
     _curves(rows, panels[0])
     for axes, key in zip(panels[1:], shown, strict=True):
         _before_and_after(comparisons, key, axes)
-    return save_figure(figure, path)
+    return figure
 
 
 def _curves(rows: Sequence[dict[str, Any]], axes: Axes) -> None:

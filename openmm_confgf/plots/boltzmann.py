@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ..errors import FileFormatError
 from .ensemble import INK, plain, save_figure
+from .training import read_log
 
 _BOTH = (("ess", "effective samples (%)", 100), ("k_hat", "Pareto k-hat", 1))
 _ONE_PASS = (("mean_log_q", "mean log q of held-out frames (nats)", 1), ("torus_distance", "torsions: distance from the frames (rad)", 1))
@@ -42,22 +42,32 @@ def plot_boltzmann_training(log: str | Path, path: str | Path) -> Path:
     FileFormatError
         If the log cannot be read, or no round was looked at.
     """
-    try:
-        rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{log} cannot be read as the log of a training: {error}.") from error
-    seen = [row for row in rows if "k_hat" in row]
-    if not seen:
+    rows = read_log(log)
+    if not any("k_hat" in row for row in rows):
         raise FileFormatError(f"{log} has no round that was looked at; train longer.")
-    figure = Figure(figsize=(10.4, 6.4), dpi=150, layout="constrained")
-    panels = figure.subplots(2, 2).ravel()
+    return save_figure(boltzmann_figure(rows), path)
+
+
+def boltzmann_figure(rows: list[dict[str, Any]], stacked: bool = False) -> Figure:
+    """The picture of `plot_boltzmann_training`.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of the log; one at least was looked at.
+    stacked : bool
+        Panels below one another, for a narrow page.
+    """
+    seen = [row for row in rows if "k_hat" in row]
+    figure = Figure(figsize=(5.2, 12.8) if stacked else (10.4, 6.4), dpi=150, layout="constrained")
+    panels = figure.subplots(*((4, 1) if stacked else (2, 2))).ravel()
     first = next((row["round"] for row in rows if row.get("energies")), None)
     for axes, (key, label, scale) in zip(panels, (*_BOTH, *(_ONE_PASS if "mean_log_q" in seen[0] else _FLOW)), strict=True):
         _curve(axes, rows if key == "loss" else seen, key, label, scale, first)
     panels[0].set_ylim(0, 100)
     panels[1].axhline(0.7, color=_LIMIT, lw=0.8, ls="--")
     panels[3].set_ylim(bottom=0)
-    return save_figure(figure, path)
+    return figure
 
 
 def _curve(axes: Axes, rows: list[dict[str, Any]], key: str, label: str, scale: float, first: int | None) -> None:

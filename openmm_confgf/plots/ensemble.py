@@ -103,7 +103,7 @@ def energy_histogram(ensemble: Ensemble, axes: Axes) -> None:
     energy = relative_energies(ensemble)
     bins = np.linspace(0.0, max(energy.max(), 1.0), min(25, max(6, len(energy) // 3)) + 1)
     counts, _ = np.histogram(energy, bins)
-    colours = _colours(0.5 * (bins[1:] + bins[:-1]), energy.max())
+    colours = energy_colours(0.5 * (bins[1:] + bins[:-1]), energy.max())
     axes.bar(bins[:-1], counts, width=np.diff(bins), align="edge", color=colours, edgecolor="white", linewidth=0.6)
     axes.plot(energy, np.full(len(energy), -0.03 * max(counts.max(), 1)), "|", color=INK, alpha=0.5, markersize=7)
     axes.set_xlabel("energy above the lowest (kJ/mol)")
@@ -135,7 +135,7 @@ def torsion_plot(ensemble: Ensemble, axes: Axes) -> None:
     order = np.argsort(-energy, kind="stable")
     spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(energy))
     for row, column in enumerate(angles.T):
-        axes.scatter(column[order], (row + spread)[order], c=_colours(energy[order], energy.max()), s=16, linewidths=0, clip_on=False)
+        axes.scatter(column[order], (row + spread)[order], c=energy_colours(energy[order], energy.max()), s=16, linewidths=0, clip_on=False)
         axes.axhline(row + 0.5, color="#d8dee9", linewidth=0.6)
     symbols = [atom.GetSymbol() for atom in usable.graph.mol.GetAtoms()]
     labels = [f"{symbols[b]}{b + 1}-{symbols[c]}{c + 1}" for _, b, c, _ in quadruples]
@@ -168,13 +168,13 @@ def conformer_overlay(ensemble: Ensemble, axes: Axes, count: int = 12) -> None:
     ranked = _with_energies(ensemble).ranked()
     lowest = ranked.select(np.arange(min(count, len(ranked))))
     energy, highest = relative_energies(lowest), relative_energies(ranked).max()
-    frames = _aligned(lowest)
+    frames = aligned_positions(lowest)
     heavy = lowest.graph.heavy_atoms if len(lowest.graph.heavy_atoms) > 1 else np.arange(len(lowest.graph))
     _, _, axes_of_inertia = np.linalg.svd(frames[0, heavy] - frames[0, heavy].mean(0), full_matrices=False)
     flat = (frames - frames[0, heavy].mean(0)) @ axes_of_inertia.T[:, :2]
     bonds = lowest.graph.bonds[np.isin(lowest.graph.bonds, heavy).all(axis=1)]
     for k in range(len(lowest) - 1, -1, -1):
-        colour = _colours(energy[k : k + 1], highest)[0]
+        colour = energy_colours(energy[k : k + 1], highest)[0]
         width, opacity = (2.6, 1.0) if k == 0 else (1.4, 0.6)
         skeleton = LineCollection(list(flat[k][bonds]), colors=[colour], linewidths=width, alpha=opacity, capstyle="round", zorder=2)
         axes.add_collection(skeleton)
@@ -219,17 +219,55 @@ def _with_energies(ensemble: Ensemble) -> Ensemble:
     return usable
 
 
-def _aligned(ensemble: Ensemble) -> NDArray[np.float64]:
-    """Positions in nm, each conformation rotated and moved onto the first by its heavy atoms."""
+def aligned_positions(ensemble: Ensemble) -> NDArray[np.float64]:
+    """Positions in nm, each usable conformation rotated and moved onto the first by its heavy atoms.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+
+    Returns
+    -------
+    ndarray of float64, (U, N, 3)
+        Of the U usable samples.
+    """
     mol = ensemble.to_rdkit()
     heavy = [int(i) for i in ensemble.graph.heavy_atoms]
     rdMolAlign.AlignMolConformers(mol, atomIds=heavy if len(heavy) > 2 else [])
     return np.array([conformer.GetPositions() for conformer in mol.GetConformers()]) * NM_PER_ANGSTROM
 
 
-def _colours(energy: NDArray[np.float64], highest: float) -> NDArray[np.float64]:
-    """RGBA of energies between 0 and `highest`, (n, 4); the ends of the map are too pale and too dark."""
+def energy_colours(energy: NDArray[np.float64], highest: float) -> NDArray[np.float64]:
+    """RGBA of energies between 0 and `highest`; the ends of the map are too pale and too dark.
+
+    Parameters
+    ----------
+    energy : ndarray, (n,)
+        kJ/mol.
+    highest : float
+        kJ/mol.
+
+    Returns
+    -------
+    ndarray of float64, (n, 4)
+        From 0 to 1.
+    """
     return np.asarray(colormaps[COLOURS](0.12 + 0.83 * energy / max(highest, 1e-12)))
+
+
+def side_by_side(count: int, size: tuple[float, float], stacked: bool = False) -> tuple[Figure, list[Axes]]:
+    """An empty figure of some panels in a row, or below one another.
+
+    Parameters
+    ----------
+    count : int
+    size : (float, float)
+        Of each panel, in inches.
+    stacked : bool
+    """
+    rows, columns = (count, 1) if stacked else (1, count)
+    figure = Figure(figsize=(columns * size[0], rows * size[1]), dpi=150, layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def plain(axes: Axes) -> None:

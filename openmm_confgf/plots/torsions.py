@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,12 +19,11 @@ from ..molecules.graph import MolecularGraph
 from ..molecules.torsions import rotatable_torsions
 from ..reweighting import Reweighted
 from ..thermodynamics.profiles import TorsionProfile, torsion_profile
-from ..units import kT
 from .ensemble import INK, plain, save_figure
 from .weights import SAMPLES, TARGET
 
 _COLUMNS = 3
-_HIGHEST_KT = 10.0
+HIGHEST_KT = 10.0
 """Of the maps' colours."""
 
 
@@ -149,28 +149,44 @@ def plot_ramachandran(reweighted: Reweighted, phi: ArrayLike, psi: ArrayLike, pa
     pair = np.array([phi, psi])
     figure = Figure(figsize=(10.0, 4.6), dpi=150, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    thermal = kT(reweighted.temperature)
     for axes, (title, profile) in zip(
         panels, (("as drawn", raw_profile(reweighted, pair, bins)), ("reweighted", reweighted.profile(pair, bins))), strict=True
     ):
-        image = axes.pcolormesh(
-            np.degrees(profile.edges),
-            np.degrees(profile.edges),
-            np.ma.masked_invalid(profile.free_energy.T / thermal),
-            cmap=colormaps["viridis"],
-            vmin=0.0,
-            vmax=_HIGHEST_KT,
-        )
-        axes.set_aspect("equal")
-        axes.set_xticks(range(-180, 181, 60))
-        axes.set_yticks(range(-180, 181, 60))
+        image = torsion_map(profile, axes, profile.free_energy_kT, HIGHEST_KT)
         axes.set_xlabel(f"phi {torsion_name(reweighted.ensemble.graph, phi)} (degrees)", fontsize=9)
         axes.set_title(title, fontsize=10, color=INK)
-        plain(axes)
     panels[0].set_ylabel(f"psi {torsion_name(reweighted.ensemble.graph, psi)} (degrees)", fontsize=9)
     figure.colorbar(image, ax=panels, label="free energy (kT)", extend="max")
     figure.suptitle(f"{reweighted.ensemble.graph.name} at {reweighted.temperature:g} K", fontsize=12, color=INK)
     return save_figure(figure, path)
+
+
+def torsion_map(profile: TorsionProfile, axes: Axes, values: NDArray[np.float64], highest: float) -> QuadMesh:
+    """Values over the plane of two torsions, as colours; bins whose value is not finite are blank.
+
+    Parameters
+    ----------
+    profile : TorsionProfile
+        Of two torsions.
+    axes : Axes
+        To draw in.
+    values : ndarray of float64, (bins, bins)
+        The first axis is the first torsion, which is drawn from left to right.
+    highest : float
+        Where the colours end; they begin at 0.
+
+    Returns
+    -------
+    QuadMesh
+        What a bar of colours takes.
+    """
+    edges = np.degrees(profile.edges)
+    image = axes.pcolormesh(edges, edges, np.ma.masked_invalid(values.T), cmap=colormaps["viridis"], vmin=0.0, vmax=highest)
+    axes.set_aspect("equal")
+    axes.set_xticks(range(-180, 181, 60))
+    axes.set_yticks(range(-180, 181, 60))
+    plain(axes)
+    return image
 
 
 def raw_profile(reweighted: Reweighted, atoms: ArrayLike, bins: int = 36) -> TorsionProfile:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ..errors import FileFormatError
-from .ensemble import COLOURS, INK, plain, save_figure
+from .ensemble import COLOURS, INK, plain, save_figure, side_by_side
 
 if TYPE_CHECKING:
     from ..training.objectives.base import Objective
@@ -44,14 +44,27 @@ def plot_training(log: str | Path, path: str | Path, objective: Objective[Any, A
     FileFormatError
         If the log cannot be read, or has no round.
     """
-    rows = _read(Path(log))
-    parts = any(_curve(rows, part.name)[0] for part in objective.parts)
-    figure = Figure(figsize=(10.4 if parts else 5.4, 4.0), dpi=150, layout="constrained")
-    panels = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
-    loss_curves(rows, panels[0], objective)
-    if parts:
-        part_curves(rows, panels[1], objective)
-    return save_figure(figure, path)
+    rows = read_log(log)
+    return save_figure(training_figure(rows, objective), path)
+
+
+def training_figure(rows: list[dict[str, Any]], objective: Objective[Any, Any], stacked: bool = False) -> Figure:
+    """The picture of `plot_training`.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of a log.
+    objective : Objective
+    stacked : bool
+        Panels below one another, for a narrow page.
+    """
+    panels = 1 + any(_curve(rows, part.name)[0] for part in objective.parts)
+    figure, axes = side_by_side(panels, (5.2, 4.0), stacked)
+    loss_curves(rows, axes[0], objective)
+    if panels > 1:
+        part_curves(rows, axes[1], objective)
+    return figure
 
 
 def loss_curves(rows: list[dict[str, Any]], axes: Axes, objective: Objective[Any, Any]) -> None:
@@ -103,11 +116,23 @@ def part_curves(rows: list[dict[str, Any]], axes: Axes, objective: Objective[Any
     _finish(axes)
 
 
-def _read(log: Path) -> list[dict[str, Any]]:
+def read_log(log: str | Path) -> list[dict[str, Any]]:
+    """The rounds of a run.
+
+    Parameters
+    ----------
+    log : str or Path
+        A ``log.jsonl``: one JSON object per round.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be read, or has no round.
+    """
     try:
-        rows = [json.loads(line) for line in log.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{log} is no log of a training run ({error}); give a run's log.jsonl.") from error
+        rows = [dict(json.loads(line)) for line in Path(log).read_text().splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise FileFormatError(f"{log} cannot be read as the log of a training ({error}); give a run's log.jsonl.") from error
     if not rows:
         raise FileFormatError(f"{log} has no round yet; wait for the first one.")
     return rows

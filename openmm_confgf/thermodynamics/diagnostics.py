@@ -61,6 +61,11 @@ class WeightDiagnostics:
     trusted: bool
     verdict: str
 
+    @property
+    def reason(self) -> str:
+        """What the verdict rests on: its words after the first colon."""
+        return self.verdict.partition(": ")[2]
+
 
 def diagnose(log_w: ArrayLike, truncate: float | None = None) -> WeightDiagnostics:
     """Effective sample size, Pareto's k and log Z of weights, and whether they are to be trusted.

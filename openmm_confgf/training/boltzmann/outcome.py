@@ -172,18 +172,35 @@ def tested(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the verdict says the same
         found = reweight(samples, generator.temperature)
-    r_hat = max((value for value in (data["r_hat_energy"], data["r_hat_torsions"]) if value is not None), default=math.nan)
-    return BoltzmannResult(weights, found, r_hat, rows, _verdict(found, r_hat, data["generator"] == OWN_SAMPLES))
+    return BoltzmannResult(weights, found, largest_r_hat(data), rows, found.diagnostics.verdict + beyond_weights(data))
 
 
-def _verdict(found: Reweighted, r_hat: float, own_samples: bool) -> str:
-    """What the weights say, and what they cannot: a mode that the frames lack is lacking in the samples."""
-    said = found.diagnostics.verdict
-    if r_hat > AGREEMENT:
+def largest_r_hat(data: Mapping[str, Any]) -> float:
+    """Of the energies and the torsions of the frames; NaN where it is not known.
+
+    Parameters
+    ----------
+    data : mapping
+        As `tell_frames` gives it, or a card holds it.
+    """
+    known = [value for name in ("r_hat_energy", "r_hat_torsions") if isinstance(value := data.get(name), float) and math.isfinite(value)]
+    return max(known, default=math.nan)
+
+
+def beyond_weights(data: Mapping[str, Any]) -> str:
+    """What weights cannot show, in sentences that follow their verdict: a mode that the frames lack is lacking in the samples.
+
+    Parameters
+    ----------
+    data : mapping
+        As of `largest_r_hat`.
+    """
+    said, worst = "", largest_r_hat(data)
+    if worst > AGREEMENT:
         said += (
-            f" The replicas of the simulation do not agree (R-hat {r_hat:.2f}, above {AGREEMENT}): conformations may be missing, "
+            f" The replicas of the simulation do not agree (R-hat {worst:.2f}, above {AGREEMENT}): conformations may be missing, "
             "which weights cannot show; train longer."
         )
-    if own_samples:
+    if data.get("generator") == OWN_SAMPLES:
         said += " Nothing was simulated: conformations that the weights to start from never draw are missing, which weights cannot show."
     return said
