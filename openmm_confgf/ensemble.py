@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TITLE = "_Name"
 """The key of a record's title among its properties: RDKit's."""
 
+_LONGEST = 160
+"""Characters of a name that a notebook shows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
@@ -307,6 +310,46 @@ class Ensemble:
         import mdtraj
 
         return mdtraj.Trajectory(self.positions[self.ok], mdtraj.Topology.from_openmm(self.graph.to_topology()))
+
+    def view(self, count: int = 20) -> Any:
+        """The first `count` usable samples on top of each other, in a notebook, coloured by energy; rank first to see the lowest.
+
+        Parameters
+        ----------
+        count : int
+            At least 1.
+
+        Returns
+        -------
+        py3Dmol.view
+            To be styled further, or shown as the last value of a cell.
+
+        Raises
+        ------
+        ConfGFError
+            If py3Dmol is not installed, no sample is usable, or the count is less than 1.
+        """
+        from .molecules.notebook import conformations_view
+
+        if count < 1:
+            raise ConfGFError(f"There is nothing to view of {count} conformations; ask for at least 1.")
+        shown = self.select(np.flatnonzero(self.ok)[:count])
+        return conformations_view(self.graph, shown.positions, shown.energy)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from .molecules.notebook import molecule_html
+
+        counts = ", ".join(f"{n} {name}" for name, n in self.counts().items())
+        rows = [("molecule", self.graph.name[:_LONGEST]), ("conformations", f"{len(self)}{': ' * bool(counts)}{counts}")]
+        if self.energy is not None and self.ok.any():
+            rows.append(("energies", f"{self.energy[self.ok].min():.1f} to {self.energy[self.ok].max():.1f} kJ/mol"))
+        if self.target is not None and self.target.forcefield is not None:
+            at = "" if self.target.temperature is None else f" at {self.target.temperature:g} K"
+            rows.append(("target", f"{self.target.forcefield[:_LONGEST]}{at}"))
+        seed = "" if self.provenance.seed is None else f", seed {self.provenance.seed}"
+        rows.append(("generator", f"{self.provenance.generator[:_LONGEST]}{seed}"))
+        return molecule_html(self.graph, rows)
 
     @classmethod
     def from_rdkit(cls, mol: Chem.Mol, name: str | None = None) -> Ensemble:

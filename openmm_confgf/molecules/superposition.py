@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from rdkit.Chem import rdMolAlign
+
+from ..units import NM_PER_ANGSTROM
+from .graph import MolecularGraph
 
 _ROUNDS = 50
 _CONVERGED = 1e-7
@@ -37,6 +41,25 @@ def superposed(positions: NDArray[np.float64], structure: NDArray[np.float64]) -
     left, _, right = np.linalg.svd(np.einsum("bni,nj->bij", centred, structure - centre))
     left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]
     return np.asarray(centred @ (left @ right) + centre)
+
+
+def aligned_positions(graph: MolecularGraph, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Conformations, each rotated and moved onto the first by its heavy atoms, or by all atoms where there are fewer than three of these.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : ndarray of float64, (B, N, 3)
+        nm, finite; one at least.
+
+    Returns
+    -------
+    ndarray of float64, (B, N, 3)
+        nm.
+    """
+    mol, heavy = graph.to_rdkit(positions), [int(i) for i in graph.heavy_atoms]
+    rdMolAlign.AlignMolConformers(mol, atomIds=heavy if len(heavy) > 2 else [])
+    return np.array([conformer.GetPositions() for conformer in mol.GetConformers()]) * NM_PER_ANGSTROM
 
 
 def mean_structure(

@@ -14,7 +14,8 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from ..benchmarks.energy_report import EnergyBenchmark, EnergyRow, Method, SystemTimings
 from ..errors import ConfGFError
-from .ensemble import COLOURS, INK, plain, save_figure
+from ..molecules.colours import COLOURS
+from .ensemble import INK, plain, save_figure
 
 _QUANTITIES: tuple[tuple[Literal["energy_us", "forces_us"], str], ...] = (("energy_us", "energies"), ("forces_us", "energies and forces"))
 _COST = "µs per conformation"

@@ -6,22 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rdkit.Chem import rdMolAlign
 
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
+from ..molecules.colours import energy_colours
 from ..molecules.geometry import dihedrals
+from ..molecules.superposition import aligned_positions
 from ..molecules.torsions import rotatable_torsions
-from ..units import NM_PER_ANGSTROM
 from ..writing import whole_file
-
-COLOURS = "viridis_r"
-"""Colour map of energies: dark is high."""
 
 INK = "#3b4252"
 _ELEMENT_COLOURS = {7: "#3050f8", 8: "#e02020", 9: "#60b030", 15: "#ff8000", 16: "#d0b000", 17: "#20b020", 35: "#a62929", 53: "#940094"}
@@ -168,7 +164,7 @@ def conformer_overlay(ensemble: Ensemble, axes: Axes, count: int = 12) -> None:
     ranked = _with_energies(ensemble).ranked()
     lowest = ranked.select(np.arange(min(count, len(ranked))))
     energy, highest = relative_energies(lowest), relative_energies(ranked).max()
-    frames = aligned_positions(lowest)
+    frames = aligned_positions(lowest.graph, lowest.positions)
     heavy = lowest.graph.heavy_atoms if len(lowest.graph.heavy_atoms) > 1 else np.arange(len(lowest.graph))
     _, _, axes_of_inertia = np.linalg.svd(frames[0, heavy] - frames[0, heavy].mean(0), full_matrices=False)
     flat = (frames - frames[0, heavy].mean(0)) @ axes_of_inertia.T[:, :2]
@@ -217,42 +213,6 @@ def _with_energies(ensemble: Ensemble) -> Ensemble:
     if len(usable) == 0:
         raise ConfGFError("No conformation of the ensemble has the status OK; there is nothing to plot.")
     return usable
-
-
-def aligned_positions(ensemble: Ensemble) -> NDArray[np.float64]:
-    """Positions in nm, each usable conformation rotated and moved onto the first by its heavy atoms.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-
-    Returns
-    -------
-    ndarray of float64, (U, N, 3)
-        Of the U usable samples.
-    """
-    mol = ensemble.to_rdkit()
-    heavy = [int(i) for i in ensemble.graph.heavy_atoms]
-    rdMolAlign.AlignMolConformers(mol, atomIds=heavy if len(heavy) > 2 else [])
-    return np.array([conformer.GetPositions() for conformer in mol.GetConformers()]) * NM_PER_ANGSTROM
-
-
-def energy_colours(energy: NDArray[np.float64], highest: float) -> NDArray[np.float64]:
-    """RGBA of energies between 0 and `highest`; the ends of the map are too pale and too dark.
-
-    Parameters
-    ----------
-    energy : ndarray, (n,)
-        kJ/mol.
-    highest : float
-        kJ/mol.
-
-    Returns
-    -------
-    ndarray of float64, (n, 4)
-        From 0 to 1.
-    """
-    return np.asarray(colormaps[COLOURS](0.12 + 0.83 * energy / max(highest, 1e-12)))
 
 
 def side_by_side(count: int, size: tuple[float, float], stacked: bool = False) -> tuple[Figure, list[Axes]]:

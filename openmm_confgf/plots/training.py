@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ..errors import FileFormatError
-from .ensemble import COLOURS, INK, plain, save_figure, side_by_side
+from ..molecules.colours import COLOURS
+from .ensemble import INK, plain, save_figure, side_by_side
 
 if TYPE_CHECKING:
     from ..training.objectives.base import Objective

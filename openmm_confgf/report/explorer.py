@@ -15,7 +15,7 @@ from rdkit import Chem
 from ..ensemble import TITLE, Ensemble
 from ..molecules.geometry import dihedrals
 from ..molecules.graph import MolecularGraph
-from ..plots.ensemble import aligned_positions
+from ..molecules.superposition import aligned_positions
 from ..plots.torsions import torsions_to_show
 from ..thermodynamics.normalised import normalised_weights
 from ..units import NM_PER_ANGSTROM
@@ -84,7 +84,7 @@ def explored(ensemble: Ensemble, log_weights: NDArray[np.float64] | None = None,
         "smiles": shortened(ensemble.graph.smiles, 400),
         "elements": [atom.GetSymbol() for atom in ensemble.graph.mol.GetAtoms()],
         "bonds": bonds_with_orders(ensemble.graph),
-        "coordinates": as_base64(aligned_positions(shown) / NM_PER_ANGSTROM) if len(rows) else "",
+        "coordinates": as_base64(aligned_positions(shown.graph, shown.positions) / NM_PER_ANGSTROM) if len(rows) else "",
         "count": len(rows),
         "columns": [dataclasses.asdict(column) for column in columns],
         "axes": [first, second],

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from matplotlib.colors import to_hex
 
-from ..plots.ensemble import energy_colours
+from ..molecules.colours import energy_colours
 from ..tables import Table
 from .pictures import Picture
 from .provenance import Row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _figure(title: str, alt: str, draw: Any) -> Picture:
-    """Twice the same figure: in a row for wide pages, stacked for narrow ones."""
-    wide: Figure = draw(False)
-    return Picture(title, alt, as_address(wide), as_address(draw(True)), wide=True)
+def _figure(title: str, alt: str, draw: Callable[[bool], Figure]) -> Picture:
+    """The panels of a figure in a row for wide pages, and stacked for narrow ones."""
+    wide, narrow = as_address(draw(False)), as_address(draw(True))
+    return Picture(title, alt, wide) if wide == narrow else Picture(title, alt, wide, narrow, wide=True)

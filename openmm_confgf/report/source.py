@@ -97,7 +97,10 @@ def report_page(source: str | Path) -> Page:
         if isinstance(first, ConfGFError):
             raise first
         return ensemble_page(first, provenance.of_file(path))
-    return library_page(itertools.chain([first, second], outcomes), path.name, provenance.of_file(path))
+    page = library_page(itertools.chain([first, second], outcomes), path.name, provenance.of_file(path))
+    if all(one.problem for one in page.index):
+        raise FileFormatError(f"{path} has no record that can be used; the first: {page.index[0].problem}")
+    return page
 
 
 def _folder_page(folder: Path) -> Page:
