@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -14,6 +15,15 @@ _OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
     "--disable-sync --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --remote-debugging-pipe"
 ).split()
+_START = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 20) for number in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from descriptor 3 and answers on 4."""
+
 _DRIVER = "GPU stall due to ReadPixels"
 """What WebGL without a GPU says of its own speed."""
 
@@ -24,9 +34,7 @@ class Browser:
     def __init__(self, profile):
         read, self._write = os.pipe()
         self._read, write = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4
-        shell = f'exec "$0" "$@" 3<&{read} 4>&{write}'
-        command = ["sh", "-c", shell, EXECUTABLE, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
+        command = [sys.executable, "-c", _START, str(read), str(write), EXECUTABLE, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, pass_fds=(read, write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(read)
         os.close(write)

@@ -83,11 +83,10 @@
   };
 
   function makeViewer() {
-    const place = byId("viewer");
-    try {
-      const made = $3Dmol.createViewer(place, { backgroundColor: "white", disableFog: true });
-      if (made) return made;
-    } catch (error) { /* said below */ }
+    const place = byId("viewer"), canvas = document.createElement("canvas");
+    if (canvas.getContext("webgl2") || canvas.getContext("webgl")) {
+      return $3Dmol.createViewer(place, { backgroundColor: "white", disableFog: true });
+    }
     make(place, "p", "This browser draws no WebGL: the plot and the table work, the viewer stays empty.", { class: "none" });
     return null;
   }
