@@ -61,7 +61,7 @@ def training_figure(rows: list[dict[str, Any]], objective: Objective[Any, Any], 
         Panels below one another, for a narrow page.
     """
     panels = 1 + any(_curve(rows, part.name)[0] for part in objective.parts)
-    figure, axes = side_by_side(panels, (5.2, 4.0), stacked)
+    figure, axes = side_by_side(panels, (5.2 if panels > 1 else 5.4, 4.0), stacked)
     loss_curves(rows, axes[0], objective)
     if panels > 1:
         part_curves(rows, axes[1], objective)

@@ -41,6 +41,6 @@ def json_for_script(value: Any) -> str:
     Examples
     --------
     >>> print(json_for_script(["</script>", "<!--"]))
-    ["\\u003c/script\\u003e", "\\u003c!--"]
+    ["\\u003c/script\\u003e","\\u003c!--"]
     """
     return json.dumps(value, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)

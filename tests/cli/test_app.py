@@ -87,6 +87,7 @@ def test_every_command_names_itself_in_json(run, toy_level, peroxide_samples, tm
         "seed": (conformers, "--forcefield", toy_level, "--count", 1, "--run-ps", 0, "-o", tmp_path / "seeds"),
         "simulate": ("CCO", "--forcefield", toy_level, *quick, "-o", tmp_path / "md.h5"),
         "reference": ("CCO", "--level", toy_level, "--starts", 2, "--workers", 1, "-o", tmp_path / "out.npz"),
+        "report": (conformers, "-o", tmp_path / "report.html"),
         "doctor": (),
         "train confgf": (archive, "--steps", 1, "--round-steps", 1, "--pair-budget", 400, "--device", "cpu", "-o", tmp_path / "run"),
         "train boltzmann": ("OO", "--trajectory", tmp_path / "samples.h5", "--rounds", 1, "--device", "cpu", "-o", boltzmann),

@@ -24,6 +24,7 @@ def calls(inputs, level):
     quick = ("--replicas", 3, "--ns", 0.0001, "--frame-interval", 0.05, "--equilibration", 0.1, "--no-compile")
     return {
         "generate": (("generate", "CCO", "-n", 3, "--generator", "etkdg"), "out.sdf"),
+        "report": (("report", inputs / "in.sdf"), "report.html"),
         "score": (("score", inputs / "in.sdf", "--forcefield", level, "--platform", "Reference"), "out.sdf"),
         "seed": (("seed", inputs / "in.sdf", "--forcefield", level, "--count", 1, "--run-ps", 0), "seeds"),
         "simulate": (("simulate", "CCO", "--forcefield", level, *quick), "md.h5"),
@@ -47,7 +48,7 @@ def check_refusal(outcome):
     assert error.startswith("error: ") and "No space left on device" in error and "make room" in error
 
 
-@pytest.mark.parametrize("command", ["generate", "score", "seed", "simulate", "reference", "train"])
+@pytest.mark.parametrize("command", ["generate", "score", "report", "seed", "simulate", "reference", "train"])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, inputs, toy_level, tiny_disk, command):
     arguments, output = calls(inputs, toy_level)[command]
     fill(tiny_disk, "other")
