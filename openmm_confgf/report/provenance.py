@@ -83,7 +83,7 @@ def of_card(card: Card) -> list[Row]:
         ("data", told(card.data)),
     ]
     if card.target is not None:
-        rows.append(("samples", shortened(str(card.target))))
+        rows.append(("made to sample", shortened(str(card.target))))
     if card.parent is not None:
         rows.append(("started from", shortened(f"{card.parent.get('name')}, SHA-256 {card.parent.get('sha256')}")))
     training = {name: value for name, value in card.training.items() if name != "curve"}

@@ -121,6 +121,19 @@ def test_buttons_step_turn_and_choose(browser, page):
     assert "C2-C3-C4-O5" in browser.run("document.querySelector('#plot').textContent")
 
 
+def test_few_far_away_are_drawn_on_the_edge_and_said(browser, butanol, tmp_path):
+    many = butanol.select(np.arange(120) % 12)
+    energy = np.arange(120.0)
+    energy[60] = 1e6
+    path = tmp_path / "far.html"
+    path.write_bytes(ensemble_page(many.replace(energy=energy)).to_bytes())
+    browser.open(path)
+    assert "1 beyond the axes, drawn on their edge" in browser.run("document.querySelector('#plot').textContent")
+    heights = browser.run("[...document.querySelectorAll('#plot circle')].map((one) => one.cy.baseVal.value).sort((a, b) => a - b)")
+    assert heights[0] < 40 and heights[-1] - heights[1] > 150
+    assert browser.run("document.querySelector('#high').textContent").endswith("and more")
+
+
 def test_columns_sort_both_ways_and_say_so(browser, page, butanol):
     browser.open(page)
     numbers = "[...document.querySelectorAll('#conformations tbody button')].map((one) => Number(one.textContent))"

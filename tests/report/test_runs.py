@@ -80,7 +80,7 @@ def test_a_boltzmann_generator_is_judged_by_its_samples(boltzmann, peroxide_samp
     page = report_page(boltzmann)
     assert page.statement.tone == "good" and "R-hat 1.20, above 1.01" in page.statement.headline
     assert [one.title for one in page.pictures][:2] == ["Training", "Weights"] and page.molecules[0]["count"] == 500
-    assert dict(page.provenance)["samples"] == "springs at 300 K"
+    assert dict(page.provenance)["made to sample"] == "springs at 300 K"
 
 
 def test_what_weights_cannot_show_is_said_of_known_data_only():

@@ -214,7 +214,10 @@
     const plot = byId("plot"), across = columns[byId("x-axis").value], up = columns[byId("y-axis").value];
     const width = within(plot.clientWidth || 520, 280, 620), height = width < 420 ? width : Math.min(width, 520);
     plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const [left, right, top, bottom] = [60, width - 14, 12, height - 50], x = axisOf(across), y = axisOf(up);
+    const x = axisOf(across), y = axisOf(up);
+    const outside = (column, axis, row) => column.values[row] !== null && (column.values[row] < axis.low || column.values[row] > axis.high);
+    const edge = across.values.filter((_, row) => outside(across, x, row) || outside(up, y, row)).length;
+    const [left, right, top, bottom] = [60, width - 14, edge ? 30 : 12, height - 50];
     const placeX = (value) => left + ((within(value, x.low, x.high) - x.low) / (x.high - x.low)) * (right - left);
     const placeY = (value) => bottom - ((within(value, y.low, y.high) - y.low) / (y.high - y.low)) * (bottom - top);
     plot.replaceChildren();
@@ -229,9 +232,7 @@
     }
     draw(frameOf, "text", { x: (left + right) / 2, y: bottom + 40, "text-anchor": "middle" }, heading(across));
     draw(frameOf, "text", { x: 16, y: (top + bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 16 ${(top + bottom) / 2})` }, heading(up));
-    const outside = (column, axis, row) => column.values[row] !== null && (column.values[row] < axis.low || column.values[row] > axis.high);
-    const edge = across.values.filter((_, row) => outside(across, x, row) || outside(up, y, row)).length;
-    if (edge) draw(frameOf, "text", { x: right, y: top + 26, "text-anchor": "end" }, `${edge} beyond the axes, drawn on their edge`);
+    if (edge) draw(frameOf, "text", { x: right, y: 14, "text-anchor": "end" }, `${edge} beyond the axes, drawn on their edge`);
     const points = draw(plot, "g", {});
     for (let row = molecule.count - 1; row >= 0; row--) {
       if (across.values[row] === null || up.values[row] === null) continue;
