@@ -53,7 +53,7 @@ def plot_ensemble(ensemble: Ensemble, path: str | Path, title: str | None = None
     conformer_overlay(usable, overlay)
     energy_histogram(usable, histogram)
     torsion_plot(usable, torsions)
-    figure.suptitle(title or ensemble.graph.name, fontsize=13, color=INK)
+    figure.suptitle(title or ensemble.graph.name, fontsize=13, color=INK, parse_math=False)
     return save_figure(figure, path)
 
 

@@ -93,7 +93,7 @@ def plot_profiles(reweighted: Reweighted, path: str | Path, torsions: Mapping[st
         axes.set_ylabel("free energy (kJ/mol)")
     panels[0, 0].legend(frameon=False, fontsize=8.5, labelcolor=INK)
     where = f"{reweighted.ensemble.graph.name} at {reweighted.temperature:g} K, intervals of 95 %"
-    figure.suptitle(where, fontsize=12, color=INK)
+    figure.suptitle(where, fontsize=12, color=INK, parse_math=False)
     return save_figure(figure, path)
 
 
@@ -157,7 +157,7 @@ def plot_ramachandran(reweighted: Reweighted, phi: ArrayLike, psi: ArrayLike, pa
         axes.set_title(title, fontsize=10, color=INK)
     panels[0].set_ylabel(f"psi {torsion_name(reweighted.ensemble.graph, psi)} (degrees)", fontsize=9)
     figure.colorbar(image, ax=panels, label="free energy (kT)", extend="max")
-    figure.suptitle(f"{reweighted.ensemble.graph.name} at {reweighted.temperature:g} K", fontsize=12, color=INK)
+    figure.suptitle(f"{reweighted.ensemble.graph.name} at {reweighted.temperature:g} K", fontsize=12, color=INK, parse_math=False)
     return save_figure(figure, path)
 
 

@@ -45,7 +45,7 @@ def plot_weights(reweighted: Reweighted, path: str | Path, title: str | None = N
     weight_histogram(reweighted, histogram)
     weight_shares(reweighted, shares)
     heading = f"{title or reweighted.ensemble.graph.name}: {diagnostics_text(reweighted.diagnostics)}"
-    figure.suptitle(heading, fontsize=12, color=INK if reweighted.diagnostics.trusted else "#b91c1c")
+    figure.suptitle(heading, fontsize=12, color=INK if reweighted.diagnostics.trusted else "#b91c1c", parse_math=False)
     return save_figure(figure, path)
 
 

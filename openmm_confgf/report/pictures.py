@@ -121,15 +121,18 @@ def weight_pictures(found: Reweighted) -> tuple[list[Picture], list[str]]:
         ),
     ]
     torsions, pairs = torsions_to_show(found.ensemble.graph), rama_pairs(found.ensemble.graph)
+    notes = []
     for name, atoms in list(torsions.items())[:MOST_PROFILES]:
         alt = f"Free energy along the torsion {name} in kJ/mol, weighed with its 95 % interval, and as drawn."
         try:
             pictures.append(Picture(f"Free energy along {name}", alt, drawn(functools.partial(_profile, found, atoms))))
-        except ConfGFError:  # three atoms in line
-            continue
+        except ConfGFError as error:
+            notes.append(f"There is no profile along {name}. {error}")
     for pair in pairs[:MOST_MAPS]:
-        pictures += _maps(found, pair)
-    notes = []
+        try:
+            pictures += list(_maps(found, pair))
+        except ConfGFError as error:
+            notes.append(f"A Ramachandran plot is missing. {error}")
     if len(torsions) > MOST_PROFILES:
         of = f"{MOST_PROFILES} of {len(torsions)} torsions"
         notes.append(f"Profiles of {of} are drawn; openmm-confgf reweight --torsion gives any other.")

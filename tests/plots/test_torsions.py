@@ -9,7 +9,9 @@ from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.molecules.backbone import rama_pairs
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
+from openmm_confgf.plots.ensemble import plot_ensemble
 from openmm_confgf.plots.torsions import plot_profiles, plot_ramachandran, profile_curves, raw_profile, torsion_name, torsions_to_show
+from openmm_confgf.plots.weights import plot_weights
 from openmm_confgf.reweighting import reweight
 
 TORSION = [2, 0, 1, 3]
@@ -78,3 +80,16 @@ def test_a_molecule_without_rotatable_bonds_has_no_picture(found, tmp_path):
     with pytest.raises(ConfGFError, match="no rotatable bond to show; name a torsion"):
         plot_profiles(found, tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "_{^", "a $1 and $2"])
+def test_a_name_is_no_formula(dipeptide, tmp_path, name):
+    mol = dipeptide.ensemble.graph.mol
+    named = dipeptide.ensemble.replace(graph=MolecularGraph.from_rdkit(mol, name))
+    found = reweight(named)
+    phi, psi = rama_pairs(named.graph)[0]
+    plot_profiles(found, tmp_path / "a.png", {"phi": phi})
+    plot_ramachandran(found, phi, psi, tmp_path / "b.png", bins=4)
+    plot_weights(found, tmp_path / "c.png")
+    plot_ensemble(named, tmp_path / "d.png")
+    assert len(list(tmp_path.iterdir())) == 4

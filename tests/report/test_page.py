@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+from importlib import resources
 
 import pytest
 
@@ -12,6 +13,8 @@ from openmm_confgf.report.text import json_for_script
 from openmm_confgf.tables import Column, Table
 
 from .conftest import HOSTILE
+
+PUBLISHED = "f7cc78921ae72e7623e89cdd111434f58c2efddd2ffda1cd212644b406fb8016"
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +101,12 @@ def test_failures_of_a_library_stand_in_its_index_with_their_reasons(butanol, pa
 
 def test_the_same_report_is_the_same_file(butanol, html):
     assert ensemble_page(butanol).to_html() == html
+
+
+def test_the_program_of_the_viewer_is_the_published_one_and_can_stand_in_a_script():
+    folder = resources.files("openmm_confgf") / "report" / "third_party"
+    program = (folder / "3Dmol-min.js").read_bytes()
+    # of the npm package 3dmol 2.5.5
+    assert hashlib.sha256(program).hexdigest() == PUBLISHED
+    assert b"</script" not in program.lower() and b"<!--" not in program and b"\r" not in program
+    assert "University of Pittsburgh" in (folder / "3Dmol-LICENSE.txt").read_text()

@@ -39,6 +39,14 @@ def test_weights_profiles_and_what_is_left_out(peroxide_samples, monkeypatch):
     assert "2 of 3 torsions" in notes[0]
 
 
+def test_torsions_that_cannot_be_drawn_are_said(dipeptide):
+    positions = np.zeros_like(dipeptide.positions)
+    positions[:, :, 0] = 0.15 * np.arange(len(dipeptide.graph))  # all atoms in line
+    pictures, notes = weight_pictures(reweight(dipeptide.replace(positions=positions)))
+    assert [one.title for one in pictures] == ["Weights", "Who holds the weight"]
+    assert notes[0].startswith("There is no profile along phi") and notes[-1].startswith("A Ramachandran plot is missing.")
+
+
 def test_a_peptide_has_a_ramachandran_plot_with_its_error(dipeptide):
     titles = [one.title for one in weight_pictures(reweight(dipeptide))[0]]
     assert [title for title in titles if title.startswith("Ramachandran")] == [

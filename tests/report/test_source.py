@@ -3,9 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from openmm_confgf.ensemble import Ensemble, Provenance, Target
 from openmm_confgf.errors import FileFormatError, UnsupportedMoleculeError
 from openmm_confgf.files import write_ensembles
 from openmm_confgf.library import Store
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.report import ensemble_page, report_page, write_report
 from openmm_confgf.report.conformations import MOST_EACH
 
@@ -129,6 +131,18 @@ def test_a_full_disk_leaves_the_earlier_report(butanol, tiny_disk):
     with pytest.raises(FileFormatError, match="cannot be written"):
         write_report(butanol, earlier)
     assert [path.name for path in tiny_disk.iterdir()] == ["report.html"] and earlier.read_text() == "earlier"
+
+
+@pytest.mark.parametrize("smiles", ["[Ar]", "[H][H]", "O", "CC#CC"])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_small_and_empty_ensembles_have_a_page(smiles, count):
+    graph = MolecularGraph.from_smiles(smiles)
+    positions = np.random.default_rng(0).normal(size=(count, len(graph), 3))
+    bare = Ensemble(graph, positions, Provenance("made up", "1"))
+    for energy in (np.arange(float(count)), np.full(count, np.nan)):
+        weighed = bare.replace(energy=energy, log_q=np.zeros(count), target=Target("made up", None, 300.0))
+        for one in (bare, bare.replace(energy=energy), weighed):
+            assert ensemble_page(one).to_html().count("<main>") == 1
 
 
 def test_energies_far_apart_do_not_break_json(butanol):
