@@ -1,8 +1,15 @@
 """Metadata and dependencies. devtools/constraints.txt pins one set of versions that is known to work; ranges stay open here."""
 
+import re
+import subprocess
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
+
+ROOT = Path(__file__).parent
+VERSION = "openmm_confgf/version.py"
 
 # The OpenFF packages as they exist for pip: the import names are those of openff-*, and none declares its dependencies
 OPENFF = [
@@ -80,16 +87,46 @@ EXTRAS = {
 
 
 def version() -> str:
-    """The version written in openmm_confgf/version.py."""
-    text = (Path(__file__).parent / "openmm_confgf" / "version.py").read_text()
-    return next(line.split('"')[1] for line in text.splitlines() if line.startswith("__version__"))
+    """That of the tag on this commit, v1.2.3, where there is one; else what is written in version.py."""
+    if (ROOT / ".git").exists():
+        tag = ["git", "describe", "--tags", "--exact-match", "--match", "v[0-9]*"]
+        told = subprocess.run(tag, cwd=ROOT, capture_output=True, text=True)
+        if told.returncode == 0:
+            return told.stdout.strip().removeprefix("v")
+    return re.findall('__version__ = "(.+)"', (ROOT / VERSION).read_text())[0]
+
+
+def write_version(folder: str) -> None:
+    """Make version.py in a folder that is about to be packed say what `version` does."""
+    path = Path(folder, VERSION)
+    text = re.sub('__version__ = ".+"', f'__version__ = "{version()}"', path.read_text())
+    path.unlink()  # it may be a link to the one in the checkout
+    path.write_text(text)
+
+
+class BuildModules(build_py):
+    """Modules as they go into a wheel."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            write_version(self.build_lib)
+
+
+class SourceArchive(sdist):
+    """Files as they go into an archive of sources."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        super().make_release_tree(base_dir, files)
+        write_version(base_dir)
 
 
 setup(
     name="openmm_confgf",
     version=version(),
+    cmdclass={"build_py": BuildModules, "sdist": SourceArchive},
     description="Molecular conformations from learned models, scored and weighed with OpenMM",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],

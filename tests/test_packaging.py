@@ -1,10 +1,16 @@
 """setup.py, environment.yml and devtools/constraints.txt name the same packages, and what is installed is what they promise."""
 
 import importlib.metadata
+import json
 import re
 import runpy
+import subprocess
+import sys
+import sysconfig
+import zipfile
 from pathlib import Path
 
+import jinja2
 import pytest
 import setuptools
 import yaml
@@ -69,6 +75,74 @@ def test_environment_yml_lists_what_setup_py_requires(setup_py):
     listed = [*module["REQUIRES"], *module["OPENFF"], *extras["reference"], *extras["plugin"]]
     wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds(listed).items()}
     assert lower_bounds(conda_dependencies("environment.yml")) == wanted
+
+
+def conda_recipe(**environment):
+    text = (ROOT / "devtools" / "conda-recipe" / "meta.yaml").read_text()
+    return yaml.safe_load(jinja2.Template(text).render(environ=environment, PYTHON="python"))
+
+
+def test_the_conda_recipe_requires_what_setup_py_requires(setup_py):
+    module, arguments = setup_py
+    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds([*module["REQUIRES"], *module["OPENFF"]]).items()}
+    recipe = conda_recipe(GIT_DESCRIBE_TAG="v9.8.7")
+    python, *others = recipe["requirements"]["run"]
+    assert python == recipe["requirements"]["host"][0] == f"python {arguments['python_requires']}" and lower_bounds(others) == wanted
+    assert recipe["build"]["entry_points"] == arguments["entry_points"]["console_scripts"]
+    assert recipe["package"] == {"name": arguments["name"], "version": "9.8.7"}
+    assert all((ROOT / path).exists() for path in recipe["about"]["license_file"])
+    builder = yaml.safe_load((ROOT / "pyproject.toml").read_text().split("requires = ")[1].split("\n")[0])
+    assert lower_bounds(builder) == lower_bounds(text for text in recipe["requirements"]["host"] if text.startswith("setuptools"))
+
+
+def test_without_a_tag_the_recipe_has_the_version_that_is_written():
+    assert conda_recipe()["package"]["version"] == openmm_confgf.__version__
+
+
+def test_the_container_is_made_of_the_environment():
+    lines = (ROOT / "devtools" / "container" / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[2] for line in lines if line.startswith("COPY")]
+    assert copied == ["environment.yml", "."] and any("--file /tmp/environment.yml" in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of what is committed, tagged v9.8.7."""
+    checkout, folder = tmp_path_factory.mktemp("checkout") / "main", tmp_path_factory.mktemp("dist")
+    if subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", checkout], capture_output=True).returncode:
+        pytest.skip("this is no checkout of git, which a tag could name")
+    subprocess.run(["git", "tag", "v9.8.7"], cwd=checkout, check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, checkout]
+    subprocess.run(pip, check=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_whole_package_and_the_version_of_the_tag(wheel):
+    listed = subprocess.run(["git", "ls-files", "openmm_confgf"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    with zipfile.ZipFile(wheel) as archive:
+        assert set(filter(None, listed)) <= set(archive.namelist())
+        assert '__version__ = "9.8.7"' in archive.read("openmm_confgf/version.py").decode()
+    assert wheel.name.startswith("openmm_confgf-9.8.7-py3-none-any")
+
+
+@pytest.mark.slow
+def test_a_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
+    """Its requirements are those installed here, since a test downloads nothing."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel], check=True)
+    (installed,) = (tmp_path / "env").rglob("openmm_confgf/version.py")
+    (installed.parents[1] / "requirements.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    told = subprocess.run([python.with_name("openmm-confgf"), "doctor", "--json"], capture_output=True, text=True, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    report = json.loads(told.stdout)
+    assert report["versions"]["openmm_confgf"] == "9.8.7"
+    where = subprocess.run(
+        [python, "-c", "import openmm_confgf; print(openmm_confgf.__file__)"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert Path(where.stdout.strip()).parent == installed.parent
 
 
 def test_python_bound_is_the_same(setup_py):
