@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import torch
 
@@ -60,6 +61,11 @@ def resolve_device(device: Device) -> torch.device:
             f"There is no CUDA device {where.index} here; there are {count}, counted from 0: give cuda:{count - 1} or less."
         )
     return where
+
+
+def tell_of_halves() -> None:
+    """Warn, once in a process, that a GPU's memory does not hold what it was given, so that work goes on with half as much at once."""
+    warnings.warn("The memory of the GPU does not hold so many conformations at once; they are computed in halves.", stacklevel=2)
 
 
 def compile_problem(error: Exception) -> str:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ...devices import compile_problem
+from ...devices import compile_problem, tell_of_halves
+from ...errors import PlatformError
 from .coordinates import Frames, InternalCoordinate
 from .read_system import NamedTerm
 from .term import Term
@@ -119,8 +120,8 @@ class Potential(nn.Module):
 
         Raises
         ------
-        torch.OutOfMemoryError
-            If not even the smallest piece fits into the memory.
+        PlatformError
+            If not even the smallest piece fits into a GPU's memory.
         """
         energies, all_forces = [positions.new_zeros(self.molecules, 0)], [positions.new_zeros(3, positions.shape[1], 0)]
         for _, energy, force_values in self.pieces(positions, forces, positions.dtype):
@@ -151,8 +152,8 @@ class Potential(nn.Module):
 
         Raises
         ------
-        torch.OutOfMemoryError
-            If not even the smallest piece fits into the memory.
+        PlatformError
+            If not even the smallest piece fits into a GPU's memory.
         """
         count, start = positions.shape[-1], 0
         size = self.piece_size(count, positions)
@@ -160,9 +161,10 @@ class Potential(nn.Module):
             here = slice(start, min(start + size, count))
             try:
                 found = self._piece(positions[..., here].to(dtype), size, forces)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
                 if size == _SMALLEST_PIECE:
-                    raise
+                    raise PlatformError(f"The memory of the GPU does not hold {size} conformations; give device='cpu'.") from error
+                tell_of_halves()
                 size //= 2
                 continue
             yield here, *found

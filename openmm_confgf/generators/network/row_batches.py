@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...devices import tell_of_halves
+from ...errors import PlatformError
 from ...molecules.graph import MolecularGraph
 
 SAMPLES_PER_ROW = 4
@@ -137,8 +139,21 @@ class RowQueue(Generic[Owner]):
     def send(self) -> None:
         """Start batches of all rows that wait."""
         for batch in _batches(self.rows, self._lanes.device):
-            self._running.append((batch, self._lanes.start(functools.partial(self._run, batch, self._lanes.device))))
+            self._running.append((batch, self._lanes.start(functools.partial(self._run_what_fits, batch))))
         self.rows.clear()
+
+    def _run_what_fits(self, rows: list[Row[Owner]]) -> NDArray[np.float64]:
+        try:
+            return self._run(rows, self._lanes.device)
+        except torch.OutOfMemoryError as error:
+            if len(rows) == 1:
+                graph = rows[0].owner.graph
+                raise PlatformError(f"The memory of the GPU is too small for {graph.name!r}; give device='cpu'.") from error
+        tell_of_halves()
+        middle = len(rows) // 2
+        halves = [self._run_what_fits(part) for part in (rows[:middle], rows[middle:])]
+        largest = max(half.shape[2] for half in halves)
+        return np.concatenate([np.pad(half, ((0, 0), (0, 0), (0, largest - half.shape[2]), (0, 0))) for half in halves])
 
     def results(self, left: int) -> Iterator[tuple[list[Row[Owner]], NDArray[np.float64]]]:
         """Batches in the order of their start, until no more than `left` are running.

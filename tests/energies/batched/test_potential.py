@@ -12,6 +12,7 @@ from packaging.version import Version
 from openmm_confgf.energies import BatchedEnergy, system_source
 from openmm_confgf.energies.batched.potential import Potential
 from openmm_confgf.energies.batched.read_system import read_systems
+from openmm_confgf.errors import PlatformError
 from openmm_confgf.generators.md import minimised_starts
 from openmm_confgf.molecules.peptides import peptide
 
@@ -75,7 +76,9 @@ def test_a_piece_that_does_not_fit_into_memory_is_halved(chain, chain_frames, mo
         return evaluate(self, piece, size, forces)
 
     monkeypatch.setattr(Potential, "_piece", tight)
-    for found, known in zip(whole.evaluate(positions, True), expected, strict=True):
+    with pytest.warns(UserWarning, match="memory of the GPU does not hold so many"):
+        result = whole.evaluate(positions, True)
+    for found, known in zip(result, expected, strict=True):
         torch.testing.assert_close(found, known, rtol=1e-12, atol=1e-9)
     assert sizes == [128, 64, 32, 32, 32, 32]
 
@@ -85,7 +88,7 @@ def test_memory_that_is_too_small_for_any_piece_is_told(chain, chain_frames, mon
         raise torch.OutOfMemoryError("a GPU's memory is full")
 
     monkeypatch.setattr(Potential, "_piece", full)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.warns(UserWarning), pytest.raises(PlatformError, match="does not hold 16 conformations; give device='cpu'"):
         potential(chain(5)).evaluate(batch_last(chain_frames(100, 5)), False)
 
 
