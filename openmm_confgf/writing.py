@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -71,6 +73,55 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     with whole_file(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+@contextlib.contextmanager
+def only_writer(path: str | Path) -> Iterator[None]:
+    """While the block runs, no other process that asks for it may write the same file or folder, on whatever machine of a shared disk.
+
+    The lock is on a file beside `path`, ``.<name>.lock``, which goes when the block ends. If the process is killed, the system lets go of
+    the lock, and the file is taken over by the next one.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is going to be written; it need not exist, and missing folders are made.
+
+    Raises
+    ------
+    FileFormatError
+        If another process is writing it, or its folder cannot be written to.
+    """
+    target = Path(path).absolute()
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise FileFormatError(f"{target} cannot be written: {error.strerror}; choose another folder.") from error
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
+            raise FileFormatError(f"{path} is being written by {holder}; wait until it has ended, or give another output.") from None
+        except OSError:  # a file system without locks
+            yield
+            return
+        if not (lock.exists() and os.path.samestat(os.fstat(held), lock.stat())):  # its last holder took it away meanwhile
+            with only_writer(path):
+                yield
+            return
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, too
+            os.ftruncate(held, 0)
+            os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+    finally:
+        os.close(held)
 
 
 def clear_leftovers(path: str | Path) -> None:

@@ -1,6 +1,8 @@
 """The one writer, and that every format goes through it: a full disk leaves the earlier file, one sentence and nothing else."""
 
 import ast
+import errno
+import fcntl
 import os
 import re
 import resource
@@ -18,7 +20,7 @@ from openmm_confgf.errors import FileFormatError
 from openmm_confgf.files import write_ensembles, write_run
 from openmm_confgf.files.archive import ReferenceMolecule, save_archive
 from openmm_confgf.plots.ensemble import save_figure
-from openmm_confgf.writing import clear_leftovers, whole_file, write_whole
+from openmm_confgf.writing import clear_leftovers, only_writer, whole_file, write_whole
 
 PACKAGE = Path(openmm_confgf.__file__).parent
 
@@ -53,6 +55,69 @@ def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileFormatError, match=r"file/a.txt cannot be written: .*; make room, or choose another folder\.$"):
         write_whole(tmp_path / "file" / "a.txt", "text")
+
+
+HOLDER = "import sys; from openmm_confgf.writing import only_writer\nwith only_writer(sys.argv[1]): print(flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that writes ``a.h5``."""
+    command = [sys.executable, "-c", HOLDER, tmp_path / "a.h5"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PACKAGE.parent)
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path, holder):
+    refused = rf"a.h5 is being written by process {holder.pid} on .+; wait until it has ended, or give another output\.$"
+    with pytest.raises(FileFormatError, match=refused), only_writer(tmp_path / "a.h5"):
+        pass
+    with only_writer(tmp_path / "b.h5"):
+        assert len(os.listdir(tmp_path)) == 2
+    holder.communicate(b"")
+    assert os.listdir(tmp_path) == []
+    with only_writer(tmp_path / "a.h5"), pytest.raises(FileFormatError, match=f"process {os.getpid()}"), only_writer(tmp_path / "a.h5"):
+        pass
+
+
+def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert os.listdir(tmp_path) == [".a.h5.lock"]
+    with only_writer(tmp_path / "a.h5"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_was_taken_away_meanwhile_is_no_lock(tmp_path, monkeypatch):
+    """Two that wait for one: the second must not hold a file that the first has removed."""
+    flock, taken = fcntl.flock, []
+
+    def slow(held, how):
+        flock(held, how)
+        if not taken:
+            taken.append(True)
+            (tmp_path / ".a.h5.lock").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with only_writer(tmp_path / "a.h5"):
+        assert os.listdir(tmp_path) == [".a.h5.lock"]
+        with pytest.raises(FileFormatError, match="is being written"), only_writer(tmp_path / "a.h5"):
+            pass
+
+
+def test_a_disk_without_locks_or_room_is_written_all_the_same(tmp_path, monkeypatch, full_disk):
+    def none(held, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with only_writer(tmp_path / "a.h5"):
+        pass
+    monkeypatch.setattr(fcntl, "flock", none)
+    with only_writer(tmp_path / "a.h5"), only_writer(tmp_path / "a.h5"):
+        pass
 
 
 def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
