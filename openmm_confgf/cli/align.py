@@ -100,6 +100,7 @@ def align(
     from ..files import check_folder
     from ..plots.alignment import plot_alignment
     from ..version import __version__
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -125,7 +126,7 @@ def align(
         given = [one for source in molecules for one in read_inputs(source, off_policy)]
         check_folder(directory)
         try:
-            with progress_bar(f"aligning {generator}") as moved:
+            with progress_bar(f"aligning {generator}") as moved, only_writer(directory):
                 found = align_model(
                     model,
                     given,

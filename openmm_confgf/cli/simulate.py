@@ -76,6 +76,7 @@ def simulate(
     from ..dynamics.settings import MDSettings
     from ..simulation import simulate as run
     from ..version import __version__
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -89,7 +90,7 @@ def simulate(
             precision=precision,
             compiled=compiled,
         )
-        with progress_bar("simulation") as moved:
+        with progress_bar("simulation") as moved, only_writer(output):
             try:
                 ensemble = run(
                     read_start(molecule),

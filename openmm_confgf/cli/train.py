@@ -90,6 +90,7 @@ def confgf(
     from ..training.config import FINE_TUNING, FROM_SCRATCH
     from ..training.objectives.registry import find_objective, presets_of
     from ..training.recipe import train
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -116,16 +117,17 @@ def confgf(
             plot_training(log, log.with_name("loss.png"), objective)
 
         try:
-            weights = train(
-                sources,
-                directory,
-                run,
-                parent=parent,
-                held_out=held_out or [],
-                device=device,
-                say=note,
-                after_round=draw,
-            )
+            with only_writer(directory):
+                weights = train(
+                    sources,
+                    directory,
+                    run,
+                    parent=parent,
+                    held_out=held_out or [],
+                    device=device,
+                    say=note,
+                    after_round=draw,
+                )
         except KeyboardInterrupt as interrupt:
             code = exit_code_after(interrupt)
             note(f"stopped by {signal_name(code)}; {directory} holds the rounds that are finished, and the same command goes on from there")

@@ -53,6 +53,7 @@ def train_and_tell(
     from ..files import check_folder
     from ..files.trajectories import read_trajectory
     from ..plots.boltzmann import plot_boltzmann_training
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show:
         start = time.perf_counter()
@@ -61,7 +62,7 @@ def train_and_tell(
         frames = None if trajectory is None else read_trajectory(trajectory, graph)
         check_folder(directory)
         try:
-            with progress_bar(f"training on {graph.name}") as moved:
+            with progress_bar(f"training on {graph.name}") as moved, only_writer(directory):
 
                 def after_round(row: dict[str, Any], total: int) -> None:
                     moved(completed=row["round"], total=total)
