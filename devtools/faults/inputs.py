@@ -133,7 +133,8 @@ def _sdf(name: str, rng: random.Random, seeds: Seeds) -> Case:
         data, done = mutate_text.sdf_bytes(rng.choice(named), rng, rng.choice([0, 1]))
     else:
         data, done = mutate_text.sdf(seeds.molecule(rng), rng, rng.choice([0, 1, 1, 2]))
-    return Case(name, "sdf", _reading("in.sdf", rng), {"in.sdf": data}, "out.sdf", None, done)
+    arguments = _reading("in.sdf", rng)
+    return Case(name, "sdf", arguments, {"in.sdf": data}, _sdf_of(arguments), None, done)
 
 
 def _pdb(name: str, rng: random.Random, seeds: Seeds) -> Case:
@@ -142,16 +143,27 @@ def _pdb(name: str, rng: random.Random, seeds: Seeds) -> Case:
         data, done = mutate_text.pdb_bytes(rng.choice(named), rng, rng.choice([0, 1]))
     else:
         data, done = mutate_text.pdb(seeds.molecule(rng), rng, rng.choice([0, 1, 1, 2]))
-    return Case(name, "pdb", _reading("in.pdb", rng), {"in.pdb": data}, "out.sdf", None, done)
+    arguments = _reading("in.pdb", rng)
+    return Case(name, "pdb", arguments, {"in.pdb": data}, _sdf_of(arguments), None, done)
 
 
 def _reading(source: str, rng: random.Random) -> tuple[str, ...]:
-    return _generate(source, rng) if rng.random() < 0.6 else ("score", source, "-o", "out.sdf", "--platform", "Reference")
+    return rng.choices([_generate(source, rng), *_looking(source)], [0.6, 0.3, 0.1])[0]
+
+
+def _looking(source: str) -> list[tuple[str, ...]]:
+    """Commands that take conformations as they are."""
+    return [("score", source, "-o", "out.sdf", "--platform", "Reference"), ("report", source, "-o", "out.html")]
+
+
+def _sdf_of(arguments: tuple[str, ...]) -> str | None:
+    return "out.sdf" if "out.sdf" in arguments else None
 
 
 def _hdf5(name: str, rng: random.Random, seeds: Seeds) -> Case:
     data, done = mutate_binary.hdf5(seeds.hdf5(rng), rng, rng.choice([0, 1, 1, 2]))
-    return Case(name, "hdf5", ("score", "in.h5", "-o", "out.sdf", "--platform", "Reference"), {"in.h5": data}, "out.sdf", None, done)
+    arguments = rng.choices(_looking("in.h5"), [0.7, 0.3])[0]
+    return Case(name, "hdf5", arguments, {"in.h5": data}, _sdf_of(arguments), None, done)
 
 
 def _npz(name: str, rng: random.Random, seeds: Seeds) -> Case:

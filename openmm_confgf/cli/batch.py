@@ -171,6 +171,8 @@ def write_kept(batch: Batch[Any], store: Store, output: Path) -> list[Path]:
     try:
         files = write_numbered(store.ensembles(batch.finished), batch.total, output) if batch.finished else []
     except FileFormatError as error:
+        if str(store.folder) in str(error):  # something is wrong with the store, and it says how to go on
+            raise
         raise FileFormatError(f"{error} What is finished is kept in {store.folder}; go on with --resume.") from error
     if not batch.interrupted:
         store.remove()

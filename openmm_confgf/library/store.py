@@ -100,14 +100,17 @@ class Store:
         FileFormatError
             If its file is damaged or missing.
         """
+        path = self.folder / (f"{key}.h5" if f"{key}.h5" in self._kept else f"{key}.json")
+        if not path.exists():
+            raise FileFormatError(f"{path} is gone; {self._advice}, which makes it again.")
         try:
-            if f"{key}.h5" in self._kept:
-                return read_hdf5(self.folder / f"{key}.h5")
-            failure = json.loads((self.folder / f"{key}.json").read_text())
+            if path.suffix == ".h5":
+                return read_hdf5(path)
+            failure = json.loads(path.read_text())
             kind: type[ConfGFError] = getattr(errors, failure["error"])
             return kind(failure["message"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, FileFormatError) as error:
-            raise FileFormatError(f"{self.folder / key} is damaged ({error}); delete it and {self._advice}.") from error
+            raise FileFormatError(f"{path} is damaged ({error}); delete it and {self._advice}.") from error
 
     def keep(self, key: str, outcome: Outcome) -> None:
         """Keep what came out of a molecule; a `WorkerError` is not kept, so that the molecule is tried again.
@@ -130,7 +133,7 @@ class Store:
         else:
             name, content = f"{key}.json", json.dumps({"error": type(outcome).__name__, "message": str(outcome)}).encode()
         try:
-            if not self._kept:
+            if not (self.folder / _CALL).exists():  # nothing is kept yet, or somebody removed it
                 write_whole(self.folder / _CALL, json.dumps(self._settings, indent=1))
             write_whole(self.folder / name, content)
         except FileFormatError as error:

@@ -1,6 +1,7 @@
 """What is finished is kept, whatever ends a command, and the same command goes on with the same result."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,23 @@ def test_a_worker_that_dies_costs_one_molecule_and_only_this_time(folder):
     assert process.returncode == 1 and "9 of 10 molecules finished, 1 failed" in err and "its worker process died" in err
     names = sorted(path.name for path in folder.glob("out-*.h5"))
     assert len(names) == 9 and all(name.startswith(f"out-000{name[7]}-m{name[7]}") for name in names)
+
+
+def test_what_somebody_removes_meanwhile_is_named_and_made_again(folder):
+    arguments = [*call("generate", folder), "-o", folder / "out.sdf"]
+    undisturbed = start([*arguments[:-1], folder / "undisturbed.sdf"])
+    undisturbed.communicate(timeout=200)
+    process, store = start(arguments), folder / "out.sdf.partial"
+    deadline = time.monotonic() + 120
+    while len(list(store.glob("*.h5"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    shutil.rmtree(store)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 2 and not (folder / "out.sdf").exists() and err.count("\n") == 1
+    assert err.startswith(f"error: {store}") and err.endswith(".h5 is gone; go on with --resume, which makes it again.\n")
+    again = start([*arguments, "--resume"])
+    assert "wrote" in again.communicate(timeout=200)[1]
+    assert (folder / "out.sdf").read_bytes() == (folder / "undisturbed.sdf").read_bytes()
 
 
 def test_an_interrupted_training_keeps_its_rounds(folder):

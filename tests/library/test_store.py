@@ -82,7 +82,10 @@ def test_a_damaged_file_is_named(output, alanine_ensemble):
     store = Store(output, SETTINGS)
     store.keep("key", alanine_ensemble)
     (store.folder / "key.h5").write_bytes(b"nonsense")
-    with pytest.raises(FileFormatError, match=r"out.sdf.partial/key is damaged .*; delete it and go on with --resume"):
+    with pytest.raises(FileFormatError, match=r"out.sdf.partial/key.h5 is damaged .*; delete it and go on with --resume"):
+        store.read("key")
+    (store.folder / "key.h5").unlink()
+    with pytest.raises(FileFormatError, match=r"out.sdf.partial/key.h5 is gone; go on with --resume, which makes it again"):
         store.read("key")
 
 
