@@ -103,7 +103,7 @@ def broken_line_log_prob(x: Tensor, logits: Tensor, width: Tensor) -> Tensor:
     bins = logits.shape[-1] - 1
     place = (x / width * bins).clamp(0, bins)
     k = place.floor().clamp_max(bins - 1)
-    fraction, k = place - k, k.long()[..., None]
+    fraction, k = place - k, k.nan_to_num(nan=0.0).long()[..., None]  # what is NaN has a density that is NaN
     log_heights = logits - _log_area(logits)[..., None]
     left, right = log_heights.gather(-1, k)[..., 0], log_heights.gather(-1, k + 1)[..., 0]
     line = (1 - fraction) * left.exp() + fraction * right.exp()

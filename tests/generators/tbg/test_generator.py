@@ -50,6 +50,14 @@ def test_samples_that_run_out_of_steps_are_never_weighed(water_weights):
         TBGGenerator(water_weights, integrator=AdaptiveSteps(max_steps=3)).log_prob("O", embed_etkdg(ensemble.graph, 2, seed=0).positions)
 
 
+def test_a_network_that_computes_nan_has_samples_without_weight(water_weights):
+    generator = TBGGenerator(water_weights)
+    for parameter in generator.network.parameters():
+        parameter.data.fill_(math.nan)
+    ensemble = generator.sample("O", 5, seed=1)
+    assert not ensemble.ok.any() and np.isposinf(ensemble.energy).all() and np.isneginf(ensemble.log_q).all()
+
+
 def test_fixed_steps_come_close_to_adaptive_ones(water_weights):
     adaptive, fixed = (
         TBGGenerator(water_weights, integrator=i).sample("O", 50, seed=2) for i in (AdaptiveSteps(1e-6, 1e-6), FixedSteps(40))
