@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,6 +34,17 @@ class Samples:
     log_weights: torch.Tensor
     log_q: torch.Tensor
 
+    @classmethod
+    def together(cls, parts: Sequence[Samples]) -> Samples:
+        """Those of several, one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of Samples
+        """
+        frames = Frames.together([part.frames for part in parts])
+        return cls(frames, torch.cat([part.log_weights for part in parts]), torch.cat([part.log_q for part in parts]))
+
 
 def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Samples:
     """Samples with their energies and densities.
@@ -56,11 +68,9 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
         static = network.static(batch)
     for start in range(0, count, DRAWN):
         uniform = torch.rand(min(DRAWN, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        _, placed, inside = network.sample(batch, uniform.to(prepared.device), static)
-        log_q.append(inside.cpu())
-        placed = placed.cpu()
-        positions = torch.empty_like(placed)
-        positions[:, torch.from_numpy(prepared.placement.order)] = placed
+        coordinates, placed, inside = (each.cpu() for each in network.sample(batch, uniform.to(prepared.device), static))
+        log_q.append(inside)
+        positions, _ = prepared.unplaced(coordinates, placed)
         parts.append(Frames.of(prepared, positions.numpy()))
     frames, inside = Frames.together(parts), torch.cat(log_q)
     return Samples(frames, (frames.log_target - inside).nan_to_num(nan=-torch.inf), inside)
@@ -81,10 +91,28 @@ def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frame
     float
         nats. It falls where a mode of the frames is lost, which weights of samples do not see.
     """
+    return float(log_prob_of(prepared, network, frames).mean())
+
+
+def log_prob_of(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> torch.Tensor:
+    """Log density of frames in their internal coordinates.
+
+    Parameters
+    ----------
+    prepared : PreparedMolecule
+    network : AutoregressiveDensity
+    frames : Frames
+        F of them.
+
+    Returns
+    -------
+    Tensor of float64, (F,)
+        On the CPU.
+    """
     with torch.no_grad():
         static = network.static(prepared.batch)
         pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
-        return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().mean())
+        return torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().cpu()
 
 
 def divergence(log_weights: torch.Tensor, of_frames: float) -> float | None:
