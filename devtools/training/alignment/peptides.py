@@ -21,7 +21,7 @@ import queue
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +33,6 @@ from dipeptides import FORCE_FIELD, TEMPERATURE, TEST, card_of
 
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.devices import multiplies_bfloat16
-from openmm_confgf.energies import BatchedEnergy
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator
 from openmm_confgf.generators.boltzmann.prepared import PreparedMolecule
@@ -42,8 +41,9 @@ from openmm_confgf.models.placement_batch import PlacementBatch
 from openmm_confgf.models.weights import save_weights
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.averaging import average_weights, copied_to_cpu
-from openmm_confgf.training.objectives.energies import log_variance
-from openmm_confgf.units import kT
+from openmm_confgf.training.boltzmann.frames import Frames
+from openmm_confgf.training.boltzmann.monitor import draw_samples
+from openmm_confgf.training.objectives.energies import FARTHEST, effective_share, log_variance
 from openmm_confgf.writing import write_whole
 
 VALIDATION = tuple("NG KA TV QD FD CH".split())
@@ -56,44 +56,24 @@ PIECE = 4096
 """Conformations that are weighed at once."""
 
 
-class Rows(NamedTuple):
-    """Conformations of one peptide as its network sees them, in the measure of their coordinates."""
-
-    coordinates: Tensor
-    placed: Tensor
-    log_target: Tensor
-    """-E / kT and the volume element, float64."""
-
-    def at(self, rows: Tensor) -> Rows:
-        return Rows(*(values[rows] for values in self))
+def tensors_of(frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
+    return frames.coordinates, frames.placed, frames.log_target
 
 
-def rows_of(known: PreparedMolecule, coordinates: Tensor, placed: Tensor, volume: Tensor, frames: Tensor) -> Rows:
-    assert isinstance(known.energy, BatchedEnergy)
-    log_target = volume - known.energy.energy(frames) / kT(TEMPERATURE)
-    log_target[~coordinates.isfinite().flatten(1).all(1)] = -math.inf
-    return Rows(coordinates.float(), (placed - placed.mean(1, keepdim=True)).float(), log_target.nan_to_num(nan=-math.inf))
+def seed_of(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def drawn(network: AutoregressiveDensity, known: PreparedMolecule, count: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
-    """Samples, and their log-weights."""
-    uniform = torch.rand(count, len(known.graph), 6, dtype=torch.float64, generator=generator)
-    coordinates, placed, inside = network.sample(known.batch, uniform)
-    frames, volume = known.unplaced(coordinates, placed)
-    orders = [fold.order for fold in known.placement.folds]
-    if orders:
-        frames = known.placement.labelled(frames, torch.stack([torch.randint(order, (count,), generator=generator) for order in orders], 1))
-    rows = rows_of(known, coordinates, placed, volume, frames)
-    return rows.at(rows.log_target.isfinite().nonzero()[:, 0]), rows.log_target - inside
+def usable(frames: Frames) -> Frames:
+    return frames[(frames.coordinates.isfinite().flatten(1).all(1) & frames.log_target.isfinite()).nonzero()[:, 0]]
 
 
 def draw_for_ever(parent: str, names: list[str], frames: dict[str, Any], weights: Path, count: int, seed: int, sent: Any) -> None:
     """What a worker does: samples of its peptides in turn; the first time, what the network is told of the peptide, and its frames, too."""
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(seed)
     known = BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, parent)
     network, prepared = known.network, dict[str, PreparedMolecule]()
-    for name in itertools.cycle(names):
+    for number, name in enumerate(itertools.cycle(names)):
         first = name not in prepared
         try:
             if first:
@@ -103,12 +83,11 @@ def draw_for_ever(parent: str, names: list[str], frames: dict[str, Any], weights
             continue
         if weights.exists():
             network.load_state_dict(torch.load(weights, weights_only=True))
-        parts = [drawn(network, prepared[name], count, generator)[0]]
+        parts = [usable(draw_samples(prepared[name], network, count, seed_of(seed, number)).frames)]
         if first and name in frames:
             positions = frames[name][:: math.ceil(len(frames[name]) / count)].astype(np.float64)
-            of_frames = rows_of(prepared[name], *prepared[name].coordinates(positions), torch.from_numpy(positions))
-            parts.append(of_frames.at(of_frames.log_target.isfinite().nonzero()[:, 0]))
-        sent.put((name, prepared[name].batch if first else None, [[values.numpy() for values in part] for part in parts]))
+            parts.append(usable(Frames.of(prepared[name], prepared[name].placement.relabelled(torch.from_numpy(positions)).numpy())))
+        sent.put((name, prepared[name].batch if first else None, [[values.numpy() for values in tensors_of(part)] for part in parts]))
 
 
 class Lessons:
@@ -119,24 +98,24 @@ class Lessons:
 
     def __init__(self, network: AutoregressiveDensity, batch: PlacementBatch, k: int, share: float) -> None:
         self.network, self.batch, self.k, self.share = network, batch, k, share
-        self.heavy: Rows | None = None
-        self.frames: Rows | None = None
+        self.heavy: Frames | None = None
+        self.frames: Frames | None = None
         self._replay: torch.cuda.CUDAGraph | None = None
 
-    def take(self, own: Rows, frames: Rows | None) -> None:
+    def take(self, own: Frames, frames: Frames | None) -> None:
         """Samples anew; those of largest weight of all that were there stay."""
         self.frames = frames or self.frames
-        rows = Rows(*map(torch.cat, zip(*(part for part in (own, self.heavy, self.frames) if part), strict=True)))
+        rows = Frames.together([part for part in (own, self.heavy, self.frames) if part is not None])
         with torch.no_grad(), self._rounded():
             static = self.network.static(self.batch)
             pieces = zip(rows.coordinates.split(PIECE), rows.placed.split(PIECE), strict=True)
             log_q = torch.cat([self.network.log_prob(self.batch, *piece, static).double() for piece in pieces])
-        usable = log_q.isfinite().nonzero()[:, 0]
+        known = log_q.isfinite().nonzero()[:, 0]
         # none moves farther from where it is now than the objective allows
-        self.rows, self.drawn = rows.at(usable), log_q[usable]
+        self.rows, self.drawn = rows[known], log_q[known]
         of_frames = 0 if self.frames is None else len(self.frames.log_target)
         log_w = (rows.log_target - log_q)[: len(log_q) - of_frames].nan_to_num(nan=-math.inf, posinf=-math.inf)
-        self.heavy = rows.at(log_w.topk(int(KEPT * len(log_w))).indices)
+        self.heavy = rows[log_w.topk(int(KEPT * len(log_w))).indices]
 
     def _rounded(self) -> torch.autocast:
         # nothing is kept of weights that are rounded: a CUDA graph would not see them change
@@ -145,7 +124,7 @@ class Lessons:
 
     def loss(self, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(self.drawn), (self.k,), device=self.drawn.device, generator=generator)
-        given = (*self.rows.at(chosen), self.drawn[chosen])
+        given = (*tensors_of(self.rows[chosen]), self.drawn[chosen])
         if not self.drawn.is_cuda:
             return self._gradient(*given)
         if self._replay is None:
@@ -178,12 +157,11 @@ POOL: Any = None
 
 def look(network: AutoregressiveDensity, held_out: list[PreparedMolecule], count: int, seed: int) -> dict[str, float]:
     """ESS of fresh samples, and the variance of their log-weights, of peptides that are not learnt from."""
-    shares, losses, generator = [], [], torch.Generator().manual_seed(seed)
+    shares, losses = [], []
     for known in held_out:
-        _, log_w = drawn(network, known, count, generator)
-        weights = torch.softmax(log_w.nan_to_num(nan=-math.inf), 0)
-        shares.append(float(1 / weights.square().sum() / len(weights)))
-        losses.append(float((log_w - log_w.median()).clamp(-6, 6).var()))
+        log_w = draw_samples(known, network, count, seed).log_weights
+        shares.append(effective_share(torch.softmax(log_w, 0)))
+        losses.append(float((log_w - log_w.median()).clamp(-FARTHEST, FARTHEST).var()))
     return {"val_ess": float(np.mean(shares)), "val_loss": float(np.mean(losses))}
 
 
@@ -300,7 +278,7 @@ def learn(arguments: argparse.Namespace, weights: Path, sent: Any, asked: Any, t
             pass
         else:
             received += 1
-            own, *more = (Rows(*(torch.from_numpy(values).to(device) for values in part)) for part in parts)
+            own, *more = (Frames(*(torch.from_numpy(values).to(device) for values in part)) for part in parts)
             if batch is not None:
                 lessons[name] = Lessons(network, batch.to(device), arguments.k, 1 / arguments.molecules)
             lessons[name].take(own, more[0] if more else None)
