@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
@@ -26,13 +26,17 @@ Result = TypeVar("Result")
 _LOOK_EVERY = 0.2
 """Seconds after which the parent looks at the clock and at its processes, and notices a Ctrl-C that another thread passed on to it."""
 
+_STARTING = threading.Lock()
+"""A process inherits the environment that this one has for its sake; two threads must not change that at once."""
+
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENMM_CPU_THREADS")
 
 
 class Executor(abc.ABC, Generic[Item, Result]):
     """Work on many items, each of which may fail, hang, or kill what works on it, at the cost of itself alone.
 
-    This is the contract; `ProcessExecutor` keeps it on this machine, and tests/test_executors.py holds every implementation to it.
+    This is the contract; `ProcessExecutor` keeps it on this machine and `clusters.DaskExecutor` on many, and tests/test_executors.py holds
+    every implementation to it.
 
     - The setup is called once by each worker, before its first item, and gives the function that does the work. Setup, items and results
       are pickled. Workers are started when a run needs them, and stay set up from one run to the next, until `close`.
@@ -137,21 +141,40 @@ class ProcessExecutor(Executor[Item, Result]):
     They are spawned: a script that uses this needs ``if __name__ == "__main__"``. Each has one thread for numerical libraries. They end
     with the parent, however that ends. Where there are at least as many items as processes, each process gets one at the start.
 
-    Parameters are those of `Executor`.
+    Parameters
+    ----------
+    setup, workers
+        As in `Executor`.
+    environment : mapping of str to str, optional
+        Variables that the processes find set, besides those of this one.
     """
 
-    def __init__(self, setup: Callable[[], Callable[[Item], Result]], workers: int) -> None:
+    def __init__(
+        self, setup: Callable[[], Callable[[Item], Result]], workers: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(setup, workers)
+        self._environment = dict(environment or {})
         self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that there are."""
+        return [worker.process.pid for worker in (*self._busy, *self._idle) if worker.process.pid is not None]
+
+    def kill(self) -> None:
+        """Kill what works, from another thread than the one that the run is in: the outcome of each of its items is a death."""
+        for worker in tuple(self._busy):
+            worker.kill()
 
     def _outcomes(self, items: Iterable[Item], time_limit: float) -> Generator[tuple[int, Result | ConfGFError], None, None]:
         waiting = enumerate(items)
-        busy: list[_Worker] = []
+        busy = self._busy = []
         try:
             while (begun := list(itertools.islice(waiting, self.workers - len(busy)))) or busy:
                 # all begin to start before the first is waited for, as a large setup waits until its process reads it
                 while len(self._idle) < len(begun):
-                    self._idle.append(_start())
+                    self._idle.append(_start(self._environment))
                 for index, item in begun:
                     busy.append(self._idle.pop())
                     busy[-1].begin(self.setup, index, item, time_limit)
@@ -175,8 +198,8 @@ class ProcessExecutor(Executor[Item, Result]):
                     yield worker.index, outcome
         finally:
             # a late answer must not be taken for that of another run
-            for worker in busy:
-                worker.end()
+            while busy:
+                busy.pop().end()
 
     def close(self) -> None:
         while self._idle:
@@ -214,30 +237,35 @@ class _Worker:
         self.process.join(_LOOK_EVERY)
         return WorkerError(f"its worker process died (exit code {self.process.exitcode})")
 
-    def end(self) -> None:
-        """Kill the process with all that it started, and wait for its end."""
+    def kill(self) -> None:
+        """Kill the process with all that it started."""
         if self.process.pid is not None and sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
+
+    def end(self) -> None:
+        """Kill the process with all that it started, and wait for its end."""
+        self.kill()
         self.process.join()
         self.pipe.close()
 
 
-def _start() -> _Worker:
+def _start(environment: Mapping[str, str]) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    with theirs, _environment_of_workers():
+    with theirs, _STARTING, _environment_of_workers(environment):
         process.start()
     return _Worker(process, ours)
 
 
 @contextlib.contextmanager
-def _environment_of_workers() -> Iterator[None]:
+def _environment_of_workers(environment: Mapping[str, str]) -> Iterator[None]:
     """What a process started inside inherits: one thread, and no signal to stop, which is the parent's to act on."""
-    before = {name: os.environ.get(name) for name in _THREAD_COUNTS}
-    os.environ.update(dict.fromkeys(_THREAD_COUNTS, "1"))
+    variables = dict.fromkeys(_THREAD_COUNTS, "1") | dict(environment)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     mask = None
     if sys.platform != "win32":
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -17,19 +17,33 @@ import pytest
 from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, WorkerError
 from openmm_confgf.executors import Executor, ProcessExecutor, work_through
 
-IMPLEMENTATIONS = {"processes": ProcessExecutor}
-"""Each is called with a setup and a number of workers."""
-
 HANGS = 600
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(scope="module")
+def dask_client():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(params=["processes", "dask"])
 def start(request):
     """Makes executors of an implementation, which are closed in the end."""
+    implementation = ProcessExecutor
+    if request.param == "dask":
+        client = request.getfixturevalue("dask_client")
+        from openmm_confgf.clusters.dask_executor import DaskExecutor
+
+        # what fails is tried again in tests/clusters
+        implementation = functools.partial(DaskExecutor, client=client, attempts=1)
     with contextlib.ExitStack() as stack:
 
         def started(setup, workers):
-            executor = IMPLEMENTATIONS[request.param](setup, workers)
+            executor = implementation(setup, workers)
             assert isinstance(executor, Executor)
             return stack.enter_context(contextlib.closing(executor))
 
