@@ -69,13 +69,18 @@ EXTRAS = {
     "openmmtools": ["openmmtools>=0.27"],
     # learned potentials, by themselves and as MLPotential("confgf-potential"); they need OpenMM 8.6, which openmmml asks for
     "plugin": ["openmmml>=1.8", "torchmd-net>=3.0"],
+    # --cluster: many machines, by Dask; it is imported where that is asked for, and only there
+    "cluster": ["dask-jobqueue>=0.9", "distributed>=2025.7", "psutil>=5.9"],
     # Ensemble.view() in notebooks
     "notebook": ["py3dmol>=2.4"],
     "dev": [
         "cdpkit>=1.3",
+        "dask-jobqueue>=0.9",
+        "distributed>=2025.7",
         "hypothesis>=6.100",
         "mypy>=1.15",
         "myst-parser>=4.0",
+        "psutil>=5.9",
         "py3dmol>=2.4",
         "pytest>=8.3",
         "pytest-xdist>=3.6.1",

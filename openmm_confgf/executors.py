@@ -149,9 +149,7 @@ class ProcessExecutor(Executor[Item, Result]):
         Variables that the processes find set, besides those of this one.
     """
 
-    def __init__(
-        self, setup: Callable[[], Callable[[Item], Result]], workers: int, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, setup: Callable[[], Callable[[Item], Result]], workers: int, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(setup, workers)
         self._environment = dict(environment or {})
         self._idle: list[_Worker] = []

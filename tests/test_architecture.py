@@ -13,7 +13,7 @@ PACKAGE = ROOT / "openmm_confgf"
 # a module may import from its own layer and from those before it
 LAYERS = (
     {"version", "errors", "units"},
-    {"checksums", "devices", "executors", "writing", "status", "tables"},
+    {"checksums", "devices", "clusters", "executors", "writing", "status", "tables"},
     {"molecules"},
     {"ensemble"},
     {"molecule_like", "files", "thermodynamics"},
@@ -157,5 +157,7 @@ def test_networks_and_training_need_neither_openmm_nor_rdkit():
 
 @pytest.mark.parametrize("module", ["openmm_confgf", "openmm_confgf.cli.app"])
 def test_imports_that_everyone_waits_for_are_light(module):
-    done = run_python(f"import sys, {module}\nprint(sorted({{'torch', 'openmm', 'rdkit', 'matplotlib', 'openff'}} & set(sys.modules)))")
+    done = run_python(
+        f"import sys, {module}\nprint(sorted({{'torch', 'openmm', 'rdkit', 'matplotlib', 'openff', 'dask', 'distributed'}} & set(sys.modules)))"
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -72,7 +72,7 @@ def conda_dependencies(path):
 def test_environment_yml_lists_what_setup_py_requires(setup_py):
     module, arguments = setup_py
     extras = arguments["extras_require"]
-    listed = [*module["REQUIRES"], *module["OPENFF"], *extras["reference"], *extras["plugin"]]
+    listed = [*module["REQUIRES"], *module["OPENFF"], *extras["cluster"], *extras["reference"], *extras["plugin"]]
     wanted = {CONDA_NAMES.get(name, name): bound for name, bound in lower_bounds(listed).items()}
     assert lower_bounds(conda_dependencies("environment.yml")) == wanted
 
@@ -184,11 +184,13 @@ def test_extras_are_imported_only_where_they_are_used():
     files = {file.relative_to(ROOT / "openmm_confgf").as_posix(): file.read_text() for file in (ROOT / "openmm_confgf").rglob("*.py")}
     importing = {name for name, text in files.items() if re.search(r"^\s*(from|import) (torchmdnet|warp|openmmml)\b", text, re.MULTILINE)}
     assert importing == {"models/energy_field.py", "openmm_plugin/openmmml_potential.py"}
+    dask = {name for name, text in files.items() if re.search(r"^\s*(from|import) (dask|dask_jobqueue|distributed)\b", text, re.MULTILINE)}
+    assert dask and all(name.startswith("clusters/") for name in dask)
 
 
 def test_extras_are_the_documented_ones(setup_py):
     _, arguments = setup_py
-    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "openmmtools", "plugin", "notebook", "dev"}
+    assert set(arguments["extras_require"]) == {"cuda", "ambertools", "reference", "openmmtools", "plugin", "cluster", "notebook", "dev"}
     offered = importlib.metadata.metadata("openmm").get_all("Provides-Extra")
     (cuda,) = arguments["extras_require"]["cuda"]
     assert Requirement(cuda).extras <= set(offered)

@@ -18,6 +18,11 @@ READS_SYSTEMS = {
     "openmm_confgf/energies/context_pool.py",  # of a System of this process, in its workers
 }
 
+UNPICKLES = {
+    "openmm_confgf/clusters/dask_executor.py",  # what the workers of the run that it is of send
+    "openmm_confgf/clusters/item_worker.py",  # what the program sends that it works for
+}
+
 
 def calls(path):
     for node in ast.walk(ast.parse(path.read_text())):
@@ -30,7 +35,7 @@ def test_no_code_is_read_from_files(path):
     name = path.relative_to(ROOT).as_posix()
     for function, keywords, line in calls(path):
         where = f"{name}:{line} {function}"
-        assert function not in NEVER, where
+        assert function not in NEVER or (function == "pickle.loads" and name in UNPICKLES), where
         assert keywords.get("shell", "False") == "False", where
         if function in WITH:
             keyword, wanted = WITH[function]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from .batch import Failure, run_kept_batch, status_text, tell_notes, write_kept
 from .options import (
     LEVELS,
     AsJson,
+    Cluster,
     Device,
     Generator,
     LargestFragment,
@@ -28,6 +30,7 @@ from .options import (
     Weights,
     Workers,
     checked_platform,
+    workers_of,
 )
 from .output import as_json, note, results_only_on_stdout
 
@@ -86,6 +89,7 @@ def generate(
     seed: Seed = 0,
     device: Device = "auto",
     workers: Workers = 1,
+    cluster: Cluster = None,
     resume: Resume = False,
     json: AsJson = False,
 ) -> None:
@@ -97,6 +101,7 @@ def generate(
       openmm-confgf generate library.smi -n 50 --seed 7 -o library.sdf
       openmm-confgf generate "CCOC(=O)CN" -n 50 --relax openff-2.2.1 -o minima.sdf
       openmm-confgf generate library.smi -n 50 --workers 8 --resume -o library.sdf
+      openmm-confgf generate library.smi -n 50 --cluster jobs.yaml --resume -o library.sdf
       openmm-confgf generate peptide:KS --generator boltzmann -n 10000 -o KS.h5
 
     An .sdf takes all molecules in the input's order; several molecules get an .h5 or .pdb each (library-0003-ibuprofen.h5). A molecule
@@ -108,20 +113,21 @@ def generate(
     from ..library import Generation, Store, kept_or_made
     from ..version import __version__
 
-    with results_only_on_stdout() as show:
+    with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
         check_writable(output)
-        chosen = {} if relax is None else checked_platform(platform, properties)
+        chosen = {} if relax is None else checked_platform(platform, properties, cluster)
         job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device, forcefield, temperature)
         source = job.source()
-        store = Store(output, job.settings(source), resume)
+        pool = stack.enter_context(workers_of(workers, cluster))
+        store = Store(output, job.settings(source, pool), resume)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
         tell_notes(entries)
         if enumerate_stereo:
             entries = each_stereoisomer(entries)
         failed = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = ((i, entry.graph) for i, entry in enumerate(entries) if entry.graph is not None)
-        stream = kept_or_made(store, graphs, lambda left: job.each(left, source, workers))
+        stream = kept_or_made(store, graphs, lambda left: job.each(left, source, pool))
         names = [entry.name for entry in entries]
         batch = run_kept_batch(store, names, stream, _reported, f"{source.name}, {count} each", failed)
         files = write_kept(batch, store, output)

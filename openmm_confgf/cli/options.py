@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfGFError, PlatformError
+
+if TYPE_CHECKING:
+    from ..executors import Workers as WorkersOfJobs
 
 Seed = Annotated[int, typer.Option("--seed", help="Random seed; the same one gives the same result.")]
 Device = Annotated[
@@ -75,6 +80,15 @@ Weights = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", help="Worker processes, of one thread each; a molecule at a time.", metavar="N")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Work with Dask: local (with --workers), the address of a scheduler, or a YAML file of jobs for SLURM, PBS, SGE or LSF.",
+        metavar="WHERE",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an earlier call with the same settings kept in <output>.partial, if anything.")
 ]
@@ -123,8 +137,28 @@ def thermal_energy(temperature: float) -> float:
         raise ConfGFError(f"--temperature: {error}") from error
 
 
-def checked_platform(platform: str, pairs: list[str] | None) -> dict[str, str]:
+@contextlib.contextmanager
+def workers_of(workers: int, cluster: str | None) -> Iterator[WorkersOfJobs]:
+    """What the jobs of a library take: the number of --workers, or those of --cluster, which end with the context.
+
+    Raises
+    ------
+    ConfGFError
+        If the cluster cannot be had.
+    """
+    if cluster is None:
+        yield workers
+        return
+    from ..clusters.opening import open_cluster
+
+    with open_cluster(cluster, workers) as found:
+        yield found
+
+
+def checked_platform(platform: str, pairs: list[str] | None, cluster: str | None = None) -> dict[str, str]:
     """The KEY=VALUE pairs of --property as OpenMM takes them, once the platform is known to work with them.
+
+    Of a cluster, whose workers may have other platforms, that is asked when it is there.
 
     Raises
     ------
@@ -139,5 +173,6 @@ def checked_platform(platform: str, pairs: list[str] | None) -> dict[str, str]:
         if not (key and equals and value):
             raise PlatformError(f"--property {pair!r} is not KEY=VALUE; give for example Precision=mixed.")
         properties[key] = value
-    resolve_platform(platform, properties)
+    if cluster is None:
+        resolve_platform(platform, properties)
     return properties

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from ..tables import Column, Table
 from .batch import Failure, run_batch, tell_notes
-from .options import LEVELS, AsJson, LargestFragment, MoleculesFile, Seed
+from .options import LEVELS, AsJson, Cluster, LargestFragment, MoleculesFile, Seed, workers_of
 from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def reference(
         int | None, typer.Option("--max-kept", help="Keep the lowest so many of each molecule.", show_default=False)
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Worker processes, of one thread each.")] = 1,
+    cluster: Cluster = None,
     time_limit: Annotated[
         float, typer.Option("--time-limit", help="Give a molecule up after so many seconds.", metavar="SECONDS")
     ] = 3600.0,
@@ -60,7 +62,7 @@ def reference(
     from ..version import __version__
     from ..writing import clear_leftovers
 
-    with results_only_on_stdout() as show:
+    with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
         if output.suffix != ".npz" or output.is_dir():
             raise FileFormatError(f"{output} is no name for an archive; give a file that ends in .npz.")
@@ -74,7 +76,8 @@ def reference(
         unreadable = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = {i: entry.graph for i, entry in enumerate(entries) if entry.graph is not None}
         places = list(graphs)
-        stream = reference_ensembles(list(graphs.values()), store, maker, workers=workers, time_limit=time_limit)
+        pool = stack.enter_context(workers_of(workers, cluster))
+        stream = reference_ensembles(list(graphs.values()), store, maker, workers=pool, time_limit=time_limit)
         names = [entry.name for entry in entries]
         batch = run_batch(names, ((places[i], outcome) for i, outcome in stream), f"reference ensembles, {level}", unreadable)
         complete = bool(batch.finished) and not batch.interrupted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from .batch import named, run_kept_batch, status_text, write_kept
 from .generate import describe
 from .options import (
     AsJson,
+    Cluster,
     EnsembleFile,
     LevelOfTheory,
     Platform,
@@ -22,6 +24,7 @@ from .options import (
     Workers,
     checked_platform,
     thermal_energy,
+    workers_of,
 )
 from .output import as_json, note, results_only_on_stdout
 
@@ -43,6 +46,7 @@ def score(
     platform: Platform = "auto",
     properties: Properties = None,
     workers: Workers = 1,
+    cluster: Cluster = None,
     resume: Resume = False,
     json: AsJson = False,
 ) -> None:
@@ -65,21 +69,22 @@ def score(
     from ..library import Scoring, Store, kept_or_made
     from ..version import __version__
 
-    with results_only_on_stdout() as show:
+    with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
         thermal = thermal_energy(temperature)
-        job = Scoring(forcefield, minimize, platform, checked_platform(platform, properties))
+        job = Scoring(forcefield, minimize, platform, checked_platform(platform, properties, cluster))
         if resume and output is None:
             raise ConfGFError("--resume goes on with what is kept beside the output; give that with -o.")
         if output is not None:
             check_writable(output)
-        store = None if output is None else Store(output, job.settings(), resume)
+        pool = stack.enter_context(workers_of(workers, cluster))
+        store = None if output is None else Store(output, job.settings(pool), resume)
         names: list[str] = []
 
         def reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
             return {"index": index} | describe(ensemble) | energy_summary(ensemble, thermal)
 
-        stream = kept_or_made(store, named(iter_ensembles(ensembles), ensembles, names), lambda left: job.each(left, workers))
+        stream = kept_or_made(store, named(iter_ensembles(ensembles), ensembles, names), lambda left: job.each(left, pool))
         batch = run_kept_batch(store, names, stream, reported, f"scoring with {forcefield}")
         files = [] if output is None or store is None else write_kept(batch, store, output)
         report = {

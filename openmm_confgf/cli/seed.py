@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +15,25 @@ import typer
 from ..errors import ConfGFError
 from ..tables import Column, Table
 from .batch import attempt_each, names_of, run_batch
-from .options import AsJson, EnsembleFile, ForceField, Platform, Properties, Seed, Temperature, checked_platform, thermal_energy
+from .options import (
+    AsJson,
+    Cluster,
+    EnsembleFile,
+    ForceField,
+    Platform,
+    Properties,
+    Seed,
+    Temperature,
+    Workers,
+    checked_platform,
+    thermal_energy,
+    workers_of,
+)
 from .output import as_json, note, results_only_on_stdout
 
 if TYPE_CHECKING:
     from ..ensemble import Ensemble
+    from ..executors import Workers as WorkersOfJobs
     from ..openmm_plugin.seeding import Seed as SeedResult
 
 
@@ -48,6 +65,8 @@ def seed(
     random_seed: Seed = 0,
     platform: Platform = "auto",
     properties: Properties = None,
+    workers: Workers = 1,
+    cluster: Cluster = None,
     json: AsJson = False,
 ) -> None:
     """Start MD: diverse low-energy conformers, minimised, with velocities, after a short Langevin run.
@@ -55,7 +74,8 @@ def seed(
     Each seed is a State XML, a System XML and a PDB file that OpenMM loads without this package (`Simulation.loadState`);
     manifest.json lists them and says how. Without --constraints nothing is constrained, and simulations go on at 1 fs. Several molecules,
     and each stereoisomer where conformers of several diastereomers are given as one molecule, get one numbered folder each. A folder
-    that holds seeds of another call is refused; the same call replaces its own.
+    that holds seeds of another call is refused; the same call replaces its own. Workers of --cluster write the seeds themselves, into
+    the same folder: it must be on a disk that they share.
 
     \b
     Example:
@@ -65,18 +85,17 @@ def seed(
     """
     from ..energies import SystemBuilder
     from ..energies.systems.constrained import check_constraints
-    from ..errors import GenerationError
     from ..files import read_each_ensemble
     from ..openmm_plugin.seed_folder import check_no_others, check_seed_folder
-    from ..openmm_plugin.seeding import seed_call, seed_simulations
+    from ..openmm_plugin.seeding import seed_call
     from ..version import __version__
 
-    with results_only_on_stdout() as show:
+    with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
         thermal_energy(temperature)  # refuses what is not one
         if count < 1 or not 0 <= run_ps < math.inf or random_seed < 0:
             raise ConfGFError(f"--count {count}, --run-ps {run_ps:g}, --seed {random_seed}: give at least 1, 0 and 0, all finite.")
-        settings = checked_platform(platform, properties)
+        settings = checked_platform(platform, properties, cluster)
         options: dict[str, Any] = {
             "count": count,
             "run_ps": run_ps,
@@ -92,19 +111,12 @@ def seed(
         for folder, outcome in zip(folders, given, strict=True):
             call = {} if isinstance(outcome, ConfGFError) else seed_call(outcome, **options) | {"forcefield": forcefield}
             check_seed_folder(folder, call)
-        builder = SystemBuilder(forcefield)
-
-        def seeded(i: int, ensemble: Ensemble) -> list[SeedResult]:
-            seeds = seed_simulations(ensemble, folders[i], builder, **options, platform=platform, properties=settings)
-            if not any(seed.state_xml for seed in seeds):
-                found = ", ".join(seed.status.name for seed in seeds)
-                raise GenerationError(
-                    f"no seed of {ensemble.graph.name!r} is usable ({found}); try other conformers, or a lower --temperature."
-                )
-            return seeds
-
+        pool = stack.enter_context(workers_of(workers, cluster))
+        if pool != 1:
+            SystemBuilder(forcefield)  # refuses what is none once, and not for each molecule
+        setup = functools.partial(_seeder, forcefield, options | {"platform": platform, "properties": settings})
         names = names_of(given, ensembles)
-        batch = run_batch(names, attempt_each(enumerate(given), seeded), f"seeding with {forcefield}")
+        batch = run_batch(names, _seeded(given, folders, setup, pool), f"seeding with {forcefield}")
         report = {
             "command": "seed",
             "version": __version__,
@@ -149,6 +161,45 @@ def seed(
         usable = sum(s.state_xml is not None for seeds in batch.finished.values() for s in seeds)
         note(f"wrote {usable} seeds to {directory} in {report['seconds']:.1f} s")
     raise typer.Exit(batch.exit_code)
+
+
+def _seeder(forcefield: str, options: dict[str, Any]) -> Callable[[tuple[Path, Ensemble]], list[SeedResult]]:
+    """What a worker does with a folder and its ensemble."""
+    from ..energies import SystemBuilder
+    from ..errors import GenerationError
+    from ..openmm_plugin.seeding import seed_simulations
+
+    builder = SystemBuilder(forcefield)
+
+    def seeded(item: tuple[Path, Ensemble]) -> list[SeedResult]:
+        folder, ensemble = item
+        seeds = seed_simulations(ensemble, folder, builder, **options)
+        if not any(seed.state_xml for seed in seeds):
+            found = ", ".join(seed.status.name for seed in seeds)
+            raise GenerationError(
+                f"no seed of {ensemble.graph.name!r} is usable ({found}); try other conformers, or a lower --temperature."
+            )
+        return seeds
+
+    return seeded
+
+
+def _seeded(
+    given: list[Ensemble | ConfGFError],
+    folders: list[Path],
+    setup: Callable[[], Callable[[tuple[Path, Ensemble]], list[SeedResult]]],
+    workers: WorkersOfJobs,
+) -> Iterator[tuple[int, list[SeedResult] | ConfGFError]]:
+    """Each ensemble's index and seeds, as they finish, by workers or in this process."""
+    from ..executors import work_through
+
+    yield from ((i, outcome) for i, outcome in enumerate(given) if isinstance(outcome, ConfGFError))
+    left = [(i, (folders[i], outcome)) for i, outcome in enumerate(given) if not isinstance(outcome, ConfGFError)]
+    if workers == 1:
+        seeded = setup()
+        yield from attempt_each(left, lambda _, item: seeded(item))
+    else:
+        yield from ((left[place][0], outcome) for place, outcome in work_through(setup, [item for _, item in left], workers))
 
 
 def _compounds(outcome: Ensemble | ConfGFError) -> list[Ensemble | ConfGFError]:

@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 _LOOK_EVERY = 0.2
 """Seconds after which the program looks at its connection, and notices a Ctrl-C that another thread passed on to it."""
 
+_COUNT_EVERY = 2.0
+"""Seconds for which the number of workers counts as known, as the scheduler must be asked for it."""
+
 _GOODBYE = 10.0
 """Seconds that workers have for ending a run; one that does not answer is left to Dask."""
 
@@ -84,6 +87,7 @@ class DaskExecutor(Executor[Item, Result]):
         self._elastic, self._patience = elastic, patience
         self._plugin: str | None = None
         self._pace = _Pace()
+        self._threads, self._counted = 0, -math.inf
 
     def _outcomes(self, items: Iterable[Item], time_limit: float) -> Generator[tuple[int, Result | ConfGFError], None, None]:
         run, plugin = uuid.uuid4().hex, self._registered()
@@ -144,12 +148,13 @@ class DaskExecutor(Executor[Item, Result]):
 
     def _room(self) -> int:
         """How many tasks may be under way."""
-        workers = max(self.workers, self._threads()) if self._elastic else self.workers
+        workers = max(self.workers, self._threads_now()) if self._elastic else self.workers
         return workers if self._task_seconds == 0 else 2 * workers
 
-    def _threads(self) -> int:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        return sum(worker["nthreads"] for worker in workers.values())
+    def _threads_now(self) -> int:
+        if time.monotonic() - self._counted > _COUNT_EVERY:
+            self._threads, self._counted = total_threads(self._client), time.monotonic()
+        return self._threads
 
     def _next_task(self, waiting: Iterator[_Sent]) -> list[_Sent]:
         task: list[_Sent] = []
@@ -178,7 +183,7 @@ class DaskExecutor(Executor[Item, Result]):
         """When a worker was there last."""
         if self._client.status not in ("running", "connecting"):
             raise WorkerError(f"The connection to the Dask scheduler {self._address()} was lost.")
-        if self._threads():
+        if self._threads_now():
             return time.monotonic()
         if time.monotonic() - seen > self._patience:
             raise WorkerError(f"The Dask scheduler {self._address()} has had no worker for {self._patience:g} s; start some.")
@@ -191,6 +196,16 @@ class DaskExecutor(Executor[Item, Result]):
         if self._client.status == "running":
             _bounded(self._client.cancel, futures, force=True)
             _bounded(self._client.run, end_run, plugin, run, on_error="ignore")
+
+
+def total_threads(client: Client) -> int:
+    """How many tasks the workers of a cluster run at once.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+    return int(client.scheduler_info(n_workers=0)["total_threads"])
 
 
 class _Pace:

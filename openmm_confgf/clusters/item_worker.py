@@ -6,11 +6,9 @@ import functools
 import multiprocessing
 import os
 import pickle
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -19,6 +17,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from ..errors import ConfGFError, WorkerError
 from ..executors import ProcessExecutor
+from .pinning import devices_here, pinned_device
 
 Outcome = tuple[bytes, float] | ConfGFError
 """The pickled result of an item and the seconds that it took, or what went wrong."""
@@ -33,7 +32,7 @@ _FRESH = 0.6
 """Part of the memory from which on a process is ended between two tasks, so that what it leaks kills no later item."""
 
 
-class ItemWorker(WorkerPlugin):  # type: ignore[misc]  # distributed's classes are untyped
+class ItemWorker(WorkerPlugin):
     """Runs of one `DaskExecutor` in one worker of Dask: items come as bytes, and a `ProcessExecutor` works on them.
 
     The worker of Dask itself loads nothing that the work needs. There is a process for each task at a time, which is one where workers
@@ -61,7 +60,7 @@ class ItemWorker(WorkerPlugin):  # type: ignore[misc]  # distributed's classes a
         """
         limit = worker.memory_manager.memory_limit
         self._memory = limit and limit / max(1, worker.state.nthreads)
-        self._environment = pinned_device(str(worker.name), os.environ, _devices_here())
+        self._environment = pinned_device(str(worker.name), os.environ, devices_here())
         self._lock = threading.Lock()
         self._idle: list[ProcessExecutor[bytes, tuple[bytes, float]]] = []
         self._busy: dict[ProcessExecutor[bytes, tuple[bytes, float]], str] = {}
@@ -186,39 +185,6 @@ def end_run(plugin: str, run: str, dask_worker: Any) -> None:
     """
     if plugin in dask_worker.plugins:
         dask_worker.plugins[plugin].end(run)
-
-
-def pinned_device(name: str, environment: Mapping[str, str], devices: int) -> dict[str, str]:
-    """The one CUDA device that the processes of a worker see, as an environment: device 0 for torch and for OpenMM's DeviceIndex.
-
-    Workers of one job, or of this machine, are numbered at the end of their names: ``3``, ``SLURMCluster-0-3``. Where the name has no
-    number it is the first device, as dask-cuda has it.
-
-    Parameters
-    ----------
-    name : str
-        Of the worker.
-    environment : mapping of str to str
-        Whose CUDA_VISIBLE_DEVICES counts if it is set.
-    devices : int
-        How many there are where it is not.
-
-    Examples
-    --------
-    >>> pinned_device("SLURMCluster-0-1", {"CUDA_VISIBLE_DEVICES": "4,6"}, 8)
-    {'CUDA_VISIBLE_DEVICES': '6'}
-    """
-    listed = environment.get("CUDA_VISIBLE_DEVICES")
-    visible = [str(number) for number in range(devices)] if listed is None else [part for part in listed.split(",") if part.strip()]
-    if not visible:
-        return {}
-    number = re.search(r"(?:^|-)(\d+)$", name)
-    return {"CUDA_VISIBLE_DEVICES": visible[int(number[1]) % len(visible) if number else 0]}
-
-
-def _devices_here() -> int:
-    """Number of NVIDIA devices: the worker of Dask loads no CUDA itself."""
-    return sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in Path("/dev").glob("nvidia*"))
 
 
 def _unpacked(work: bytes, folder: str) -> Callable[[bytes], tuple[bytes, float]]:

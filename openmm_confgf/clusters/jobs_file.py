@@ -77,7 +77,7 @@ class JobsFile:
             if not 0 <= getattr(self, name) <= 1024:
                 raise FileFormatError(f"{name} is {getattr(self, name)}; give 0 to 1024.")
         if not re.fullmatch(r"\d+(-\d+)?(:\d\d){0,2}", self.walltime):
-            raise FileFormatError(f"walltime is {self.walltime!r}; give it in quotes as the queue takes it: \"04:00:00\".")
+            raise FileFormatError(f'walltime is {self.walltime!r}; give it in quotes as the queue takes it: "04:00:00".')
         self.memory_bytes  # noqa: B018  # refuses what is none
         object.__setattr__(self, "workers_per_job", self.workers_per_job or max(1, self.gpus))
         object.__setattr__(self, "cores", self.cores or self.workers_per_job)

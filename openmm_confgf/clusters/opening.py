@@ -90,9 +90,10 @@ def _here(workers: int, stack: contextlib.ExitStack) -> Workers:
 
 
 def _connected(address: str, stack: contextlib.ExitStack) -> Workers:
+    from .dask_executor import total_threads
+
     client = _client(address, address, stack)
-    workers = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
-    return _executors(client, max(1, workers), elastic=True, patience=_PATIENCE)
+    return _executors(client, max(1, total_threads(client)), elastic=True, patience=_PATIENCE)
 
 
 def _with_jobs(jobs: JobsFile, stack: contextlib.ExitStack) -> Workers:
@@ -127,6 +128,4 @@ def _client(cluster: Any, name: str, stack: contextlib.ExitStack) -> Any:
 def _executors(client: Any, workers: int, elastic: bool = False, patience: float = math.inf) -> Workers:
     from .dask_executor import DaskExecutor
 
-    return functools.partial(
-        DaskExecutor, workers=workers, client=client, task_seconds=TASK_SECONDS, elastic=elastic, patience=patience
-    )
+    return functools.partial(DaskExecutor, workers=workers, client=client, task_seconds=TASK_SECONDS, elastic=elastic, patience=patience)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..ensemble import Ensemble
 from ..errors import ConfGFError, GenerationError
 from ..executors import Workers, work_through
 from ..generators import Generator, RelaxedGenerator, create_generator
+from ..generators.base import check_request
 from ..molecules.graph import MolecularGraph
 from ..version import __version__
 
@@ -64,23 +66,30 @@ class Generation:
         source = create_generator(self.generator, self.weights, self.compiled, self.forcefield, self.temperature)
         return source if self.relax is None else RelaxedGenerator(source, self.relax, self.platform, self.properties)
 
-    def settings(self, source: Generator) -> dict[str, Any]:
+    def settings(self, source: Generator, workers: Workers = 1) -> dict[str, Any]:
         """All that decides the conformers of a molecule, in JSON's types.
 
         Parameters
         ----------
         source : Generator
             What `source` gave; its weights' checksum is among the settings.
+        workers : int or callable
+            Of the executor, if it is one, a worker is asked: its devices and platforms are what counts.
 
         Raises
         ------
         PlatformError
             If the device, or the platform of the relaxation, is not there.
         """
+        if not isinstance(workers, int):
+            return _told_by_a_worker(self._own_settings, workers)
         settings = dataclasses.asdict(self) | {"device": str(resolve_device(self.device)), "weights": source.weights_sha256}
         if self.relax is not None:
             settings |= _energy_settings(self.relax, self.platform, self.properties)
         return {"command": "generate", "version": __version__, **settings}
+
+    def _own_settings(self) -> dict[str, Any]:
+        return self.settings(self.source())
 
     def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: Workers = 1) -> Iterator[tuple[int, Outcome]]:
         """The place and the conformers of each molecule, as they finish; those of which none is usable have failed.
@@ -103,6 +112,9 @@ class Generation:
             If the call cannot be made.
         """
         graphs = list(molecules)
+        if not isinstance(workers, int):
+            check_request(graphs, self.count, self.seed)
+            return work_through(self.work, graphs, workers)
         stream = source.sample_many(graphs, self.count, seed=self.seed, device=self.device)  # refuses what is wrong with the call
         if workers != 1:
             return work_through(self.work, graphs, workers)
@@ -129,8 +141,16 @@ class Scoring:
     platform: str = "auto"
     properties: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def settings(self) -> dict[str, Any]:
-        """All that decides the energies of an ensemble, in JSON's types."""
+    def settings(self, workers: Workers = 1) -> dict[str, Any]:
+        """All that decides the energies of an ensemble, in JSON's types.
+
+        Parameters
+        ----------
+        workers : int or callable
+            As in `Generation.settings`.
+        """
+        if not isinstance(workers, int):
+            return _told_by_a_worker(self.settings, workers)
         settings = dataclasses.asdict(self) | _energy_settings(self.forcefield, self.platform, self.properties)
         return {"command": "score", "version": __version__, **settings}
 
@@ -176,6 +196,18 @@ def _usable(outcome: Outcome, advice: str = "try another --generator (confgf-noi
         return outcome
     counts = ", ".join(f"{number} {status}" for status, number in outcome.counts().items())
     return GenerationError(f"no conformation of {outcome.graph.name!r} is usable ({counts}); {advice}.")
+
+
+def _told_by_a_worker(settings: Callable[[], dict[str, Any]], workers: Workers) -> dict[str, Any]:
+    """What `settings` gives where the work will be done."""
+    ((_, told),) = work_through(functools.partial(_telling, settings), [None], workers)
+    if isinstance(told, ConfGFError):
+        raise told
+    return told
+
+
+def _telling(settings: Callable[[], dict[str, Any]]) -> Callable[[None], dict[str, Any]]:
+    return lambda _: settings()
 
 
 def _energy_settings(forcefield: str, platform: str, properties: dict[str, str]) -> dict[str, Any]:
