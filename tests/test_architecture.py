@@ -157,7 +157,6 @@ def test_networks_and_training_need_neither_openmm_nor_rdkit():
 
 @pytest.mark.parametrize("module", ["openmm_confgf", "openmm_confgf.cli.app"])
 def test_imports_that_everyone_waits_for_are_light(module):
-    done = run_python(
-        f"import sys, {module}\nprint(sorted({{'torch', 'openmm', 'rdkit', 'matplotlib', 'openff', 'dask', 'distributed'}} & set(sys.modules)))"
-    )
+    heavy = {"torch", "openmm", "rdkit", "matplotlib", "openff", "dask", "distributed"}
+    done = run_python(f"import sys, {module}\nprint(sorted({heavy!r} & set(sys.modules)))")
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -99,9 +99,7 @@ class DaskExecutor(Executor[Item, Result]):
         try:
             while True:
                 while len(under_way) < self._room() and (task := [again.popleft()] if again else self._next_task(waiting)):
-                    # pure=False: its key is its own, and what another run computed is not taken for it
-                    arguments = (plugin, run, [sent.packed for sent in task], time_limit)
-                    future = self._client.submit(run_items, *arguments, pure=False, key=f"confgf-items-{uuid.uuid4().hex}")
+                    future = self._submitted(plugin, run, [sent.packed for sent in task], time_limit)
                     under_way[future] = task
                     future.add_done_callback(done.put)
                 if not under_way:
@@ -146,6 +144,15 @@ class DaskExecutor(Executor[Item, Result]):
             self._plugin = name
         return self._plugin
 
+    def _submitted(self, *arguments: Any) -> Future:
+        self._check_connection()
+        # a key of its own: what another run computed is not taken for it
+        return self._client.submit(run_items, *arguments, pure=False, key=f"confgf-items-{uuid.uuid4().hex}")
+
+    def _check_connection(self) -> None:
+        if self._client.status not in ("running", "connecting"):
+            raise WorkerError("The connection to the Dask scheduler was lost; see why it ended, and give the same command again.")
+
     def _room(self) -> int:
         """How many tasks may be under way."""
         workers = max(self.workers, self._threads_now()) if self._elastic else self.workers
@@ -170,8 +177,9 @@ class DaskExecutor(Executor[Item, Result]):
 
     def _outcomes_of(self, future: Future, task: list[_Sent]) -> list[Any]:
         """What came of each item of a task, or the one thing that came of all."""
-        if future.status == "cancelled" or self._client.status not in ("running", "connecting"):
-            raise WorkerError(f"The connection to the Dask scheduler {self._address()} was lost.")
+        self._check_connection()
+        if future.status == "cancelled":
+            raise WorkerError("The Dask scheduler let go of the work, as it does when it ends or begins anew; give the same command again.")
         try:
             return list(future.result())
         except KilledWorker as error:
@@ -181,16 +189,14 @@ class DaskExecutor(Executor[Item, Result]):
 
     def _look_at_workers(self, seen: float) -> float:
         """When a worker was there last."""
-        if self._client.status not in ("running", "connecting"):
-            raise WorkerError(f"The connection to the Dask scheduler {self._address()} was lost.")
+        self._check_connection()
         if self._threads_now():
             return time.monotonic()
         if time.monotonic() - seen > self._patience:
-            raise WorkerError(f"The Dask scheduler {self._address()} has had no worker for {self._patience:g} s; start some.")
+            raise WorkerError(
+                f"The Dask scheduler has had no worker for {self._patience:g} s; start some, and give the same command again."
+            )
         return seen
-
-    def _address(self) -> str:
-        return str(self._client.scheduler.address) if self._client.scheduler is not None else ""
 
     def _end(self, plugin: str, run: str, futures: list[Future]) -> None:
         if self._client.status == "running":

@@ -82,7 +82,7 @@ def _here(workers: int, stack: contextlib.ExitStack) -> Workers:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
     )
     stack.callback(cluster.close, timeout=10)
