@@ -30,6 +30,7 @@ from .options import (
     Weights,
     Workers,
     checked_platform,
+    is_elsewhere,
     workers_of,
 )
 from .output import as_json, note, results_only_on_stdout
@@ -120,7 +121,7 @@ def generate(
         job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device, forcefield, temperature)
         source = job.source()
         pool = stack.enter_context(workers_of(workers, cluster))
-        store = Store(output, job.settings(source, pool), resume)
+        store = Store(output, job.settings(source, pool if is_elsewhere(cluster) else 1), resume)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
         tell_notes(entries)
         if enumerate_stereo:

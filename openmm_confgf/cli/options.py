@@ -155,10 +155,15 @@ def workers_of(workers: int, cluster: str | None) -> Iterator[WorkersOfJobs]:
         yield found
 
 
+def is_elsewhere(cluster: str | None) -> bool:
+    """Whether --cluster names other machines, whose devices and platforms may be others than those here."""
+    return cluster not in (None, "local")
+
+
 def checked_platform(platform: str, pairs: list[str] | None, cluster: str | None = None) -> dict[str, str]:
     """The KEY=VALUE pairs of --property as OpenMM takes them, once the platform is known to work with them.
 
-    Of a cluster, whose workers may have other platforms, that is asked when it is there.
+    Of a cluster elsewhere that is asked when it is there.
 
     Raises
     ------
@@ -173,6 +178,6 @@ def checked_platform(platform: str, pairs: list[str] | None, cluster: str | None
         if not (key and equals and value):
             raise PlatformError(f"--property {pair!r} is not KEY=VALUE; give for example Precision=mixed.")
         properties[key] = value
-    if cluster is None:
+    if not is_elsewhere(cluster):
         resolve_platform(platform, properties)
     return properties

@@ -23,6 +23,7 @@ from .options import (
     Temperature,
     Workers,
     checked_platform,
+    is_elsewhere,
     thermal_energy,
     workers_of,
 )
@@ -78,7 +79,7 @@ def score(
         if output is not None:
             check_writable(output)
         pool = stack.enter_context(workers_of(workers, cluster))
-        store = None if output is None else Store(output, job.settings(pool), resume)
+        store = None if output is None else Store(output, job.settings(pool if is_elsewhere(cluster) else 1), resume)
         names: list[str] = []
 
         def reported(index: int, ensemble: Ensemble) -> dict[str, Any]:

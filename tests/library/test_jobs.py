@@ -63,6 +63,15 @@ def test_settings_tell_what_decides(toy_level, tmp_path):
     assert list(told[0]["forcefield_files"].values()) != list(told[1]["forcefield_files"].values())
 
 
+def test_workers_elsewhere_tell_what_decides_there(toy_level):
+    elsewhere = functools.partial(ProcessExecutor, workers=1, environment={"CUDA_VISIBLE_DEVICES": ""})
+    for job, source in ((Generation("confgf", device="cpu", seed=5), (Generation("confgf").source(),)), (Scoring(toy_level), ())):
+        assert job.settings(*source, elsewhere) == job.settings(*source)
+    with pytest.raises(ConfGFError, match="CUDA device"):
+        job = Generation("etkdg", device="cuda:77")
+        job.settings(job.source(), elsewhere)
+
+
 def test_a_molecule_that_the_generator_refuses_is_its_own_error(graphs):
     job = Generation("confgf", count=1)
     assert isinstance(dict(job.each([graphs[1]], job.source()))[0], MoleculeError)
