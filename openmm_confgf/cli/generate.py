@@ -179,16 +179,16 @@ def each_stereoisomer(entries: Sequence[MoleculeEntry]) -> list[MoleculeEntry]:
 
 def describe(ensemble: Ensemble) -> dict[str, Any]:
     """What the JSON of every command says of an ensemble; the stereoisomers are those of its usable conformations."""
-    from ..molecules.stereoisomers import stereo_text, stereoisomers
+    from ..molecules.stereoisomers import stereo_text_and_isomers
 
-    usable = ensemble.positions[ensemble.ok]
+    text, isomers = stereo_text_and_isomers(ensemble.graph, ensemble.positions[ensemble.ok])
     return {
         "name": ensemble.graph.name,
         "smiles": ensemble.graph.smiles,
         "conformations": len(ensemble),
         "status": ensemble.counts(),
-        "unspecified_stereo": stereo_text(ensemble.graph, usable),
-        "stereoisomers": dict(collections.Counter(stereoisomers(ensemble.graph, usable))),
+        "unspecified_stereo": text,
+        "stereoisomers": dict(collections.Counter(isomers)),
         "provenance": {
             "generator": ensemble.provenance.generator,
             "version": ensemble.provenance.version,

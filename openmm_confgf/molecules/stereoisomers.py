@@ -168,15 +168,33 @@ def stereo_text(graph: MolecularGraph, positions: Any) -> str:
     Raises
     ------
     ValueError
-        If stereo is open and the number of atoms is not the molecule's.
+        If the number of atoms is not the molecule's.
+    """
+    return stereo_text_and_isomers(graph, positions)[0]
+
+
+def stereo_text_and_isomers(graph: MolecularGraph, positions: Any) -> tuple[str, list[str]]:
+    """What `stereo_text` and `stereoisomers` give, for one search for what is open: that is most of what both take.
+
+    Parameters
+    ----------
+    graph : MolecularGraph
+    positions : array_like or Quantity, (B, N, 3)
+        nm.
+
+    Raises
+    ------
+    ValueError
+        If the number of atoms is not the molecule's.
     """
     found = open_stereo(graph)
+    isomers = [isomer.smiles for isomer in _isomer_of_each(graph, graph.frames(positions), found)]
     if not found.number:
-        return ""
+        return "", isomers
     kinds = [(len(found.centres), "centre"), (len(found.double_bonds), "double bond")]
     what = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
-    number = len({isomer.smiles for isomer in _isomer_of_each(graph, graph.frames(positions))})
-    return f"{what} unspecified: {number} stereoisomer{'s' * (number != 1)}"
+    number = len(set(isomers))
+    return f"{what} unspecified: {number} stereoisomer{'s' * (number != 1)}", isomers
 
 
 def check_one_diastereomer(graph: MolecularGraph, positions: Any, work: str) -> None:
@@ -236,9 +254,9 @@ def enumerate_stereoisomers(graph: MolecularGraph) -> list[MolecularGraph]:
     )
 
 
-def _isomer_of_each(graph: MolecularGraph, frames: NDArray[np.float64]) -> list[MolecularGraph]:
+def _isomer_of_each(graph: MolecularGraph, frames: NDArray[np.float64], found: OpenStereo | None = None) -> list[MolecularGraph]:
     """The graph of each conformation's stereoisomer; one object for all that are alike."""
-    found = open_stereo(graph)
+    found = open_stereo(graph) if found is None else found
     if not found.number:
         return [graph] * len(frames)
     finite = np.asarray(np.isfinite(frames).all(axis=(1, 2)))
