@@ -272,6 +272,23 @@ def test_workers_have_one_thread_and_the_environment_stays(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "5" and "MKL_NUM_THREADS" not in os.environ
 
 
+def test_workers_are_told_what_others_are_not():
+    with contextlib.closing(ProcessExecutor(doubling, 1, {"OMP_NUM_THREADS": "3"})) as executor:
+        assert executor.pids == [] and dict(executor.run(["threads"])) == {0: "3"}
+        assert executor.pids == [dict(executor.run(["pid"]))[0]]
+    assert executor.pids == []
+
+
+def test_another_thread_can_kill_what_works():
+    with contextlib.closing(ProcessExecutor(doubling, 1)) as executor:
+        assert dict(executor.run([1])) == {0: 2}
+        executor.kill()  # nothing works
+        killing = threading.Timer(0.5, executor.kill)
+        killing.start()
+        found = dict(executor.run(["hang", 3], 60.0))
+    assert found[1] == 6 and "died (exit code -9)" in str(found[0])
+
+
 def pid_then_program(folder):
     def work(item):
         child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({HANGS})"])

@@ -4,7 +4,8 @@
 
 Each command runs without a cluster, and with `--cluster local` of one worker and of two, in turn. Rates are of the middle of a run (a tenth
 of the molecules finished until nine tenths), so that starts do not count; memory is the resident one of the program and of all that it
-started, at a quarter and at nine tenths. Runs share the machine with whatever else it does: compare within one call only.
+started, at a quarter and at nine tenths. Runs share the machine with whatever else it does: compare within one call only, and the CPU time where
+the cores are not free.
 """
 
 import argparse
@@ -41,18 +42,20 @@ COLUMNS = (
     Column("molecules/s", layout="{:.2f}"),
     Column("memory at 1/4", "MB", "{:.0f}"),
     Column("at 9/10", "MB", "{:.0f}"),
-    Column("the program's CPU per molecule", "ms", "{:.1f}"),
+    Column("CPU per molecule", "ms", "{:.0f}"),
+    Column("of that the program's", "ms", "{:.0f}"),
 )
 
 
 @dataclasses.dataclass
 class Look:
-    """At a run: seconds since its start, molecules finished, bytes of all its processes, CPU seconds of the first of them."""
+    """At a run: seconds since its start, molecules finished, bytes and CPU seconds of all its processes, CPU seconds of the first of them."""
 
     seconds: float
     finished: int
     memory: int
     cpu: float
+    cpu_of_program: float
 
 
 def watched(command: Sequence[str], store: Path) -> list[Look]:
@@ -61,10 +64,11 @@ def watched(command: Sequence[str], store: Path) -> list[Look]:
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         try:
-            memory = sum(part.memory_info().rss for part in (process, *process.children(recursive=True)))
-            times = process.cpu_times()
+            parts = (process, *process.children(recursive=True))
+            memory = sum(part.memory_info().rss for part in parts)
+            cpu = [sum(part.cpu_times()[:2]) for part in parts]
             finished = sum(name.suffix == ".h5" for name in store.iterdir()) if store.is_dir() else 0
-            looks.append(Look(time.perf_counter() - start, finished, memory, times.user + times.system))
+            looks.append(Look(time.perf_counter() - start, finished, memory, sum(cpu), cpu[0]))
         except (psutil.Error, FileNotFoundError):
             pass
         time.sleep(0.25)
@@ -81,10 +85,11 @@ def row(name: str, way: str, looks: Sequence[Look]) -> list[object]:
         return next(look for look in looks if look.finished >= share * most)
 
     first, last = at(0.1), at(0.9)
-    rate = (last.finished - first.finished) / (last.seconds - first.seconds)
-    cpu = 1000 * (last.cpu - first.cpu) / (last.finished - first.finished)
+    number = last.finished - first.finished
+    cpu = [1000 * (after - before) / number for after, before in ((last.cpu, first.cpu), (last.cpu_of_program, first.cpu_of_program))]
     begun = next(look for look in looks if look.finished)
-    return [name, way, most, looks[-1].seconds, begun.seconds, rate, at(0.25).memory / 1e6, last.memory / 1e6, cpu]
+    rate = number / (last.seconds - first.seconds)
+    return [name, way, most, looks[-1].seconds, begun.seconds, rate, at(0.25).memory / 1e6, last.memory / 1e6, *cpu]
 
 
 def outside_the_network(molecules: Sequence[str], conformers: int) -> float:

@@ -27,9 +27,11 @@ from .options import (
     Properties,
     Resume,
     Seed,
+    TimeLimit,
     Weights,
     Workers,
     checked_platform,
+    checked_time_limit,
     is_elsewhere,
     workers_of,
 )
@@ -91,6 +93,7 @@ def generate(
     device: Device = "auto",
     workers: Workers = 1,
     cluster: Cluster = None,
+    time_limit: TimeLimit = None,
     resume: Resume = False,
     json: AsJson = False,
 ) -> None:
@@ -121,6 +124,7 @@ def generate(
         job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device, forcefield, temperature)
         source = job.source()
         pool = stack.enter_context(workers_of(workers, cluster))
+        limit = checked_time_limit(time_limit, pool)
         store = Store(output, job.settings(source, pool if is_elsewhere(cluster) else 1), resume)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
         tell_notes(entries)
@@ -128,7 +132,7 @@ def generate(
             entries = each_stereoisomer(entries)
         failed = [Failure(i, entry.name, entry.error) for i, entry in enumerate(entries) if entry.error is not None]
         graphs = ((i, entry.graph) for i, entry in enumerate(entries) if entry.graph is not None)
-        stream = kept_or_made(store, graphs, lambda left: job.each(left, source, pool))
+        stream = kept_or_made(store, graphs, lambda left: job.each(left, source, pool, limit))
         names = [entry.name for entry in entries]
         batch = run_kept_batch(store, names, stream, _reported, f"{source.name}, {count} each", failed)
         files = write_kept(batch, store, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,15 @@ Cluster = Annotated[
         show_default=False,
     ),
 ]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        help="Give a molecule up after so many seconds; of processes of their own: --workers 2 or more, or --cluster.",
+        metavar="SECONDS",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an earlier call with the same settings kept in <output>.partial, if anything.")
 ]
@@ -153,6 +163,19 @@ def workers_of(workers: int, cluster: str | None) -> Iterator[WorkersOfJobs]:
 
     with open_cluster(cluster, workers) as found:
         yield found
+
+
+def checked_time_limit(seconds: float | None, workers: WorkersOfJobs) -> float:
+    """The seconds of --time-limit, infinity where there is none.
+
+    Raises
+    ------
+    ConfGFError
+        If the work is done in this process, which cannot stop itself.
+    """
+    if seconds is not None and workers == 1:
+        raise ConfGFError("--time-limit needs processes that can be stopped; add --workers 2 or more, or --cluster.")
+    return math.inf if seconds is None else seconds
 
 
 def is_elsewhere(cluster: str | None) -> bool:

@@ -21,8 +21,10 @@ from .options import (
     Properties,
     Resume,
     Temperature,
+    TimeLimit,
     Workers,
     checked_platform,
+    checked_time_limit,
     is_elsewhere,
     thermal_energy,
     workers_of,
@@ -48,6 +50,7 @@ def score(
     properties: Properties = None,
     workers: Workers = 1,
     cluster: Cluster = None,
+    time_limit: TimeLimit = None,
     resume: Resume = False,
     json: AsJson = False,
 ) -> None:
@@ -79,13 +82,14 @@ def score(
         if output is not None:
             check_writable(output)
         pool = stack.enter_context(workers_of(workers, cluster))
+        limit = checked_time_limit(time_limit, pool)
         store = None if output is None else Store(output, job.settings(pool if is_elsewhere(cluster) else 1), resume)
         names: list[str] = []
 
         def reported(index: int, ensemble: Ensemble) -> dict[str, Any]:
             return {"index": index} | describe(ensemble) | energy_summary(ensemble, thermal)
 
-        stream = kept_or_made(store, named(iter_ensembles(ensembles), ensembles, names), lambda left: job.each(left, pool))
+        stream = kept_or_made(store, named(iter_ensembles(ensembles), ensembles, names), lambda left: job.each(left, pool, limit))
         batch = run_kept_batch(store, names, stream, reported, f"scoring with {forcefield}")
         files = [] if output is None or store is None else write_kept(batch, store, output)
         report = {

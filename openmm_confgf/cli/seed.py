@@ -24,8 +24,10 @@ from .options import (
     Properties,
     Seed,
     Temperature,
+    TimeLimit,
     Workers,
     checked_platform,
+    checked_time_limit,
     thermal_energy,
     workers_of,
 )
@@ -67,6 +69,7 @@ def seed(
     properties: Properties = None,
     workers: Workers = 1,
     cluster: Cluster = None,
+    time_limit: TimeLimit = None,
     json: AsJson = False,
 ) -> None:
     """Start MD: diverse low-energy conformers, minimised, with velocities, after a short Langevin run.
@@ -112,11 +115,12 @@ def seed(
             call = {} if isinstance(outcome, ConfGFError) else seed_call(outcome, **options) | {"forcefield": forcefield}
             check_seed_folder(folder, call)
         pool = stack.enter_context(workers_of(workers, cluster))
+        limit = checked_time_limit(time_limit, pool)
         if pool != 1:
             SystemBuilder(forcefield)  # refuses what is none once, and not for each molecule
         setup = functools.partial(_seeder, forcefield, options | {"platform": platform, "properties": settings})
         names = names_of(given, ensembles)
-        batch = run_batch(names, _seeded(given, folders, setup, pool), f"seeding with {forcefield}")
+        batch = run_batch(names, _seeded(given, folders, setup, pool, limit), f"seeding with {forcefield}")
         report = {
             "command": "seed",
             "version": __version__,
@@ -189,6 +193,7 @@ def _seeded(
     folders: list[Path],
     setup: Callable[[], Callable[[tuple[Path, Ensemble]], list[SeedResult]]],
     workers: WorkersOfJobs,
+    time_limit: float,
 ) -> Iterator[tuple[int, list[SeedResult] | ConfGFError]]:
     """Each ensemble's index and seeds, as they finish, by workers or in this process."""
     from ..executors import work_through
@@ -199,7 +204,7 @@ def _seeded(
         seeded = setup()
         yield from attempt_each(left, lambda _, item: seeded(item))
     else:
-        yield from ((left[place][0], outcome) for place, outcome in work_through(setup, [item for _, item in left], workers))
+        yield from ((left[place][0], outcome) for place, outcome in work_through(setup, [item for _, item in left], workers, time_limit))
 
 
 def _compounds(outcome: Ensemble | ConfGFError) -> list[Ensemble | ConfGFError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ class Generation:
     def _own_settings(self) -> dict[str, Any]:
         return self.settings(self.source())
 
-    def each(self, molecules: Iterable[MolecularGraph], source: Generator, workers: Workers = 1) -> Iterator[tuple[int, Outcome]]:
+    def each(
+        self, molecules: Iterable[MolecularGraph], source: Generator, workers: Workers = 1, time_limit: float = math.inf
+    ) -> Iterator[tuple[int, Outcome]]:
         """The place and the conformers of each molecule, as they finish; those of which none is usable have failed.
 
         Parameters
@@ -101,6 +104,8 @@ class Generation:
             What `source` gave. It checks the call, and makes the conformers if there is one process; each of several makes its own.
         workers : int or callable
             1 for this process, in the generator's own batches; otherwise as in `work_through`.
+        time_limit : float
+            Seconds for a molecule, as in `work_through`; this process has none.
 
         Returns
         -------
@@ -114,10 +119,10 @@ class Generation:
         graphs = list(molecules)
         if not isinstance(workers, int):
             check_request(graphs, self.count, self.seed)
-            return work_through(self.work, graphs, workers)
+            return work_through(self.work, graphs, workers, time_limit)
         stream = source.sample_many(graphs, self.count, seed=self.seed, device=self.device)  # refuses what is wrong with the call
         if workers != 1:
-            return work_through(self.work, graphs, workers)
+            return work_through(self.work, graphs, workers, time_limit)
         return ((i, _usable(outcome)) for i, outcome in stream)
 
     def work(self) -> Callable[[MolecularGraph], Outcome]:
@@ -154,7 +159,7 @@ class Scoring:
         settings = dataclasses.asdict(self) | _energy_settings(self.forcefield, self.platform, self.properties)
         return {"command": "score", "version": __version__, **settings}
 
-    def each(self, ensembles: Iterable[Ensemble], workers: Workers = 1) -> Iterator[tuple[int, Outcome]]:
+    def each(self, ensembles: Iterable[Ensemble], workers: Workers = 1, time_limit: float = math.inf) -> Iterator[tuple[int, Outcome]]:
         """The place and the energies of each ensemble, as they finish; those of which none is usable have failed.
 
         Parameters
@@ -162,6 +167,8 @@ class Scoring:
         ensembles : iterable of Ensemble
         workers : int or callable
             1 for this process; otherwise as in `work_through`.
+        time_limit : float
+            As in `Generation.each`.
 
         Returns
         -------
@@ -174,7 +181,9 @@ class Scoring:
             If the call cannot be made.
         """
         work = self.work()  # refuses an unknown force field before the first
-        return work_through(self.work, ensembles, workers) if workers != 1 else ((i, work(e)) for i, e in enumerate(ensembles))
+        if workers != 1:
+            return work_through(self.work, ensembles, workers, time_limit)
+        return ((i, work(e)) for i, e in enumerate(ensembles))
 
     def work(self) -> Callable[[Ensemble], Outcome]:
         """What a process does with an ensemble."""

@@ -88,6 +88,16 @@ def test_bad_calls_are_one_sentence(run, library, tmp_path, options, words):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_molecule_that_takes_too_long_has_failed_and_is_tried_again(run, library, tmp_path):
+    library.write_text("CCO a\nCCN b\n")
+    generate = ("generate", library, "-n", 1, "--generator", "etkdg", "--cluster", "local", "-o", tmp_path / "out.sdf")
+    outcome = run(*generate, "--time-limit", 0.001)
+    assert outcome.code == 1 and "failed: molecule 2 (b): it took more than 0.001 s; try it by itself" in outcome.err
+    assert run(*generate, "--time-limit", 60).code == 0
+    outcome = run("generate", library, "--time-limit", 1, "-o", tmp_path / "out.sdf")
+    assert outcome.code == 2 and "add --workers 2 or more, or --cluster" in outcome.err
+
+
 @pytest.mark.slow
 def test_the_program_is_killed_and_goes_on(library, tmp_path):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
