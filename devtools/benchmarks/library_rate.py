@@ -2,10 +2,10 @@
 
     python devtools/benchmarks/library_rate.py qm9_b3lyp_train.npz [--molecules 10000] [--generator etkdg] [--conformers 5] [--score LEVEL]
 
-Each command runs without a cluster, and with `--cluster local` of one worker and of two, in turn. Rates are of the middle of a run (a tenth
-of the molecules finished until nine tenths), so that starts do not count; memory is the resident one of the program and of all that it
-started, at a quarter and at nine tenths. Runs share the machine with whatever else it does: compare within one call only, and the CPU time where
-the cores are not free.
+Each command runs without a cluster, and with `--cluster local` of one worker and of two, in turn. Rates are of the middle of a run (a
+tenth of the molecules finished until nine tenths), so that starts do not count; memory is the resident one of the program and of all that
+it started, at a quarter and at nine tenths. Runs share the machine with whatever else it does: compare within one call only, and CPU
+times where the cores are not free.
 """
 
 import argparse
@@ -49,7 +49,7 @@ COLUMNS = (
 
 @dataclasses.dataclass
 class Look:
-    """At a run: seconds since its start, molecules finished, bytes and CPU seconds of all its processes, CPU seconds of the first of them."""
+    """At a run: seconds since its start, molecules finished, bytes and CPU seconds of all its processes, CPU seconds of the first."""
 
     seconds: float
     finished: int
