@@ -116,10 +116,12 @@ def generate(
     from ..files import check_writable, read_molecules
     from ..library import Generation, Store, kept_or_made
     from ..version import __version__
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
         check_writable(output)
+        stack.enter_context(only_writer(output))
         chosen = {} if relax is None else checked_platform(platform, properties, cluster)
         job = Generation(generator, weights, compiled, relax, platform, chosen, count, seed, device, forcefield, temperature)
         source = job.source()

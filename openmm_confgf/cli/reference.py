@@ -60,7 +60,7 @@ def reference(
     from ..files.archive import save_archive
     from ..references import ReferenceMaker, ReferenceProtocol, reference_ensembles, reference_store
     from ..version import __version__
-    from ..writing import clear_leftovers
+    from ..writing import clear_leftovers, only_writer
 
     with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
@@ -68,6 +68,7 @@ def reference(
             raise FileFormatError(f"{output} is no name for an archive; give a file that ends in .npz.")
         check_folder(output.absolute().parent)
         clear_leftovers(output)
+        stack.enter_context(only_writer(output))
         protocol = ReferenceProtocol(level, starts, window, max_kept, seed)
         entries = read_molecules(molecules, largest_fragment=largest_fragment)
         tell_notes(entries)

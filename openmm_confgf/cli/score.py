@@ -72,6 +72,7 @@ def score(
     from ..files import check_writable, iter_ensembles
     from ..library import Scoring, Store, kept_or_made
     from ..version import __version__
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
@@ -81,6 +82,7 @@ def score(
             raise ConfGFError("--resume goes on with what is kept beside the output; give that with -o.")
         if output is not None:
             check_writable(output)
+            stack.enter_context(only_writer(output))
         pool = stack.enter_context(workers_of(workers, cluster))
         limit = checked_time_limit(time_limit, pool)
         store = None if output is None else Store(output, job.settings(pool if is_elsewhere(cluster) else 1), resume)

@@ -92,6 +92,7 @@ def seed(
     from ..openmm_plugin.seed_folder import check_no_others, check_seed_folder
     from ..openmm_plugin.seeding import seed_call
     from ..version import __version__
+    from ..writing import only_writer
 
     with results_only_on_stdout() as show, contextlib.ExitStack() as stack:
         start = time.perf_counter()
@@ -114,6 +115,7 @@ def seed(
         for folder, outcome in zip(folders, given, strict=True):
             call = {} if isinstance(outcome, ConfGFError) else seed_call(outcome, **options) | {"forcefield": forcefield}
             check_seed_folder(folder, call)
+        stack.enter_context(only_writer(directory))
         pool = stack.enter_context(workers_of(workers, cluster))
         limit = checked_time_limit(time_limit, pool)
         if pool != 1:
