@@ -26,6 +26,7 @@ def tbg(
     upweighted: Annotated[
         bool, typer.Option("--upweight-phi", help="See frames with phi > 0 as often as all others together, as in biased training.")
     ] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Conformations of a step; 512 or more keep a GPU busy.")] = 256,
     minutes: Minutes = 45.0,
     rounds: Rounds = None,
     seed: Seed = 0,
@@ -45,6 +46,6 @@ def tbg(
     from ..training.boltzmann.flow_recipe import train_tbg
     from ..training.boltzmann.flow_settings import FlowRun
 
-    run = FlowRun(minutes, rounds, variant, coupling=coupling, upweighted=upweighted, seed=seed)  # type: ignore[arg-type]
+    run = FlowRun(minutes, rounds, variant, coupling=coupling, upweighted=upweighted, batch_size=batch_size, seed=seed)  # type: ignore[arg-type]
     options = {"forcefield": forcefield, "temperature": temperature, "run": run, "device": device}
     train_and_tell("train tbg", train_tbg, molecule, directory, trajectory, seed, json, **options)

@@ -66,6 +66,14 @@ def usable(frames: Frames) -> Frames:
     return frames[(frames.coordinates.isfinite().flatten(1).all(1) & frames.log_target.isfinite()).nonzero()[:, 0]]
 
 
+def taken(message: Any, sent: Any) -> bool:
+    try:
+        sent.put(message, timeout=5)
+    except queue.Full:
+        return False
+    return True
+
+
 def draw_for_ever(parent: str, names: list[str], frames: dict[str, Any], weights: Path, count: int, seed: int, sent: Any) -> None:
     """What a worker does: samples of its peptides in turn; the first time, what the network is told of the peptide, and its frames, too."""
     torch.set_num_threads(1)
@@ -85,7 +93,10 @@ def draw_for_ever(parent: str, names: list[str], frames: dict[str, Any], weights
         if first and name in frames:
             positions = frames[name][:: math.ceil(len(frames[name]) / count)].astype(np.float64)
             parts.append(usable(Frames.of(prepared[name], prepared[name].placement.relabelled(torch.from_numpy(positions)).numpy())))
-        sent.put((name, prepared[name].batch if first else None, [[values.numpy() for values in tensors_of(part)] for part in parts]))
+        message = name, prepared[name].batch if first else None, [[values.numpy() for values in tensors_of(part)] for part in parts]
+        while not taken(message, sent):
+            if not (learner := multiprocessing.parent_process()) or not learner.is_alive():
+                return
 
 
 class Lessons:
