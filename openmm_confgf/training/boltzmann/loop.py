@@ -21,7 +21,7 @@ from ..module import warm_hold_decay
 from ..objectives.energies import log_variance, tempered_weights, weighted_likelihood
 from ..step_rounds import Row, StepRounds
 from .frames import Frames
-from .monitor import Samples, divergence, draw_samples, log_prob_of, mean_log_q, torus_distance
+from .monitor import Samples, divergence, draw_samples, mean_log_q, torus_distance
 from .settings import BoltzmannRun
 
 LOOK_EVERY = 5
@@ -35,9 +35,6 @@ _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 
 TEMPERED = 0.6
 """Share of the samples that must be effective after tempering."""
-
-_HEAVIEST = 0.1
-"""Share of a round's samples, those of largest weight, that is learnt from in the next one, too: what is seldom drawn is not forgotten."""
 
 _WORSE = 0.5
 """nats of the divergence above the best round's, from which that is taken up again."""
@@ -102,7 +99,7 @@ class BoltzmannTraining(StepRounds):
         if tuning:
             which = number % len(self.lessons)
             samples = draw_samples(self.lessons[which].prepared, self.network, self.run.samples, _seed(self.run.seed, 1, number))
-            self._samples.append((which, self._with_heaviest(which, samples)))
+            self._samples.append((which, samples))
         loss_of = self._loss_of_energies if tuning else self._loss_of_frames
         losses = [self._step(loss_of, self.run.seed, self._learning_rate(tuning)) for _ in range(self.run.round_steps)]
         row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(losses)), "energies": float(tuning)}
@@ -111,20 +108,6 @@ class BoltzmannTraining(StepRounds):
             if len(self.lessons) == 1:
                 self._keep_the_best(row["divergence"])
         return row
-
-    def _with_heaviest(self, which: int, samples: Samples) -> Samples:
-        """Fresh samples of a molecule, and of those before the ones whose weights were largest, with the weights that they have now.
-
-        The variance of log-weights is zero where q is the target, whatever the samples are of; the weights of distillation are of samples
-        of q alone.
-        """
-        before = next((earlier for of, earlier in reversed(self._samples) if of == which), None)
-        if before is None or self.run.tuning != "log-variance":
-            return samples
-        heaviest = before.frames[before.log_weights.topk(int(_HEAVIEST * len(before.log_weights))).indices]
-        log_q = log_prob_of(self.lessons[which].prepared, self.network, heaviest)
-        found = Samples(heaviest, (heaviest.log_target - log_q).nan_to_num(nan=-torch.inf), log_q)
-        return Samples.together([samples, found])
 
     def _keep_the_best(self, divergence: float | None) -> None:
         """Keep the averaged weights if they are the best so far, and return to the best if they are much worse."""

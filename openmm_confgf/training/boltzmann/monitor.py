@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,17 +32,6 @@ class Samples:
     frames: Frames
     log_weights: torch.Tensor
     log_q: torch.Tensor
-
-    @classmethod
-    def together(cls, parts: Sequence[Samples]) -> Samples:
-        """Those of several, one after the other.
-
-        Parameters
-        ----------
-        parts : sequence of Samples
-        """
-        frames = Frames.together([part.frames for part in parts])
-        return cls(frames, torch.cat([part.log_weights for part in parts]), torch.cat([part.log_q for part in parts]))
 
 
 def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Samples:
@@ -91,28 +79,10 @@ def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frame
     float
         nats. It falls where a mode of the frames is lost, which weights of samples do not see.
     """
-    return float(log_prob_of(prepared, network, frames).mean())
-
-
-def log_prob_of(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> torch.Tensor:
-    """Log density of frames in their internal coordinates.
-
-    Parameters
-    ----------
-    prepared : PreparedMolecule
-    network : AutoregressiveDensity
-    frames : Frames
-        F of them.
-
-    Returns
-    -------
-    Tensor of float64, (F,)
-        On the CPU.
-    """
     with torch.no_grad():
         static = network.static(prepared.batch)
         pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
-        return torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().cpu()
+        return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().mean())
 
 
 def divergence(log_weights: torch.Tensor, of_frames: float) -> float | None:
