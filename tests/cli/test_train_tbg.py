@@ -24,7 +24,7 @@ def small(monkeypatch):
     given = flow_recipe.FlowRun
 
     def with_small(*arguments, **options):
-        return given(*arguments, **options, width=32, layers=3, samples=128, learning_rate=2e-3, batch_size=128)
+        return given(*arguments, **options | {"width": 32, "layers": 3, "samples": 128, "learning_rate": 2e-3, "batch_size": 128})
 
     monkeypatch.setattr("openmm_confgf.training.boltzmann.flow_settings.FlowRun", with_small)
     monkeypatch.setattr(flow_recipe, "TESTED", 300)

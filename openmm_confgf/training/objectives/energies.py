@@ -73,7 +73,6 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tenso
     far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a bounded pace. That pace has no end by itself, so that samples
     that are learnt from again and again can be pushed down until the density breaks: one whose log q has moved by `TRUSTED` since it was
     drawn, in the direction in which it is pushed, has no gradient (the clipped ratio of Schulman et al. 2017, arXiv:1707.06347, section 3).
-    The pushes of the others add up to none, as those of all do: a constant that is added to log q changes nothing.
 
     Parameters
     ----------
@@ -89,10 +88,10 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tenso
     Tensor, ()
     """
     away = (log_target - log_q - centre).detach().clamp(-FARTHEST, FARTHEST)
-    push = away = away - away.mean()
+    away = away - away.mean()
+    # the gradient of a log-weight with respect to log q is -1, clamped or not
+    moving = log_q - log_q.detach()
     if drawn is not None:
         moved = log_q.detach() - drawn
-        held = torch.where(away < 0, moved >= -TRUSTED, moved <= TRUSTED).to(away)
-        push = held * (away - (held * away).sum() / held.sum().clamp_min(1))
-    # the gradient of a log-weight with respect to log q is -1, clamped or not
-    return away.square().mean() - 2 * (push * (log_q - log_q.detach())).mean()
+        moving = torch.where(torch.where(away < 0, moved < -TRUSTED, moved > TRUSTED), 0.0, moving)
+    return (away - moving).square().mean()
