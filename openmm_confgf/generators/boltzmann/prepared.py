@@ -154,9 +154,13 @@ class PreparedMolecule:
         log_volume : Tensor, (B,)
             As in `coordinates`.
         """
+        frames = self._in_molecules_order(placed)
+        return frames, self.placement.log_volume_element(coordinates, frames) + self.placement.log_multiplicity
+
+    def _in_molecules_order(self, placed: Tensor) -> Tensor:
         frames = torch.empty_like(placed)
         frames[:, torch.from_numpy(self.placement.order).to(placed.device)] = placed
-        return frames, self.placement.log_volume_element(coordinates, frames) + self.placement.log_multiplicity
+        return frames
 
     def log_density(self, network: AutoregressiveDensity, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log q on the mean-free subspace, in nats.
@@ -251,8 +255,7 @@ class PreparedMolecule:
         known = Given(copies[:, order].to(self.device), torch.from_numpy(redrawn)[order].to(self.device))
         drawn = network.sample(self.batch, numbers.to(self.device), given=known)
         coordinates, placed, inside = (each.cpu() for each in drawn)
-        frames = torch.empty_like(placed)
-        frames[:, order] = placed
+        frames = self._in_molecules_order(placed)
         volume = self.placement.log_volume_elements(coordinates, frames)[:, known.redrawn.cpu()].sum(-1)
         kept = (self.placement.relabelled(frames) == frames).all((1, 2))
         log_q = torch.where(kept, inside - volume, torch.inf).nan_to_num(nan=math.inf)
