@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ from openmm_confgf.alignment.pool import Pool
 from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator, prepared
+from openmm_confgf.models.cards import Card
 from openmm_confgf.models.weights import save_weights
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.step_rounds import Row
 from openmm_confgf.units import kT
@@ -66,9 +69,7 @@ def main() -> None:
     files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
     model = DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent), arguments.device)
     frames = {path.stem: np.load(path)["positions"].astype(np.float64) for path in files}
-    everything = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
-    chosen = [name for name in everything if name not in TEST][:: arguments.every]
-    graphs = {name: peptide(name) for name in dict.fromkeys([*frames, *chosen, *VALIDATION])}
+    graphs = {name: peptide(name) for name in dict.fromkeys([*chosen_names(frames, arguments.every), *VALIDATION])}
     names = {id(graph): name for name, graph in graphs.items()}
 
     def pool_of(name: str, seed: int) -> Pool:
@@ -122,15 +123,24 @@ def main() -> None:
     rows = training.fit(tell)
     settings = dataclasses.asdict(run) | {"best_round": training.best_round, "rounds": len(rows)}
     card = card_of("boltzmann-eba", model.network, files, [len(frames[path.stem]) for path in files], settings, model.generator.loaded.card)
-    # energies of own samples teach as well
-    card = dataclasses.replace(
+    save_weights(arguments.output / "boltzmann-eba.safetensors", model.network, knowing(card, list(graphs.values())))
+
+
+def chosen_names(frames: Iterable[str], every: int) -> list[str]:
+    """The peptides that were simulated, and one in so many of all others that are no test peptides."""
+    everything = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
+    return list(dict.fromkeys([*frames, *[name for name in everything if name not in TEST][::every]]))
+
+
+def knowing(card: Card, graphs: Sequence[MolecularGraph]) -> Card:
+    """The card of weights that learnt all of these: energies of own samples teach as well as frames."""
+    return dataclasses.replace(
         card,
-        elements=sorted({int(z) for graph in graphs.values() for z in graph.numbers}),
-        min_atoms=min(map(len, graphs.values())),
-        max_atoms=max(map(len, graphs.values())),
-        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs.values()),
+        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
+        min_atoms=min(map(len, graphs)),
+        max_atoms=max(map(len, graphs)),
+        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
     )
-    save_weights(arguments.output / "boltzmann-eba.safetensors", model.network, card)
 
 
 if __name__ == "__main__":

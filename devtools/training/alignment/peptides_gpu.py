@@ -10,7 +10,6 @@ look, with samples drawn anew.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import itertools
 import json
@@ -30,9 +29,8 @@ from torch.optim.swa_utils import AveragedModel
 sys.path.insert(0, str(Path(__file__).parents[1] / "boltzmann"))
 sys.path.insert(0, str(Path(__file__).parent))
 from dipeptides import FORCE_FIELD, TEMPERATURE, TEST, card_of
-from peptides import VALIDATION
+from peptides import VALIDATION, chosen_names, knowing
 
-from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.devices import multiplies_bfloat16
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator
@@ -207,9 +205,8 @@ def main() -> None:
     start_processes_of = multiprocessing.get_context("spawn")
     files = sorted(path for path in arguments.folder.glob("*.npz") if path.stem not in TEST)
     frames = {path.stem: np.load(path)["positions"] for path in files}
-    everything = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
-    learnt = dict.fromkeys([*frames, *[name for name in everything if name not in TEST][:: arguments.every]])
-    names = [str(name) for name in np.random.default_rng(arguments.seed).permutation([name for name in learnt if name not in VALIDATION])]
+    learnt = [name for name in chosen_names(frames, arguments.every) if name not in VALIDATION]
+    names = [str(name) for name in np.random.default_rng(arguments.seed).permutation(learnt)]
     arguments.output.mkdir(parents=True, exist_ok=True)
     sent, asked, told = start_processes_of.Queue(32), start_processes_of.Queue(), start_processes_of.Queue()
     weights = arguments.output / "now.pt"
@@ -239,15 +236,7 @@ def main() -> None:
     parent = BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent).loaded.card
     card = card_of("boltzmann", network, files, [len(frames[path.stem]) for path in files], settings | {"steps": step}, parent)
     graphs = [peptide(name) for name in [*names, *VALIDATION]]
-    card = dataclasses.replace(
-        card,
-        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
-        min_atoms=min(map(len, graphs)),
-        max_atoms=max(map(len, graphs)),
-        # energies of own samples teach as well
-        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
-    )
-    save_weights(arguments.output / "boltzmann.safetensors", network, card)
+    save_weights(arguments.output / "boltzmann.safetensors", network, knowing(card, graphs))
 
 
 def learn(arguments: argparse.Namespace, weights: Path, sent: Any, asked: Any, told: Any) -> tuple[AutoregressiveDensity, int]:
