@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import shutil
 import subprocess
@@ -24,21 +25,34 @@ def shared_cases():
     return folder
 
 
-@pytest.fixture(scope="session")
-def _mounted(tmp_path_factory):
-    """A file system of 64 kB."""
+@contextlib.contextmanager
+def _mounted(tmp_path_factory, options):
     folder = tmp_path_factory.mktemp("disk")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("file systems cannot be mounted here")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.fixture(scope="session")
+def _small_disk(tmp_path_factory):
+    """A file system of 64 kB."""
+    with _mounted(tmp_path_factory, "size=64k") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def read_only_disk(tmp_path_factory):
+    """An empty file system that cannot be written to."""
+    with _mounted(tmp_path_factory, "ro") as folder:
+        yield folder
+
+
 @pytest.fixture
-def tiny_disk(_mounted):
+def tiny_disk(_small_disk):
     """An empty file system of 64 kB."""
-    yield _mounted
-    for left in _mounted.iterdir():
+    yield _small_disk
+    for left in _small_disk.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 

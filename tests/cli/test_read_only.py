@@ -1,19 +1,8 @@
 """A folder that cannot be written to is refused in one line before any work."""
 
-import subprocess
-
 import pytest
 
 from tests.cli.test_full_disk import calls, inputs  # noqa: F401
-
-
-@pytest.fixture(scope="module")
-def read_only_disk(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("read_only")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize("command", ["generate", "score", "report", "seed", "simulate", "reference", "train"])
