@@ -73,6 +73,7 @@ def make_jobs() -> dict[str, Job]:
         job.name: job
         for job in (
             Job("generate", generate, "out.sdf", ("--resume",), _sdf, _store),
+            Job("cluster", (*generate, "--cluster", "local", "--workers", "2"), "out.sdf", ("--resume",), _sdf, _store),
             Job("score", score, "out.sdf", ("--resume",), _sdf, _store),
             Job("simulate", simulate, "out.h5", (), _hdf5, _frames),
             Job("reference", reference, "out.npz", (), _npz, _store),
