@@ -64,7 +64,7 @@ class AlignmentRun:
     samples: int = 16
     refresh: int = 0
     molecules: int = 8
-    draws: int = 8
+    draws: int = 4
     steps: int = 1000
     round_steps: int = 50
     learning_rate: float = 1e-4

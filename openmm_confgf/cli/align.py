@@ -71,7 +71,7 @@ def align(
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps; a multiple of --round-steps.")] = 1000,
     round_steps: Annotated[int, typer.Option("--round-steps", help="Steps between two looks at the molecules that are held out.")] = 50,
     batch: Annotated[int, typer.Option("--batch", help="Molecules of a step.")] = 8,
-    draws: Annotated[int, typer.Option("--draws", help="Noise levels for each molecule of a step, of models without a density.")] = 8,
+    draws: Annotated[int, typer.Option("--draws", help="Noise levels for each molecule of a step, of models without a density.")] = 4,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the first half of the run; it then falls to 0.")] = 1e-4,
     patience: Annotated[
         int, typer.Option("--patience", help="Stop when those held out have not become better for so many rounds.", metavar="ROUNDS")

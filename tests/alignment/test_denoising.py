@@ -33,6 +33,42 @@ def test_the_mean_error_is_minus_log_of_the_probability(mixture, butanol, butano
     assert (error < 0.1).all()
 
 
+def test_what_is_linear_in_the_noise_cancels(butanol, butanol_minima):
+    class Linear(MixtureModel):
+        def denoising_errors(self, molecule, positions, levels, noise):
+            return self.network.logits + (noise.sum((1, 2))[:, None] * positions[:, 0, 0])
+
+    model = Denoised(Linear(butanol_minima[0]), draws=1)
+    assert model.model_energies(butanol, butanol_minima[0], seed=0).abs().max() < 1e-12
+
+
+def test_gradients_have_noise_of_their_own(mixture, butanol, butanol_minima):
+    """Their mean is the slope of the mean energies, and their noise does not go with that of the energies."""
+    model, step = Denoised(mixture, draws=6), 0.05
+    difference = torch.tensor([1.0, -1.0, 0.0, 0.0], dtype=torch.float64)
+
+    def energy(seed):
+        return model.model_energies(butanol, butanol_minima[0], seed=seed) @ difference
+
+    mixture.network.logits.data = 0.8 * difference
+    energies, gradients, slopes = [], [], []
+    for seed in range(400):
+        (gradient,) = torch.autograd.grad(found := energy(seed), mixture.network.logits)
+        with torch.no_grad():
+            ends = []
+            for sign in (1, -1):
+                mixture.network.logits += sign * step * difference
+                ends.append(energy(seed))
+                mixture.network.logits -= sign * step * difference
+        energies.append(found.item())
+        gradients.append((gradient @ difference).item())
+        slopes.append(((ends[0] - ends[1]) / (2 * step)).item())
+    away = np.array(gradients) - np.array(slopes)
+    assert abs(away.mean()) < 6 * away.std() / math.sqrt(len(away)) < 0.5 * abs(np.mean(slopes))
+    apart, together = (abs(np.corrcoef(energies, other)[0, 1]) for other in (gradients, slopes))
+    assert apart < 6 / math.sqrt(len(energies)) < together
+
+
 class Wrong(MixtureModel):
     def sample(self, molecule, n, *, seed):
         return super().sample(molecule, n, seed=seed)[:, :-1]
