@@ -105,7 +105,7 @@ def main() -> None:
             run = BoltzmannRun(rounds=arguments.rounds, tuning="none")
             trained = train_boltzmann(frames.graph, folder, forcefield, temperature=temperature, frames=chosen, run=run)
             generator = BoltzmannGenerator(weights=trained.weights)
-            (row,) = benchmark_boltzmann(generator, [frames.graph], arguments.n, arguments.seeds, frames).rows
+            (row,) = benchmark_boltzmann([generator], [frames.graph], arguments.n, arguments.seeds, frames).rows
         rows.append(dataclasses.replace(row, molecule=name))
         print(BoltzmannBenchmark(rows, {}).to_table(), flush=True)
 

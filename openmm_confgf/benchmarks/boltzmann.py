@@ -1,8 +1,9 @@
-"""How well a Boltzmann generator samples molecules: effective samples over seeds, their rate, and profiles against a simulation."""
+"""How well Boltzmann generators sample molecules: effective samples over seeds, their rate, and profiles against a simulation."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import time
 import warnings
@@ -35,6 +36,7 @@ _BLOCKS = 20
 
 _COLUMNS = (
     Column("molecule", align="left"),
+    Column("weights", align="left"),
     Column("seen"),
     Column("ESS", "%", "{}"),
     Column("k-hat", layout="{:.2f}"),
@@ -47,11 +49,14 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class BoltzmannRow:
-    """What was found of one molecule.
+    """What one generator made of one molecule.
 
     Attributes
     ----------
     molecule : str
+    generator : str
+    weights : str
+        The name on their card.
     seen : bool
         Whether its constitution is in the training data of the weights.
     ess : list of float or None
@@ -69,6 +74,8 @@ class BoltzmannRow:
     """
 
     molecule: str
+    generator: str
+    weights: str
     seen: bool
     ess: list[float | None]
     k_hat: list[float | None]
@@ -85,8 +92,9 @@ class BoltzmannBenchmark:
     Attributes
     ----------
     rows : list of BoltzmannRow
+        Those of one molecule one after the other.
     failed : dict of str to str
-        Why, by molecule.
+        Why, by molecule, and by generator where there are several.
     """
 
     rows: list[BoltzmannRow]
@@ -102,12 +110,12 @@ class BoltzmannBenchmark:
             worst = max((k for k in row.k_hat if k is not None), default=None)
             phi = None if row.positive_phi is None else "{:.2f} ± {:.2f} ({:.2f} ± {:.2f})".format(*row.positive_phi)
             off = None if row.largest_difference is None else "{:.2f} ± {:.2f}".format(*row.largest_difference)
-            cells.append([row.molecule, "yes" if row.seen else "no", ess, worst, 100 * row.right, row.rate, phi, off])
+            cells.append([row.molecule, row.weights, "yes" if row.seen else "no", ess, worst, 100 * row.right, row.rate, phi, off])
         return Table(list(_COLUMNS), cells).to_terminal()
 
 
 def benchmark_boltzmann(
-    generator: EquilibriumGenerator[Any, Any],
+    generators: Sequence[EquilibriumGenerator[Any, Any]],
     molecules: Sequence[MolecularGraph],
     samples: int = 100_000,
     seeds: int = 3,
@@ -119,10 +127,10 @@ def benchmark_boltzmann(
 
     Parameters
     ----------
-    generator : EquilibriumGenerator
+    generators : sequence of EquilibriumGenerator
     molecules : sequence of MolecularGraph
     samples : int
-        Of each molecule and seed.
+        Of each molecule, generator and seed.
     seeds : int
     reference : Ensemble, optional
         Frames of equilibrium of the one molecule that has the same graph; its profiles are compared.
@@ -136,19 +144,20 @@ def benchmark_boltzmann(
     Raises
     ------
     ConfGFError
-        If there is no molecule, or the reference is of none of them.
+        If there is no generator or molecule, or the reference is of none of them.
     """
-    if not molecules or seeds < 1:
-        raise ConfGFError("There is nothing to sample; give at least one molecule and one seed.")
+    if not generators or not molecules or seeds < 1:
+        raise ConfGFError("There is nothing to sample; give at least one generator, one molecule and one seed.")
     if reference is not None and not any(reference.graph.same_as(graph) for graph in molecules):
         raise ConfGFError(f"The reference is of {reference.graph.name!r}, which is none of the molecules; give one that is.")
     rows, failed = [], {}
-    for number, graph in enumerate(molecules):
-        progress(graph.name, number, len(molecules))
+    pairs = list(itertools.product(molecules, generators))
+    for number, (graph, generator) in enumerate(pairs):
+        progress(graph.name, number, len(pairs))
         try:
             rows.append(_row(generator, graph, samples, seeds, reference, device))
         except ConfGFError as error:
-            failed[graph.name] = str(error)
+            failed[graph.name if len(generators) == 1 else f"{graph.name} ({generator.name})"] = str(error)
     return BoltzmannBenchmark(rows, failed)
 
 
@@ -167,6 +176,8 @@ def _row(
     compared = reference if reference is not None and reference.graph.same_as(graph) else None
     return BoltzmannRow(
         graph.name,
+        generator.name,
+        generator.loaded.card.name,
         generator.trained_on(graph),
         [one.diagnostics.ess_fraction for one in found],
         [one.diagnostics.k_hat for one in found],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,23 @@ def boltzmann(
     molecules: Annotated[
         list[str], typer.Argument(help="SMILES, peptide:KS, or files as for generate.", metavar="INPUT...", show_default=False)
     ],
-    name: Annotated[str, typer.Option("--generator", help="boltzmann, or tbg, which needs --weights.", metavar="NAME")] = "boltzmann",
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--generator",
+            help="boltzmann, or tbg, which needs --weights; several times for one table of them.  [default: boltzmann]",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", help="The name of shipped ones, or a .safetensors file.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            help="The name of shipped ones, or a .safetensors file; one for each --generator.",
+            metavar="WEIGHTS",
+            show_default=False,
+        ),
     ] = None,
     forcefield: Annotated[
         str | None, typer.Option("--forcefield", help="Default: that of the weights.", metavar="FORCEFIELD", show_default=False)
@@ -37,7 +52,7 @@ def boltzmann(
     device: Device = "auto",
     json: AsJson = False,
 ) -> None:
-    """Effective samples, k-hat and rate of a Boltzmann generator, and how its profiles compare with a simulation's.
+    """Effective samples, k-hat and rate of Boltzmann generators, and how their profiles compare with a simulation's.
 
     \b
     Example:
@@ -55,13 +70,19 @@ def boltzmann(
         for entry in entries:
             if entry.error is not None:
                 raise entry.error
-        generator = create_generator(name, weights, forcefield=forcefield, temperature=temperature)
-        if not isinstance(generator, EquilibriumGenerator):
-            raise ConfGFError(f"The generator {name!r} samples no equilibrium; use boltzmann or tbg.")
+        chosen = names or ["boltzmann"]
+        if weights and len(weights) != len(chosen):
+            raise ConfGFError(f"There are {len(chosen)} generators and {len(weights)} weights; give --weights once for each --generator.")
+        generators = []
+        for name, file in itertools.zip_longest(chosen, weights or ()):
+            generator = create_generator(name, file, forcefield=forcefield, temperature=temperature)
+            if not isinstance(generator, EquilibriumGenerator):
+                raise ConfGFError(f"The generator {name!r} samples no equilibrium; use boltzmann or tbg.")
+            generators.append(generator)
         frames = None if reference is None else read_ensembles(reference)[0]
         with progress_bar("benchmark") as moved:
             result = benchmark_boltzmann(
-                generator,
+                generators,
                 [entry.graph for entry in entries if entry.graph is not None],
                 samples,
                 seeds,

@@ -28,14 +28,25 @@ def generator(tmp_path):
 
 def test_rows_of_molecules_and_those_that_fail(generator):
     molecules = [MolecularGraph.from_smiles(smiles) for smiles in ("O", "CC#N")]
-    found = benchmark_boltzmann(generator, molecules, samples=400, seeds=2, device="cpu")
+    found = benchmark_boltzmann([generator], molecules, samples=400, seeds=2, device="cpu")
     (row,) = found.rows
     assert row.molecule == "O" and not row.seen and len(row.ess) == len(row.k_hat) == 2 and row.rate > 0
     assert 0.99 < row.right <= 1 and row.positive_phi is None is row.largest_difference
     assert list(found.failed) == ["CC#N"] and "in line" in found.failed["CC#N"]
     # water is nearly harmonic, which is where the network starts
     assert min(row.ess) > 0.5
-    assert "O" in found.to_table()
+    assert "O" in found.to_table() and "tiny" in found.to_table()
+
+
+def test_two_generators_in_one_table(generator, tmp_path):
+    card = dataclasses.replace(generator.loaded.card, name="tinier")
+    save_weights(tmp_path / "tinier.safetensors", generator.network, card)
+    other = BoltzmannGenerator(weights=tmp_path / "tinier.safetensors")
+    molecules = [MolecularGraph.from_smiles(smiles) for smiles in ("O", "OO", "CC#N")]
+    found = benchmark_boltzmann([generator, other], molecules, samples=100, seeds=1, device="cpu")
+    assert [(row.molecule, row.weights) for row in found.rows] == [(name, card) for name in ("O", "OO") for card in ("tiny", "tinier")]
+    assert found.rows[0].ess == found.rows[1].ess
+    assert list(found.failed) == ["CC#N (boltzmann)"]
 
 
 def test_profiles_are_those_of_a_reference(generator):
@@ -43,7 +54,7 @@ def test_profiles_are_those_of_a_reference(generator):
     graph = peptide(["ACE", "ALA", "NME"])
     samples = generator.sample(graph, 3000, seed=5, device="cpu")
     reference = samples.replace(log_q=None)
-    found = benchmark_boltzmann(generator, [graph], samples=300, seeds=1, reference=reference, device="cpu").rows[0]
+    found = benchmark_boltzmann([generator], [graph], samples=300, seeds=1, reference=reference, device="cpu").rows[0]
     assert found.positive_phi is not None and found.positive_phi[2] == pytest.approx(
         -np.log(_positive(reference) / (1 - _positive(reference))), abs=1e-9
     )
@@ -62,15 +73,15 @@ def _positive(ensemble):
 
 
 def test_withheld_figures_are_told_as_such():
-    row = BoltzmannRow("X", True, [0.5, None], [0.4, 0.9], 1.0, 100.0, None, None)
+    row = BoltzmannRow("X", "boltzmann", "tiny", True, [0.5, None], [0.4, 0.9], 1.0, 100.0, None, None)
     text = BoltzmannBenchmark([row, dataclasses.replace(row, ess=[0.5, 0.6])], {}).to_table()
     assert "withheld (1 of 2)" in text and "55.0 ± 7.1" in text
 
 
 def test_bad_calls(generator):
     with pytest.raises(ConfGFError, match="nothing to sample"):
-        benchmark_boltzmann(generator, [])
+        benchmark_boltzmann([generator], [])
     graph = MolecularGraph.from_smiles("O")
     other = generator.sample(MolecularGraph.from_smiles("OO"), 3, device="cpu")
     with pytest.raises(ConfGFError, match="reference is of 'OO', which is none of the molecules"):
-        benchmark_boltzmann(generator, [graph], reference=other)
+        benchmark_boltzmann([generator], [graph], reference=other)

@@ -49,6 +49,11 @@ def test_frames_become_a_flow_that_generates(run, frames, small, tmp_path):
     assert run("reweight", samples, "--json").json["n"] == 100
     table = run("benchmark", "boltzmann", "O", "--generator", "tbg", "--weights", report["weights"], "-n", 100, "--seeds", 1, "--json").json
     assert table["rows"][0]["seen"] and table["failed"] == {}
+    both = ("--generator", "tbg", "--generator", "tbg", "--weights", report["weights"])
+    outcome = run("benchmark", "boltzmann", "O", *both)
+    assert outcome.code == 2 and "2 generators and 1 weights; give --weights once for each --generator" in outcome.err
+    table = run("benchmark", "boltzmann", "O", *both, "--weights", report["weights"], "-n", 50, "--seeds", 1, "--json").json
+    assert [(row["generator"], row["weights"]) for row in table["rows"]] == [("tbg", "tbg")] * 2
 
 
 @pytest.mark.slow
