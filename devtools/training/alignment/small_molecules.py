@@ -1,6 +1,8 @@
 """Aligns confgf-noise with GFN2-xTB on minima of an archive, whose energies are taken as they are; validation molecules pick the round.
 
-Usage: python devtools/training/alignment/small_molecules.py qm9_xtb_train.npz OUTPUT [--loss eba|dpo] [--steps 800]
+Usage: python devtools/training/alignment/small_molecules.py qm9_xtb_train.npz OUTPUT [--pools FOLDER] [--loss eba|dpo] [--steps 500]
+
+With --pools it learns from all minima of those molecules whose own_minima.py left in a folder; these alone are held out.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import dataclasses
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from own_minima import LARGEST, pool_file
 
 from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.loop import AlignmentTraining
@@ -26,36 +30,52 @@ from openmm_confgf.training.data import validates
 from openmm_confgf.training.step_rounds import Row
 
 TEMPERATURE = 298.15
-LARGEST = 22
-"""Atoms: all but a few of the archive's molecules."""
+LEAST = 3
+"""Minima of a molecule that is learnt from."""
+
+
+def pools_of(archive: Path, own: Path | None, one_in: int) -> tuple[list[Pool], list[Pool]]:
+    """Of the molecules that are learnt from, and of the others; where there are own minima, of those alone."""
+    pools: list[Pool] = []
+    held_out: list[Pool] = []
+    for one in load_archive(archive):
+        positions, energies, complete = one.positions, one.energies, own is None
+        if own is not None and (path := pool_file(own, one)).exists():
+            with np.load(path) as found:
+                positions, energies, complete = found["positions"], found["energies"], True
+        if len(positions) < LEAST or len(one.graph) > LARGEST:
+            continue
+        try:
+            pool = Pool(one.graph, positions, energies)
+        except ConfGFError:
+            continue
+        if not validates(molecule_hash(one.graph.constitution), one_in):
+            pools.append(pool)
+        elif complete:
+            held_out.append(pool)
+    return pools, held_out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--pools", type=Path)
     parser.add_argument("--from", dest="parent", default="confgf")
     parser.add_argument("--loss", default="eba")
     parser.add_argument("--alpha", type=float, default=1.0)
-    parser.add_argument("-k", type=int, default=3)
-    parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("-k", type=int, default=6)
+    parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--molecules", type=int, default=4)
     parser.add_argument("--anchor", type=float, default=0.05)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--length-normalised", action="store_true")
     parser.add_argument("--held-out", type=int, default=16)
+    parser.add_argument("--one-in", type=int, default=10, help="constitutions so many are for validation")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    pools, held_out = [], []
-    for one in load_archive(arguments.archive):
-        if len(one.positions) < arguments.k or len(one.graph) > LARGEST:
-            continue
-        try:
-            pool = Pool(one.graph, one.positions, one.energies)
-        except ConfGFError:
-            continue
-        (held_out if validates(molecule_hash(one.graph.constitution)) else pools).append(pool)
+    pools, held_out = pools_of(arguments.archive, arguments.pools, arguments.one_in)
     run = AlignmentRun(
         loss=arguments.loss,
         k=arguments.k,
@@ -63,7 +83,7 @@ def main() -> None:
         anchor=arguments.anchor,
         temperature=TEMPERATURE,
         length_normalised=arguments.length_normalised,
-        samples=arguments.k,
+        samples=max(arguments.k, *map(len, pools)),
         molecules=arguments.molecules,
         draws=arguments.draws,
         steps=arguments.steps,
