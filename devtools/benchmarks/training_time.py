@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from openmm_confgf.plots.ensemble import INK, plain, save_figure
 
 _COLOURS = ("#3b6ea5", "#c2410c", "#4d7c0f", "#7c3aed")
+HIGHEST = 5.0
+"""A larger k-hat is drawn there; it is infinite where one weight is as good as all."""
 SHARES = (2, 5, 10, 20, 50, 100)
 MOST_K_HAT = 0.7
 """Of many samples, as `k_hat_threshold` has it."""
@@ -56,7 +58,7 @@ if __name__ == "__main__":
         known = looks(Path(path))
         minutes = [look.minutes for look in known]
         shares.plot(minutes, [look.share for look in known], "o-", ms=3, lw=1.2, color=colour)
-        tails.plot(minutes, [look.k_hat for look in known], "o-", ms=3, lw=1.2, color=colour, label=label)
+        tails.plot(minutes, [min(look.k_hat, HIGHEST) for look in known], "o-", ms=3, lw=1.2, color=colour, label=label)
         if tuned := [look for look in known if look.energies]:
             shares.axvline(tuned[0].minutes, color=colour, lw=0.8, ls=":")
             shares.annotate("energies", (tuned[0].minutes, 1), xycoords=("data", "axes fraction"), fontsize=7, color=colour, va="top")
@@ -72,7 +74,7 @@ if __name__ == "__main__":
     shares.set_title("effective samples (%), where k-hat allows them", fontsize=9, loc="left", color=INK)
     tails.axhline(MOST_K_HAT, color=INK, lw=0.8, ls="--")
     tails.set_ylim(bottom=0)
-    tails.set_title("k-hat of the weights", fontsize=9, loc="left", color=INK)
+    tails.set_title(f"k-hat of the weights ({HIGHEST:g}: that or more)", fontsize=9, loc="left", color=INK)
     tails.set_xlabel("minutes of training")
     tails.legend(fontsize=8, frameon=False)
     plain(shares)
