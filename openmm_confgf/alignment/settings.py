@@ -40,7 +40,7 @@ class AlignmentRun:
     molecules : int
         Of a step.
     draws : int
-        Noise levels for each molecule of a step, of models without a density.
+        Noise levels for each molecule of a step, of models without a density, as in `Denoised`.
     steps, round_steps : int
         Optimizer steps in all, a multiple of those between two looks at the molecules that are held out.
     learning_rate : float

@@ -21,6 +21,9 @@ from openmm_confgf.files.archive import ReferenceMolecule, load_archive
 from openmm_confgf.generators.confgf import ConfGFGenerator
 from openmm_confgf.molecules.rmsd import distinct_minima
 
+LEAST = 3
+"""Minima of a molecule that is learnt from."""
+
 LARGEST = 22
 """Atoms: all but a few of the archive's molecules."""
 
@@ -40,7 +43,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    references = [one for one in load_archive(arguments.archive) if len(one.positions) > 2 and len(one.graph) <= LARGEST]
+    references = [one for one in load_archive(arguments.archive) if len(one.positions) >= LEAST and len(one.graph) <= LARGEST]
     order = np.random.default_rng(0).permutation(len(references))[arguments.worker :: arguments.workers]
     generator, level = ConfGFGenerator(arguments.weights, start="noise"), level_of("gfn2")
     for number, one in enumerate(references[k] for k in order):

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign
-from rdkit.Geometry import Point3D
 from small_molecules import TEMPERATURE, pools_of
 
 from openmm_confgf.alignment.noise_field import NOISE, NoiseField
@@ -29,7 +28,7 @@ from openmm_confgf.evaluation import boltzmann_weights, energy_w2, jensen_shanno
 from openmm_confgf.generators.confgf import ConfGFGenerator
 from openmm_confgf.molecules.superposition import superposed
 from openmm_confgf.tables import Column, markdown_lines
-from openmm_confgf.units import NM_PER_ANGSTROM, kT
+from openmm_confgf.units import kT
 
 LEVELS, REPEATS, LOWEST = 8, 12, 12
 ERRORS = 2 * LEVELS
@@ -68,17 +67,12 @@ def preferences(model: NoiseField, pool: Pool) -> tuple[NDArray[np.float64], flo
 
 def nearest(pool: Pool, positions: NDArray[np.float64]) -> NDArray[np.int64]:
     """The minimum that each conformation is nearest to, hydrogens of carbon left out."""
-    mol = Chem.RWMol(pool.graph.mol)
-    atoms = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1 or a.GetNeighbors()[0].GetAtomicNum() != 6]
+    mol = Chem.RWMol(pool.graph.to_rdkit(np.concatenate([pool.positions, positions])))
+    of_carbon = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() == 1 and a.GetNeighbors()[0].GetAtomicNum() == 6]
     mol.BeginBatchEdit()
-    for index in set(range(len(pool.graph))) - set(atoms):
+    for index in of_carbon:
         mol.RemoveAtom(index)
     mol.CommitBatchEdit()
-    for frame in np.concatenate([pool.positions, positions])[:, atoms] / NM_PER_ANGSTROM:
-        conformer = Chem.Conformer(len(atoms))
-        for k, xyz in enumerate(frame):
-            conformer.SetAtomPosition(k, Point3D(*map(float, xyz)))
-        mol.AddConformer(conformer, assignId=True)
     known, all_of_them = range(len(pool)), range(len(pool), len(pool) + len(positions))
     return np.array([np.argmin([rdMolAlign.GetBestRMS(mol, mol, i, j, maxMatches=1000) for i in known]) for j in all_of_them])
 

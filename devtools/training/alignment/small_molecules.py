@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from own_minima import LARGEST, pool_file
+from own_minima import LARGEST, LEAST, pool_file
 
 from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.loop import AlignmentTraining
@@ -30,8 +30,6 @@ from openmm_confgf.training.data import validates
 from openmm_confgf.training.step_rounds import Row
 
 TEMPERATURE = 298.15
-LEAST = 3
-"""Minima of a molecule that is learnt from."""
 
 
 def pools_of(archive: Path, own: Path | None, one_in: int) -> tuple[list[Pool], list[Pool]]:
