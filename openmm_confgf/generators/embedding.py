@@ -21,6 +21,7 @@ from ..molecules.bicycles import turned_inside
 from ..molecules.bond_windows import EMBEDDED
 from ..molecules.checks import check_conformations, stereo_against_specified
 from ..molecules.graph import MolecularGraph
+from ..molecules.stereo import centre_and_neighbours, tetrahedral_hands
 from ..status import Status
 from ..units import NM_PER_ANGSTROM
 from ..version import __version__
@@ -40,6 +41,9 @@ samples; molecules that RDKit can embed take a tenth of it."""
 
 _REJECTIONS = 300
 """Tries per conformer when the stereo is left to chance; half to a twentieth of them have the right one."""
+
+_TESTED_CENTRES, _UNTESTED = (6, 7), 14
+"""Elements whose centres in fused rings RDKit tests, and one that it does not."""
 
 _REJECTED_AT_ONCE = 20
 """RDKit works out the distance bounds once for so many tries."""
@@ -72,7 +76,7 @@ class Embedding:
         Whether RDKit tests the stereo. One of its tests, whether a centre lies within its neighbours, rejects nearly all true geometries of
         strained bicycles; without it, cages whose stereo cannot be come out turned inside out.
     by_chance : bool
-        At most one conformer, from as many tries as it takes.
+        At most one conformer, the least inverted one that is OK of as many tries as it takes, without any of RDKit's tests.
     """
 
     name: str
@@ -98,11 +102,16 @@ class Embedding:
         """
         if not self.by_chance:
             return embedded(graph.mol, count, parameters(seed, first, attempts, **self.options))
+        untested, centres = _untested(graph.mol)
+        bounds = rdDistGeom.GetMoleculeBoundsMatrix(graph.mol)
         for tried in range(0, _REJECTIONS, _REJECTED_AT_ONCE):
-            some = embedded(graph.mol, _REJECTED_AT_ONCE, parameters((seed, first), tried, attempts, **self.options))
+            params = parameters((seed, first), tried, attempts, **self.options)
+            params.SetBoundsMat(bounds)
+            some = embedded(untested, _REJECTED_AT_ONCE, params)
             right = some[check_conformations(graph, some, EMBEDDED) == Status.OK]
             if len(right):
-                return right[:1]
+                inverted = (tetrahedral_hands(right / NM_PER_ANGSTROM, centres, most_inverted=0.0) == 0).sum(-1)
+                return right[[inverted.argmin()]]
         return np.empty((0, len(graph), 3))
 
 
@@ -169,6 +178,32 @@ def embedded(mol: Chem.Mol, count: int, params: Any) -> NDArray[np.float64]:
     mol = Chem.Mol(mol)
     rdDistGeom.EmbedMultipleConfs(mol, count, params)
     return np.array([c.GetPositions() for c in mol.GetConformers()]).reshape(-1, mol.GetNumAtoms(), 3) * NM_PER_ANGSTROM
+
+
+def _untested(mol: Chem.Mol) -> tuple[Chem.Mol, NDArray[np.int64]]:
+    """A molecule as RDKit embeds it without a test of whether centres of fused rings lie within their neighbours, and those centres.
+
+    The test goes by element and no option leaves it out; nearly all true geometries of small cages fail it.
+
+    Parameters
+    ----------
+    mol : rdkit.Chem.Mol
+
+    Returns
+    -------
+    mol : rdkit.Chem.Mol
+        For distance geometry alone, and with the bounds of the true one.
+    centres : ndarray of int64, (C, 5)
+        As `tetrahedral_hands` wants them.
+    """
+    mol, rings = Chem.Mol(mol), mol.GetRingInfo()
+    centres = [
+        a for a in mol.GetAtoms() if a.GetAtomicNum() in _TESTED_CENTRES and a.GetDegree() == 4 and rings.NumAtomRings(a.GetIdx()) > 1
+    ]
+    for centre in centres:
+        centre.SetAtomicNum(_UNTESTED)
+        centre.SetFormalCharge(0)
+    return mol, np.array([centre_and_neighbours(centre) for centre in centres], np.int64).reshape(-1, 5)
 
 
 def working_ways(graph: MolecularGraph, seed: int) -> list[Embedding]:

@@ -6,6 +6,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 
+from openmm_confgf.energies.relaxation import relax
 from openmm_confgf.ensemble import Ensemble
 from openmm_confgf.errors import ConfGFError, ForceFieldError, GenerationError, ImpossibleStereoError, MoleculeError
 from openmm_confgf.files.archive import load_archive
@@ -143,6 +144,16 @@ def test_strained_molecules_have_conformations_and_say_how_they_were_made(smiles
     ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 4, 0)
     assert ensemble.ok.sum() >= 3 and max(ensemble.diagnostics["ways"].items(), key=lambda item: item[1])[0] == way
     assert all(stereo_is_right(ensemble.graph, frame) for frame in ensemble.positions[ensemble.ok])
+
+
+@pytest.mark.parametrize("smiles", ["C1CC2C3OC2C2C1C32", "C1OC2CC3COC12C3", "C1CC23COC(CC12)C3", "CC1CC23COC12CN3"])
+def test_cages_whose_centres_lie_outside_their_neighbours_are_made_and_last(smiles):
+    """Molecules of QM9, of which RDKit's test of such centres rejects all conformations."""
+    ensemble = embed_etkdg(MolecularGraph.from_smiles(smiles), 6, 0)
+    assert ensemble.ok.all() and ensemble.diagnostics["ways"] == {"distance geometry by chance": 6}
+    assert relax(ensemble, "mmff").ok.all()
+    apart = np.abs(ensemble.positions[:, None] - ensemble.positions[None]).max(axis=(2, 3)) + np.eye(6)
+    assert apart.min() > 1e-4
 
 
 @pytest.mark.parametrize("smiles", ["C[C@]12O[C@H]1[C@@H]1CCC[C@H]12", "CO[C@@H]1C[C@@H]2NC(=O)[C@H]21", "O=C[C@@]12CC[C@H]1CC2=O"])
