@@ -22,6 +22,7 @@ from openmm_confgf.testing import DensityGeneratorSuite
 class TestTBGGenerator(DensityGeneratorSuite):
     molecules = ("O", "S")
     refused = "CF"
+    atol = 1e-3  # a step that is nearly too long is taken or not as rounding has it, which differs with the batch
     log_q_atol = 0.05  # forwards and back, at the published tolerances of the integrator
     draws, largest_error = 500, 0.25
 
