@@ -14,7 +14,7 @@ from rdkit import Chem, rdBase
 from ..errors import MoleculeError
 from .completeness import check_complete, check_one_structure, chemistry_problems, parse_problem, unsanitised
 from .identity import bond_key, centre_key, double_bond_key
-from .stereo import HANDS, assign_stereo_from_3d, check_source_stereo, check_stereo, check_wedges_of_smiles, open_resonant_centres
+from .stereo import HANDS, assign_stereo_from_3d, check_source_stereo, check_stereo, check_wedges_of_smiles, perceive_stereo
 
 if TYPE_CHECKING:
     import openmm.app
@@ -108,11 +108,7 @@ class MolecularGraph:
         for key in mol.GetPropNames():
             mol.ClearProp(key)  # what a source says of its own conformation is not true of others
         check_complete(mol, name)
-        open_resonant_centres(mol)
-        # perception reads bond directions, which molecules that were not made from a SMILES lack
-        Chem.AssignStereochemistry(mol)
-        Chem.SetDoubleBondNeighborDirections(mol)
-        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+        perceive_stereo(mol)
         check_stereo(mol, name)
         return cls(mol, name)
 

@@ -114,14 +114,23 @@ def tetrahedral_hands(
     return np.where(has_hand, np.sign(total), 0).astype(np.int8)
 
 
-def open_resonant_centres(mol: Chem.Mol) -> None:
-    """Leave P, As and S open, in place, where =O and -O(-), or =S and -S(-), differ by the resonance form alone.
+def perceive_stereo(mol: Chem.Mol) -> None:
+    """Leave open, in place, what is specified but makes no difference.
 
     Parameters
     ----------
     mol : rdkit.Chem.Mol
         Sanitised.
     """
+    _open_resonant_centres(mol)
+    # perception reads bond directions, which molecules that were not made from a SMILES lack
+    Chem.AssignStereochemistry(mol)
+    Chem.SetDoubleBondNeighborDirections(mol)
+    Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+
+
+def _open_resonant_centres(mol: Chem.Mol) -> None:
+    """Leave P, As and S open, in place, where =O and -O(-), or =S and -S(-), differ by the resonance form alone."""
     for atom in mol.GetAtoms():
         if atom.GetChiralTag() in HANDS and atom.GetSymbol() in ("P", "As", "S"):
             ends = [(bond.GetBondTypeAsDouble(), bond.GetOtherAtom(atom)) for bond in atom.GetBonds()]
