@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import logging
 import os
@@ -253,8 +254,9 @@ def _of_natural_elements(graph: MolecularGraph) -> app.Topology:
     return topology_from_rdkit(mol)
 
 
+@functools.cache
 def _nagl() -> Callable[[MolecularGraph], Any]:
-    """A function that turns a graph to an OpenFF Molecule with partial charges. Loading the network takes seconds: done once."""
+    """A function that turns a graph to an OpenFF Molecule with partial charges; the network is loaded once in a process."""
     from openff.nagl import GNNModel
     from openff.nagl_models import get_model
     from openff.units import Quantity
