@@ -61,7 +61,7 @@ def stop_after(arguments, folder, kept, number):
 @pytest.mark.parametrize("command", ["generate", "workers", "score"])
 def test_a_killed_call_goes_on_to_the_same_file(folder, command):
     if command == "score":
-        write_ensembles([ETKDGGenerator().sample(smiles, 40) for smiles in SMILES], folder / "in.sdf")
+        write_ensembles([ETKDGGenerator().sample(smiles, 15) for smiles in SMILES], folder / "in.sdf")
     arguments = [*call(command, folder), "-o", folder / "out.sdf"]
     undisturbed = start([*arguments[:-1], folder / "undisturbed.sdf"])
     assert undisturbed.communicate(timeout=200) and undisturbed.returncode == 0
@@ -115,7 +115,7 @@ def test_what_somebody_removes_meanwhile_is_named_and_made_again(folder):
 def test_an_interrupted_training_keeps_its_rounds(folder):
     write_ensembles([ETKDGGenerator().sample(smiles, 4) for smiles in SMILES[:6]], folder / "in.sdf")
     run = folder / "run"
-    arguments = ["train", "confgf", "--data", folder / "in.sdf", "--steps", "40", "--round-steps", "4", "--device", "cpu", "-o", run]
+    arguments = ["train", "confgf", "--data", folder / "in.sdf", "--steps", "12", "--round-steps", "3", "--device", "cpu", "-o", run]
     process = start(arguments)
     deadline = time.monotonic() + 200
     while not (run / "last.ckpt").exists() and time.monotonic() < deadline and process.poll() is None:
