@@ -110,12 +110,12 @@ def test_two_kills(shared_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_four_hundred_inputs(shared_data, tmp_path):
-    """Of the thousand that the program makes by default."""
-    run("fuzz.py", shared_data, tmp_path, "--inputs", 400)
+def test_many_inputs(shared_data, tmp_path):
+    """A quarter of the thousand that the program makes by default."""
+    run("fuzz.py", shared_data, tmp_path, "--inputs", 250)
 
 
 @pytest.mark.slow
-def test_twenty_kills(shared_data, tmp_path):
-    """Of the fifty that the program makes by default."""
-    run("kills.py", shared_data, tmp_path, "--kills", 20)
+def test_kills_of_every_job(shared_data, tmp_path):
+    """A quarter of the fifty that the program makes by default."""
+    run("kills.py", shared_data, tmp_path, "--kills", 12)
