@@ -30,6 +30,8 @@ _LAYOUT = 2
 
 _DIGEST = "sha256"
 
+_UNITS = {"positions": "nanometers", "energy": "kilojoules_per_mole", "log_q": "nats"}
+
 
 def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = None, trajectory: bool = True) -> bytes:
     """The content of an HDF5 file: all samples, in full precision, in the group `GROUP`.
@@ -49,28 +51,43 @@ def hdf5_bytes(ensemble: Ensemble, state: Mapping[str, NDArray[Any]] | None = No
             _write_trajectory(file, ensemble)
         group = file.create_group(GROUP)
         group.attrs["layout"] = _LAYOUT
-        group["name"] = ensemble.graph.name
-        group["molecule"] = rdMolInterchange.MolToJSON(ensemble.graph.mol)
-        group["residues"] = json.dumps([_residue(atom) for atom in ensemble.graph.mol.GetAtoms()])
-        group["provenance"] = json.dumps(dataclasses.asdict(ensemble.provenance))
-        if ensemble.target is not None:
-            group["target"] = json.dumps(dataclasses.asdict(ensemble.target))
-        group["diagnostics"] = json.dumps(dict(ensemble.diagnostics))
-        group["status"] = ensemble.status
-        for name, unit in (("positions", "nanometers"), ("energy", "kilojoules_per_mole"), ("log_q", "nats")):
-            values = getattr(ensemble, name)
-            if values is not None:
-                group.create_dataset(name, data=values, **_packed(values))
-                group[name].attrs["units"] = unit
-        if ensemble.properties is not None:
-            group["properties"] = json.dumps([dict(of_one) for of_one in ensemble.properties])
-        group.attrs[_DIGEST] = _digest(_content(group))
+        content = _content_of(ensemble)
+        for name, values in content.items():
+            group.create_dataset(name, data=values, **_packed(values))
+            if name in _UNITS:
+                group[name].attrs["units"] = _UNITS[name]
+        group.attrs[_DIGEST] = _digest(content)
         if state is not None:
             arrays = file.create_group(STATE)
             for name, values in state.items():
                 arrays.create_dataset(name, data=values)
         file.flush()
         return sealed(bytes(file.id.get_file_image()))
+
+
+def digest_of(ensemble: Ensemble) -> str:
+    """A SHA-256, in hexadecimal digits, of everything that an ensemble is made of; its file holds it, too.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    """
+    return _digest(_content_of(ensemble))
+
+
+def _content_of(ensemble: Ensemble) -> dict[str, Any]:
+    """The datasets of the group `GROUP`: texts and arrays."""
+    texts = {
+        "molecule": rdMolInterchange.MolToJSON(ensemble.graph.mol),
+        "name": ensemble.graph.name,
+        "residues": json.dumps([_residue(atom) for atom in ensemble.graph.mol.GetAtoms()]),
+        "provenance": json.dumps(dataclasses.asdict(ensemble.provenance)),
+        "target": None if ensemble.target is None else json.dumps(dataclasses.asdict(ensemble.target)),
+        "diagnostics": json.dumps(dict(ensemble.diagnostics)),
+        "properties": None if ensemble.properties is None else json.dumps([dict(of_one) for of_one in ensemble.properties]),
+    }
+    arrays = {"status": ensemble.status, **{name: getattr(ensemble, name) for name in _UNITS}}
+    return {name: values for name, values in (texts | arrays).items() if values is not None}
 
 
 def read_hdf5(path: Path) -> Ensemble:
@@ -128,9 +145,9 @@ def _digest(content: Mapping[str, Any]) -> str:
     """Of everything that an ensemble is made of."""
     total = hashlib.sha256()
     for name in sorted(content):
-        values = np.asarray(content[name])
+        values = np.asarray(content[name].encode() if isinstance(content[name], str) else content[name])
         total.update(f"{name} {values.dtype.str} {values.shape} ".encode())
-        total.update(content[name] if values.dtype == object else values.tobytes())
+        total.update(values.tobytes())
     return total.hexdigest()
 
 
@@ -174,7 +191,7 @@ def _write_trajectory(file: h5py.File, ensemble: Ensemble) -> None:
 
 
 def _packed(values: Any) -> dict[str, Any]:
-    return {"compression": "gzip", "shuffle": True} if np.size(values) else {}
+    return {"compression": "gzip", "shuffle": True} if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.size else {}
 
 
 def _residue(atom: Chem.Atom) -> list[Any] | None:

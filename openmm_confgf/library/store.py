@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from .. import errors
 from ..ensemble import Ensemble, Provenance
 from ..errors import ConfGFError, FileFormatError, WorkerError
-from ..files.hdf5 import hdf5_bytes, read_hdf5
+from ..files.hdf5 import digest_of, hdf5_bytes, read_hdf5
 from ..molecules.graph import MolecularGraph
 from ..writing import write_whole
 
@@ -219,7 +218,7 @@ def key_of(item: MolecularGraph | Ensemble) -> str:
         The first 32 hexadecimal digits of a SHA-256.
     """
     ensemble = item if isinstance(item, Ensemble) else Ensemble(item, np.empty((0, len(item), 3)), Provenance("", ""))
-    return hashlib.sha256(hdf5_bytes(ensemble, trajectory=False)).hexdigest()[:32]
+    return digest_of(ensemble)[:32]
 
 
 def kept_or_made(
