@@ -66,6 +66,8 @@ class ItemWorker(WorkerPlugin):
         self._busy: dict[ProcessExecutor[bytes, tuple[bytes, float]], str] = {}
         self._ended: set[str] = set()
         self._timer: threading.Timer | None = None
+        # by Dask's wish the C library would give memory back at once, and a network take twice as long
+        os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
         # what Dask starts may start nothing by default, as it would stay when its parent is killed; ours end with their parents
         multiprocessing.current_process().daemon = False
 

@@ -11,7 +11,7 @@ import pytest
 
 from openmm_confgf.errors import WorkerError
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = map(pytest.importorskip, ("dask", "distributed"))
 
 from openmm_confgf.clusters.dask_executor import DaskExecutor  # noqa: E402  # it imports Dask
 
@@ -116,6 +116,15 @@ def where_it_is():
 def test_workers_work_where_the_program_does(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(where_it_is, [0]) == {0: str(tmp_path)}
+
+
+def how_it_allocates():
+    return lambda _: os.environ.get("MALLOC_TRIM_THRESHOLD_")
+
+
+def test_memory_is_not_given_back_at_each_step(run):
+    assert dask.config.get("distributed.nanny.pre-spawn-environ")["MALLOC_TRIM_THRESHOLD_"]
+    assert run(how_it_allocates, [0]) == {0: None}
 
 
 def sleeping():
