@@ -25,8 +25,8 @@ from openmm_confgf.models.field import PairField
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.tables import Column, markdown_lines
 
-HEAVY = 7
-"""Atoms at least: QM9 is mostly molecules of nine, and begins with small ones."""
+SMALLEST = 7
+"""Atoms at least: QM9 begins with small molecules."""
 
 WAYS = {
     "no cluster": (),
@@ -116,18 +116,23 @@ def outside_the_network(molecules: Sequence[str], conformers: int) -> float:
         PairField.forward = forward  # type: ignore[method-assign]
 
 
+def chosen_from(archive: Path, count: int) -> list[str]:
+    """SMILES of an archive's molecules of `SMALLEST` atoms and more, drawn with seed 0."""
+    with np.load(archive) as arrays:
+        known = sorted({str(smiles) for smiles in arrays["smiles"][arrays["n_atoms"] >= SMALLEST]})
+    return [known[k] for k in np.random.default_rng(0).permutation(len(known))[:count]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", help="npz with the SMILES of molecules")
+    parser.add_argument("archive", type=Path, help="npz with the SMILES of molecules")
     parser.add_argument("--molecules", type=int, default=10_000)
     parser.add_argument("--generator", default="etkdg")
     parser.add_argument("--conformers", type=int, default=5)
     parser.add_argument("--score", metavar="LEVEL", help="score what was generated, too")
     given = parser.parse_args()
 
-    with np.load(given.archive) as archive:
-        known = sorted({str(smiles) for smiles in archive["smiles"][archive["n_atoms"] >= HEAVY]})
-    chosen = [known[k] for k in np.random.default_rng(0).permutation(len(known))[: given.molecules]]
+    chosen = chosen_from(given.archive, given.molecules)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "library.smi"
