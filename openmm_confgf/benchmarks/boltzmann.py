@@ -86,19 +86,36 @@ class BoltzmannRow:
 
 
 @dataclasses.dataclass(frozen=True)
+class BoltzmannFailure:
+    """A molecule that a generator could not sample.
+
+    Attributes
+    ----------
+    molecule, generator, weights : str
+        As in `BoltzmannRow`.
+    error : str
+        Why.
+    """
+
+    molecule: str
+    generator: str
+    weights: str
+    error: str
+
+
+@dataclasses.dataclass(frozen=True)
 class BoltzmannBenchmark:
-    """All rows, and those molecules that could not be sampled.
+    """All rows, and what could not be sampled.
 
     Attributes
     ----------
     rows : list of BoltzmannRow
         Those of one molecule one after the other.
-    failed : dict of str to str
-        Why, by molecule, and by generator where there are several.
+    failed : list of BoltzmannFailure
     """
 
     rows: list[BoltzmannRow]
-    failed: dict[str, str]
+    failed: list[BoltzmannFailure]
 
     def to_table(self) -> str:
         """For the terminal."""
@@ -150,14 +167,14 @@ def benchmark_boltzmann(
         raise ConfGFError("There is nothing to sample; give at least one generator, one molecule and one seed.")
     if reference is not None and not any(reference.graph.same_as(graph) for graph in molecules):
         raise ConfGFError(f"The reference is of {reference.graph.name!r}, which is none of the molecules; give one that is.")
-    rows, failed = [], {}
+    rows, failed = [], []
     pairs = list(itertools.product(molecules, generators))
     for number, (graph, generator) in enumerate(pairs):
         progress(graph.name, number, len(pairs))
         try:
             rows.append(_row(generator, graph, samples, seeds, reference, device))
         except ConfGFError as error:
-            failed[graph.name if len(generators) == 1 else f"{graph.name} ({generator.name})"] = str(error)
+            failed.append(BoltzmannFailure(graph.name, generator.name, generator.loaded.card.name, str(error)))
     return BoltzmannBenchmark(rows, failed)
 
 

@@ -90,7 +90,7 @@ def boltzmann(
                 device,
                 progress=lambda name, done, total: moved(description=name, completed=done, total=total),
             )
-        for name, problem in result.failed.items():
-            note(f"failed: {name}: {problem}")
+        for failure in result.failed:
+            note(f"failed: {failure.molecule} ({failure.weights}): {failure.error}")
         show(as_json({"command": "benchmark boltzmann", **dataclasses.asdict(result)}) if json else result.to_table())
     raise typer.Exit(1 if result.failed else 0)

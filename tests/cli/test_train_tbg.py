@@ -48,7 +48,7 @@ def test_frames_become_a_flow_that_generates(run, frames, small, tmp_path):
     assert made.code == 0, made.err
     assert run("reweight", samples, "--json").json["n"] == 100
     table = run("benchmark", "boltzmann", "O", "--generator", "tbg", "--weights", report["weights"], "-n", 100, "--seeds", 1, "--json").json
-    assert table["rows"][0]["seen"] and table["failed"] == {}
+    assert table["rows"][0]["seen"] and table["failed"] == []
     both = ("--generator", "tbg", "--generator", "tbg", "--weights", report["weights"])
     outcome = run("benchmark", "boltzmann", "O", *both)
     assert outcome.code == 2 and "2 generators and 1 weights; give --weights once for each --generator" in outcome.err
