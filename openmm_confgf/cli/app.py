@@ -22,6 +22,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .generate import generate
 from .interrupts import ends_when_asked, signals_for_python_only
+from .one_job import one_job
 from .output import note
 from .reference import reference
 from .report import report
@@ -45,16 +46,16 @@ benchmark = typer.Typer(
 train = typer.Typer(help="Train a network on your own molecules.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(ends_when_asked(generate))
 app.command()(ends_when_asked(score))
-app.command()(ends_when_asked(reweight))
+app.command()(ends_when_asked(one_job(reweight)))
 app.command()(ends_when_asked(evaluate))
 app.command()(ends_when_asked(report))
 app.command()(ends_when_asked(seed))
-app.command()(ends_when_asked(simulate))
+app.command()(ends_when_asked(one_job(simulate)))
 app.command()(ends_when_asked(reference))
-app.command()(ends_when_asked(align))
-train.command()(ends_when_asked(confgf))
-train.command()(ends_when_asked(train_boltzmann.boltzmann))
-train.command()(ends_when_asked(train_tbg.tbg))
+app.command()(ends_when_asked(one_job(align)))
+train.command()(ends_when_asked(one_job(confgf)))
+train.command()(ends_when_asked(one_job(train_boltzmann.boltzmann)))
+train.command()(ends_when_asked(one_job(train_tbg.tbg)))
 benchmark.command()(ends_when_asked(conformers))
 benchmark.command()(ends_when_asked(energies))
 benchmark.command()(ends_when_asked(benchmark_boltzmann.boltzmann))

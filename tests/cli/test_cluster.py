@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from openmm_confgf.files import read_ensembles
+from openmm_confgf.files import read_ensembles, write_ensembles
 
 pytest.importorskip("distributed")
 
@@ -72,6 +73,38 @@ def test_seeds_come_from_workers(run, tmp_path, toy_level):
         assert state.read_text() == (tmp_path / "cluster" / state.relative_to(tmp_path / "plain")).read_text()
 
 
+def test_one_job_is_done_by_a_worker(run, tmp_path, monkeypatch, toy_level):
+    """With files that are named from where the program is; what it tells is the same, and so is what it leaves."""
+    monkeypatch.chdir(tmp_path)
+    simulate = ["simulate", "CCO", "--forcefield", toy_level, "--replicas", 2, "--frame-interval", 0.05, "--equilibration", 0.1]
+    simulate += ["--no-compile", "--device", "cpu", "--ns", 0.0001, "--json"]
+    plain, cluster = run(*simulate, "-o", "plain.h5"), run(*simulate, "-o", "cluster.h5", "--cluster", "local")
+    assert plain.code == cluster.code == 0, cluster.err
+    assert plain.json["status"] == cluster.json["status"] and cluster.json["files"] == ["cluster.h5"]
+    np.testing.assert_array_equal(*(read_ensembles(tmp_path / name)[0].positions for name in ("plain.h5", "cluster.h5")))
+
+
+def test_tables_notes_and_codes_of_one_job_come_back(run, peroxide_samples, tmp_path):
+    (samples,) = write_ensembles(peroxide_samples, tmp_path / "samples.h5")
+    outcomes = [run("reweight", samples, "--truncate", 0.001, *options) for options in ((), ("--cluster", "local"))]
+    assert outcomes[0].code == outcomes[1].code == 0 and outcomes[0].out == outcomes[1].out and "4000 OK" in outcomes[1].out
+    assert outcomes[0].err == outcomes[1].err and "weights were truncated" in outcomes[1].err
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (["align", "--molecules", "CCO", "--loss", "none", "-o", "aligned"], "loss"),
+        (["train", "boltzmann", "C1CC", "-o", "run"], "cannot be parsed"),
+    ],
+)
+def test_errors_of_one_job_are_one_sentence(run, tmp_path, monkeypatch, call, words):
+    monkeypatch.chdir(tmp_path)
+    plain, cluster = run(*call), run(*call, "--cluster", "local")
+    assert plain.code == cluster.code == 2 and words in cluster.err and cluster.err == plain.err and cluster.err.count("\n") == 1
+    assert run(*call, "--cluster", "nowhere.yaml").err.startswith("error: ")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -96,6 +129,23 @@ def test_a_molecule_that_takes_too_long_has_failed_and_is_tried_again(run, libra
     assert run(*generate, "--time-limit", 60).code == 0
     outcome = run("generate", library, "--time-limit", 1, "-o", tmp_path / "out.sdf")
     assert outcome.code == 2 and "add --workers 2 or more, or --cluster" in outcome.err
+
+
+@pytest.mark.slow
+def test_a_training_whose_process_dies_goes_on(tmp_path):
+    assert (tmp_path / "in.smi").write_text("".join(f"{'C' * (2 + k)}O m{k}\n" for k in range(6)))
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
+    generate = command("generate", "in.smi", "-n", 4, "--generator", "etkdg", "-o", "in.sdf")
+    subprocess.run(generate, env=environment, cwd=tmp_path, check=True, capture_output=True)
+    train = command("train", "confgf", "--data", "in.sdf", "--steps", 12, "--round-steps", 3, "-o", "run", "--cluster", "local", "--json")
+    with subprocess.Popen(train, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 200
+        while not (tmp_path / "run" / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(max(children_of(process.pid), key=lambda pid: psutil.Process(pid).memory_info().rss), signal.SIGKILL)
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert '"command": "train confgf"' in out
 
 
 @pytest.mark.slow
