@@ -30,7 +30,7 @@ def call(command, folder):
     return {
         "generate": ["generate", folder / "in.smi", "-n", "100", "--generator", "etkdg+mmff"],
         "workers": ["generate", folder / "in.smi", "-n", "100", "--generator", "etkdg+mmff", "--workers", "2"],
-        "score": ["score", folder / "in.sdf", "--platform", "Reference", "--minimize"],
+        "score": ["score", folder / "in.sdf", "--forcefield", "mmff94s", "--minimize"],
     }[command]
 
 
@@ -61,7 +61,7 @@ def stop_after(arguments, folder, kept, number):
 @pytest.mark.parametrize("command", ["generate", "workers", "score"])
 def test_a_killed_call_goes_on_to_the_same_file(folder, command):
     if command == "score":
-        write_ensembles([ETKDGGenerator().sample(smiles, 15) for smiles in SMILES], folder / "in.sdf")
+        write_ensembles([ETKDGGenerator().sample(smiles, 100) for smiles in SMILES], folder / "in.sdf")
     arguments = [*call(command, folder), "-o", folder / "out.sdf"]
     undisturbed = start([*arguments[:-1], folder / "undisturbed.sdf"])
     assert undisturbed.communicate(timeout=200) and undisturbed.returncode == 0
