@@ -1,6 +1,6 @@
 """A library end to end with the command line: molecules per second, memory over the run, and what the program itself takes.
 
-    python devtools/benchmarks/library_rate.py qm9_b3lyp_train.npz [--molecules 10000] [--generator etkdg] [--conformers 5] [--score LEVEL]
+    python devtools/benchmarks/library_rate.py qm9_b3lyp_train.npz [--molecules 10000] [--generator etkdg] [--way "no cluster"]
 
 Each command runs without a cluster, and with `--cluster local` of one worker and of two, in turn. Rates are of the middle of a run (a
 tenth of the molecules finished until nine tenths), so that starts do not count; memory is the resident one of the program and of all that
@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=10_000)
     parser.add_argument("--generator", default="etkdg")
     parser.add_argument("--conformers", type=int, default=5)
+    parser.add_argument("--way", action="append", choices=list(WAYS), help="only this; repeatable")
     parser.add_argument("--score", metavar="LEVEL", help="score what was generated, too")
     given = parser.parse_args()
 
@@ -142,9 +143,9 @@ def main() -> None:
         if given.score:
             calls["score"] = ("score", made, "--forcefield", given.score)
         for name, call in calls.items():
-            for way, options in WAYS.items():
+            for way in given.way or WAYS:
                 output = made if name == "generate" else Path(folder) / "scored.sdf"
-                command = [sys.executable, "-m", "openmm_confgf", *map(str, call), *options, "-o", str(output)]
+                command = [sys.executable, "-m", "openmm_confgf", *map(str, call), *WAYS[way], "-o", str(output)]
                 rows.append(row(name, way, watched(command, output.with_name(f"{output.name}.partial"))))
                 print(f"{name}, {way}: {rows[-1][5]:.2f} molecules/s", file=sys.stderr)
     print("\n".join(markdown_lines(COLUMNS, rows)))
