@@ -66,10 +66,10 @@ def one_job(command: Callable[..., None]) -> Callable[..., None]:
         if outcome.code:
             raise typer.Exit(outcome.code)
 
-    own = inspect.signature(command, eval_str=True)
-    added = inspect.Parameter("cluster", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Cluster)
-    anywhere.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
-    anywhere.__annotations__ = {name: parameter.annotation for name, parameter in (*own.parameters.items(), ("cluster", added))}
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [*own, inspect.Parameter("cluster", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Cluster)]
+    anywhere.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    anywhere.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return anywhere
 
 

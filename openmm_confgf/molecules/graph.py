@@ -180,6 +180,17 @@ class MolecularGraph:
         """
         return self.order_key == other.order_key
 
+    def retagged(self, mol: Chem.Mol) -> MolecularGraph:
+        """The molecule with another stereo; what makes no difference is left open.
+
+        Parameters
+        ----------
+        mol : rdkit.Chem.Mol
+            A copy of this one's, with other tags of tetrahedral centres and double bonds; it is taken over.
+        """
+        perceive_stereo(mol)
+        return MolecularGraph(mol, self.name)
+
     @functools.cached_property
     def smiles(self) -> str:
         """Canonical isomeric SMILES without explicit hydrogens: the molecule's identity."""

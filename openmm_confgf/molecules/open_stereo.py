@@ -13,7 +13,6 @@ from rdkit import Chem, rdBase
 
 from .bicycles import small_bicycles, turned_inside
 from .graph import MolecularGraph
-from .stereo import perceive_stereo
 
 MOST_PATTERNS = 1024
 """Ways to specify all that is open that are tried; symmetry makes them fewer stereoisomers."""
@@ -78,9 +77,7 @@ def specified(graph: MolecularGraph, found: OpenStereo, hands: Sequence[bool]) -
         Of the centres, then of the double bonds. True: the centre's neighbours turn counter-clockwise in RDKit's order of bonds; the double
         bond's neighbours of lowest index are cis.
     """
-    mol = _tagged(graph.mol, found, hands)
-    perceive_stereo(mol)
-    return MolecularGraph(mol, graph.name)
+    return graph.retagged(_tagged(graph.mol, found, hands))
 
 
 def _tagged(mol: Chem.Mol, found: OpenStereo, hands: Sequence[bool]) -> Chem.Mol:

@@ -272,7 +272,7 @@ def _mirror_image(graph: MolecularGraph) -> MolecularGraph:
     mol = Chem.Mol(graph.mol)
     for atom in mol.GetAtoms():
         atom.SetChiralTag(_MIRRORED.get(atom.GetChiralTag(), atom.GetChiralTag()))
-    return MolecularGraph.from_rdkit(mol, graph.name)
+    return graph.retagged(mol)
 
 
 def _named(graph: MolecularGraph, found: OpenStereo, isomers: list[MolecularGraph]) -> list[MolecularGraph]:
