@@ -133,7 +133,7 @@ def test_a_molecule_that_takes_too_long_has_failed_and_is_tried_again(run, libra
 
 @pytest.mark.slow
 def test_a_training_whose_process_dies_goes_on(tmp_path):
-    assert (tmp_path / "in.smi").write_text("".join(f"{'C' * (2 + k)}O m{k}\n" for k in range(6)))
+    (tmp_path / "in.smi").write_text("".join(f"{'C' * (2 + k)}O m{k}\n" for k in range(6)))
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
     generate = command("generate", "in.smi", "-n", 4, "--generator", "etkdg", "-o", "in.sdf")
     subprocess.run(generate, env=environment, cwd=tmp_path, check=True, capture_output=True)
