@@ -45,9 +45,8 @@ def main() -> None:
         if set(ensemble.diagnostics["ways"]) == {BY_CHANCE}:
             cages.append(ensemble[ensemble.ok][:2])
     seconds = time.process_time() - begun
-    print(
-        f"{whole} of {len(smiles)} molecules have all conformations, {len(smiles) / seconds:.0f} molecules/s; {len(cages)} by chance alone"
-    )
+    print(f"{whole} of {len(smiles)} molecules have all conformations, {len(smiles) / seconds:.0f} molecules/s")
+    print(f"{len(cages)} come by chance alone")
     for level in given.relax:
         counts, changed = collections.Counter[str](), []
         for cage in cages:
