@@ -7,11 +7,24 @@ import fcntl
 import glob
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from types import CodeType
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from .errors import FileFormatError
+
+Arguments = ParamSpec("Arguments")
+ResultT = TypeVar("ResultT")
+
+UNINTERRUPTED: set[CodeType] = set()
+"""Functions that a signal waits for."""
+
+
+def uninterrupted(function: Callable[Arguments, ResultT]) -> Callable[Arguments, ResultT]:
+    """Let signals that ask to stop wait for a function: `cli.interrupts` raises nothing while it runs, nor while what it calls does."""
+    UNINTERRUPTED.add(function.__code__)
+    return function
 
 
 @contextlib.contextmanager
@@ -52,8 +65,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         problem = error.strerror or error
         raise FileFormatError(f"{target} cannot be written: {problem}{kept}; make room, or choose another folder.") from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        _remove(partial)
 
 
 def write_whole(path: str | Path, content: str | bytes) -> Path:
@@ -92,36 +104,58 @@ def only_writer(path: str | Path) -> Iterator[None]:
     FileFormatError
         If another process is writing it, or its folder cannot be written to.
     """
-    target = Path(path).absolute()
-    lock = target.with_name(f".{target.name}.lock")
+    lock = _WriterLock(path)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise FileFormatError(f"{target} cannot be written: {error.strerror}; choose another folder.") from error
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
-            raise FileFormatError(f"{path} is being written by {holder}; wait until it has ended, or give another output.") from None
-        except OSError:  # a file system without locks
-            yield
-            return
-        if not (lock.exists() and os.path.samestat(os.fstat(held), lock.stat())):  # its last holder took it away meanwhile
-            with only_writer(path):
-                yield
-            return
+        lock.take()
+        yield
+    finally:
+        lock.release()
+
+
+class _WriterLock:
+    """The lock of `only_writer`; `release` makes good whatever `take` has done."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.target = path, Path(path).absolute()
+        self.file = self.target.with_name(f".{self.target.name}.lock")
+        self._held: int | None = None
+        self._owned = False
+
+    @uninterrupted
+    def take(self) -> None:
+        while not self._owned:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                self._held = held = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise FileFormatError(f"{self.target} cannot be written: {error.strerror}; choose another folder.") from error
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(held, 1000, 0).decode(errors="replace") or "another process"
+                raise FileFormatError(
+                    f"{self.path} is being written by {holder}; wait until it has ended, or give another output."
+                ) from None
+            except OSError:  # a file system without locks
+                return
+            if self.file.exists() and os.path.samestat(os.fstat(held), self.file.stat()):
+                self._owned = True
+            else:  # its last holder took it away meanwhile
+                self.release()
         with contextlib.suppress(OSError):  # on a full disk the lock holds, too
             os.ftruncate(held, 0)
             os.pwrite(held, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                lock.unlink()
-    finally:
-        os.close(held)
+
+    @uninterrupted
+    def release(self) -> None:
+        if self._owned:
+            _remove(self.file)
+            self._owned = False
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    __del__ = release  # where a signal came between the two
 
 
 def clear_leftovers(path: str | Path) -> None:
@@ -139,8 +173,13 @@ def clear_leftovers(path: str | Path) -> None:
     for partial in folder.glob(f".{name}-*.partial"):
         writer = partial.name.removesuffix(".partial").rpartition("-")[2]
         if writer.isdigit() and not _runs(int(writer)):
-            with contextlib.suppress(OSError):
-                partial.unlink()
+            _remove(partial)
+
+
+@uninterrupted
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
 
 
 def _runs(process: int) -> bool:

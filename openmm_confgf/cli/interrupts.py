@@ -14,6 +14,7 @@ from typing import ParamSpec
 
 import typer
 
+from ..writing import UNINTERRUPTED
 from .output import note
 
 Arguments = ParamSpec("Arguments")
@@ -22,7 +23,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """Ctrl-C, what schedulers and `timeout` send, and what a terminal that closes sends."""
 
 _AGAIN = 0.02
-"""Seconds after which a signal that fell into an import is passed on once more."""
+"""Seconds after which a signal that fell into what it waits for is passed on once more."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -84,8 +85,8 @@ def signals_for_python_only() -> Iterator[None]:
     RDKit takes Ctrl-C for itself while it embeds or matches substructures, returns what it has so far, and Python never hears of it:
     Ctrl-C would not stop a batch, and cost conformers or symmetries on the way. So the signals are blocked in all threads (those that are
     started inside inherit this) but one, which waits for them and passes them on. A call into a library is finished before they are
-    noticed, and so is an import: modules that are half initialised answer an exception with others of their own. What a library swallows
-    is raised again. A signal that is ignored, as SIGHUP under `nohup`, stays so.
+    noticed, and so is an import: modules that are half initialised answer an exception with others of their own; and so is what is
+    `writing.uninterrupted`. What a library swallows is raised again. A signal that is ignored, as SIGHUP under `nohup`, stays so.
     """
     # Windows has no signal masks; there Ctrl-C stays as it is
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
@@ -95,7 +96,7 @@ def signals_for_python_only() -> Iterator[None]:
     heard = {number for number, handler in handlers.items() if handler is not signal.SIG_IGN}
     numbers = heard | {signal.SIGINT}
     wanted: set[int] = set()
-    under_way = _imports(sys._getframe())
+    under_way = _waited_for(sys._getframe())
 
     finished = threading.Event()
     watcher = threading.Thread(target=_pass_on, args=(numbers, wanted, finished), daemon=True)
@@ -106,7 +107,7 @@ def signals_for_python_only() -> Iterator[None]:
             signal.pthread_kill(watcher.ident, number)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if number in wanted and _imports(frame) <= under_way and not finished.is_set():
+        if number in wanted and _waited_for(frame) <= under_way and not finished.is_set():
             wanted.clear()
             raise Stopped(number, pass_on)
 
@@ -132,11 +133,13 @@ def signals_for_python_only() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _imports(frame: FrameType | None) -> int:
-    """How many imports are under way where a frame runs."""
+def _waited_for(frame: FrameType | None) -> int:
+    """How many imports, and functions that a signal waits for, are under way where a frame runs."""
     count = 0
     while frame is not None:
-        count += frame.f_code.co_filename == "<frozen importlib._bootstrap>" and frame.f_code.co_name == "_find_and_load"
+        code = frame.f_code
+        count += code in UNINTERRUPTED
+        count += code.co_filename == "<frozen importlib._bootstrap>" and code.co_name == "_find_and_load"
         frame = frame.f_back
     return count
 

@@ -88,6 +88,45 @@ except KeyboardInterrupt as interrupt:
     print(exit_code_after(interrupt))
 """
 
+AT_EVERY_LINE_OF_A_WRITER = """
+import contextlib, os, signal, sys, time
+from pathlib import Path
+from openmm_confgf import writing
+from openmm_confgf.cli.interrupts import exit_code_after, signals_for_python_only
+
+def stopped_at(line):  # whether a signal came in that line, counted over all that run
+    left = line
+    def each(frame, event, argument):
+        nonlocal left
+        left -= event == "line"
+        if left == 0 and event == "line":
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop = time.monotonic() + 0.05
+            while time.monotonic() < stop:
+                pass
+        return each
+    try:
+        with signals_for_python_only():
+            sys.settrace(lambda frame, event, argument: each if frame.f_code.co_filename == writing.__file__ else None)
+            with writing.only_writer("a.h5"), writing.whole_file("a.h5") as stream:
+                stream.write(b"all of it")
+            sys.settrace(None)
+            time.sleep(0.05)
+    except KeyboardInterrupt as interrupt:
+        assert exit_code_after(interrupt) == 143
+    sys.settrace(None)
+    return left <= 0
+
+lines = 0
+while stopped_at(lines + 1):
+    lines += 1
+    found = {path.name: path.read_bytes() for path in Path().iterdir()}
+    assert found in ({}, {"a.h5": b"all of it"}), (lines, found)
+    for path in Path().iterdir():
+        path.unlink()
+print(lines)
+"""
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -113,6 +152,12 @@ def test_nobody_swallows_what_asks_to_stop(name, code, where):
     done = subprocess.run([sys.executable, "-c", SWALLOWED, name, where], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"{code}\n"
     assert done.stderr.count("Traceback") == 1 and "Its own fault." in done.stderr
+
+
+def test_a_writer_that_is_stopped_leaves_nothing_beside_its_file(tmp_path):
+    done = subprocess.run([sys.executable, "-c", AT_EVERY_LINE_OF_A_WRITER], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
 
 
 def test_a_command_that_keeps_nothing_says_that_it_was_stopped(capsys):
