@@ -18,7 +18,7 @@ from ...models.autoregressive import AutoregressiveDensity
 from ...thermodynamics.diagnostics import diagnose
 from ..averaging import copied_to_cpu
 from ..module import warm_hold_decay
-from ..objectives.energies import log_variance, tempered_weights, weighted_likelihood
+from ..objectives.energies import TEMPERED, log_variance, tempered_weights, weighted_likelihood
 from ..step_rounds import Row, StepRounds
 from .frames import Frames
 from .monitor import Samples, divergence, draw_samples, mean_log_q, torus_distance
@@ -32,9 +32,6 @@ _SHARE_OF_FRAMES = 0.25
 
 _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 """Factors of their log-variance, and of their likelihood."""
-
-TEMPERED = 0.6
-"""Share of the samples that must be effective after tempering."""
 
 _WORSE = 0.5
 """nats of the divergence above the best round's, from which that is taken up again."""
@@ -102,7 +99,11 @@ class BoltzmannTraining(StepRounds):
             self._samples.append((which, samples))
         loss_of = self._loss_of_energies if tuning else self._loss_of_frames
         losses = [self._step(loss_of, self.run.seed, self._learning_rate(tuning)) for _ in range(self.run.round_steps)]
-        row: Row = {"round": number + 1, "step": self.step, "loss": float(np.mean(losses)), "energies": float(tuning)}
+        loss: float | None = float(np.mean(losses))
+        if self.best and not np.isfinite(losses).all():
+            loss = None
+            self._go_back()
+        row: Row = {"round": number + 1, "step": self.step, "loss": loss, "energies": float(tuning)}
         if (number + 1) % LOOK_EVERY == 0 or self.is_last:
             row |= self._look(number)
             if len(self.lessons) == 1:
@@ -110,15 +111,19 @@ class BoltzmannTraining(StepRounds):
         return row
 
     def _keep_the_best(self, divergence: float | None) -> None:
-        """Keep the averaged weights if they are the best so far, and return to the best if they are much worse."""
+        """Keep the averaged weights if they are the best so far, and go back to the best if they are much worse."""
         if divergence is not None and divergence <= self.best_divergence:
             self.best, self.best_divergence = copied_to_cpu(self.averaged.module.state_dict()), divergence
         elif self.best and (divergence is None or divergence > self.best_divergence + _WORSE):
-            for network in (self.network, self.averaged.module):
-                network.load_state_dict(self.best)
-            self.optimizer.state.clear()
-            self._samples.clear()
-            self._pace *= 0.5
+            self._go_back()
+
+    def _go_back(self) -> None:
+        """Go on from the best weights, at half the rate."""
+        for network in (self.network, self.averaged.module):
+            network.load_state_dict(self.best)
+        self.optimizer.state.clear()
+        self._samples.clear()
+        self._pace *= 0.5
 
     def _look(self, number: int) -> Row:
         """At fresh samples of the averaged weights, of one molecule."""

@@ -113,6 +113,16 @@ def test_a_run_that_falls_apart_goes_on_from_its_best_round(lesson, small_networ
         assert torch.equal(tensor, network.state_dict()[name]), name
 
 
+def test_a_loss_that_is_not_finite_sends_back_to_the_best(lesson, small_network, tmp_path, monkeypatch):
+    run = BoltzmannRun(rounds=4, round_steps=2, batch_size=16, samples=128, tuning_rate=1e-3, frames_share=0.0)
+    training = BoltzmannTraining(small_network(), [lesson], run, tmp_path)
+    right = training._loss_of_energies
+    monkeypatch.setattr(training, "_loss_of_energies", lambda rng: right(rng) * (math.nan if training.step == 3 else 1.0))
+    rows = training.fit()
+    assert [row["loss"] is None for row in rows] == [False, True, False, False]
+    assert training._pace == 0.5 and math.isfinite(rows[-1]["divergence"])
+
+
 def test_the_divergence_is_that_of_jeffreys():
     """Two Gaussians: KL(q|p) + KL(p|q), without the constant log Z and entropy of the target, by hand."""
     generator = torch.Generator().manual_seed(0)
