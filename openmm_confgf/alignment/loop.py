@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..training.averaging import copied_to_cpu
 from ..training.module import warm_hold_decay
-from ..training.objectives.energies import log_variance
+from ..training.objectives.energies import TEMPERED, log_variance, tempered_weights, weighted_likelihood
 from ..training.step_rounds import Row, StepRounds
 from ..units import kT
 from .density import DensityModel
@@ -36,7 +36,7 @@ class _Compared(NamedTuple):
 
 
 class AlignmentTraining(StepRounds):
-    """A run in a folder. It ends with the averaged weights of the round that did best on the molecules that are held out.
+    """A run in a folder. It ends with the averaged weights of the round that did best on the molecules that are held out, extrapolated.
 
     Parameters
     ----------
@@ -67,11 +67,12 @@ class AlignmentTraining(StepRounds):
         # a second pass of a frozen network is made only where it is used
         self._reference = copy.deepcopy(model) if run.loss == "dpo" else None
         self._seen: list[float] = []
-        self.best = copied_to_cpu(self.network.state_dict())
+        self._first = copied_to_cpu(self.network.state_dict())
+        self.best = self._first
         self.start_loss, self.best_loss, self.best_round = float("inf"), float("inf"), 0
 
     def fit(self, after_round: Callable[[Row, int], None] = lambda row, rounds: None) -> list[Row]:
-        """As `StepRounds.fit`, and then the best weights.
+        """As `StepRounds.fit`, and then the best weights, extrapolated.
 
         Parameters
         ----------
@@ -86,12 +87,14 @@ class AlignmentTraining(StepRounds):
         Raises
         ------
         LossExplodedError
-            If the loss is not finite any more; the network has the best weights.
+            If the loss is not finite any more; the network has the best weights, extrapolated.
         """
         try:
             return super().fit(after_round)
         finally:
-            self.network.load_state_dict(self.best)
+            self.network.load_state_dict(
+                {name: torch.lerp(first, self.best[name], self.run.extrapolation) for name, first in self._first.items()}
+            )
             self.network.requires_grad_(False)
 
     def _begin(self) -> None:
@@ -142,7 +145,11 @@ class AlignmentTraining(StepRounds):
     def _compared(self, pool: Pool, rng: np.random.Generator) -> _Compared:
         """The loss of some conformations of a molecule."""
         run, seed = self.run, int(rng.integers(2**31))
-        rows = rng.choice(len(pool), run.k, replace=len(pool) < run.k)
+        share = None
+        if run.loss == "distillation":
+            assert pool.model_energies is not None
+            share = tempered_weights(torch.from_numpy(pool.model_energies - pool.energies / kT(run.temperature)), TEMPERED).numpy()
+        rows = rng.choice(len(pool), run.k, share is not None or len(pool) < run.k, share)
         energies, positions = torch.from_numpy(pool.energies[rows])[None], pool.positions[rows]
         lengths = torch.tensor([float(pool.graph.mol.GetNumHeavyAtoms())]) if run.length_normalised else None
         target = boltzmann_target(energies, temperature=run.temperature, lengths=lengths)
@@ -153,6 +160,8 @@ class AlignmentTraining(StepRounds):
             reduced = energies[0] / kT(run.temperature)
             away = (model[0] - reduced).detach()
             loss = log_variance(-model[0], -reduced, away[away.isfinite()].median())
+        elif run.loss == "distillation":
+            loss = weighted_likelihood(-model[0], torch.ones_like(model[0]))
         else:
             assert self._reference is not None
             with torch.no_grad():
@@ -183,7 +192,7 @@ class AlignmentTraining(StepRounds):
         return rounds - self.best_round >= self.run.patience
 
     def _kept(self) -> Any:
-        pools = [(torch.from_numpy(pool.positions), torch.from_numpy(pool.energies)) for pool in self.pools] if self.run.refresh else []
+        pools = [{name: torch.from_numpy(values) for name, values in pool.arrays().items()} for pool in self.pools if self.run.refresh]
         losses = {"start_loss": self.start_loss, "best_loss": self.best_loss}
         return {"best": self.best, "best_round": self.best_round, "pools": pools} | losses
 
@@ -191,4 +200,7 @@ class AlignmentTraining(StepRounds):
         self.best, self.best_round = kept["best"], kept["best_round"]
         self.start_loss, self.best_loss = kept["start_loss"], kept["best_loss"]
         if kept["pools"]:
-            self.pools = [Pool(old.graph, *(t.numpy() for t in new)) for old, new in zip(self.pools, kept["pools"], strict=True)]
+            self.pools = [
+                Pool(old.graph, **{name: values.numpy() for name, values in new.items()})
+                for old, new in zip(self.pools, kept["pools"], strict=True)
+            ]

@@ -32,11 +32,14 @@ class Pool:
         nm.
     energies : ndarray of float64, (S,)
         kJ/mol; +inf where there is none.
+    model_energies : ndarray of float64, (S,), optional
+        Of the model for which the pool was made, as it then was, in nats.
     """
 
     graph: MolecularGraph
     positions: NDArray[np.float64]
     energies: NDArray[np.float64]
+    model_energies: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         finite = self.energies[np.isfinite(self.energies)]
@@ -89,7 +92,7 @@ class Pool:
         return cls(graph, kept, energy.evaluate(kept).energy)
 
     def known_to(self, model: AlignableModel, seed: int) -> Pool:
-        """Those whose energy in the model is finite.
+        """Those whose energy in the model is finite, together with these energies.
 
         Parameters
         ----------
@@ -101,10 +104,16 @@ class Pool:
         ConfGFError
             If there is none, or too few are left, or all have one energy.
         """
-        known = model.model_energies(self.graph, self.positions, seed=seed).detach().isfinite().cpu().numpy()
+        told = model.model_energies(self.graph, self.positions, seed=seed).detach().double().cpu().numpy()
+        known = np.isfinite(told)
         if not known.any():
             raise ConfGFError(f"The model's energies of {self.graph.name!r} are not finite; look at what its loss gives for this molecule.")
-        return Pool(self.graph, self.positions[known], self.energies[known])
+        return Pool(self.graph, self.positions[known], self.energies[known], told[known])
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What is kept of it, by the names of its attributes."""
+        found = {"positions": self.positions, "energies": self.energies, "model_energies": self.model_energies}
+        return {name: values for name, values in found.items() if values is not None}
 
     def __len__(self) -> int:
         return len(self.energies)

@@ -121,8 +121,10 @@ def align(
     """
     directory, theory = Path(directory), level_of(level)
     aligned = alignable(model, run, str(resolve_device(device)))
-    if run.loss == "log-variance" and not isinstance(aligned, DensityModel):
-        raise ConfGFError("The log-variance needs an exact density, which boltzmann alone has here; use eba or dpo.")
+    if run.loss in ("log-variance", "distillation") and not isinstance(aligned, DensityModel):
+        raise ConfGFError(f"The loss {run.loss} needs an exact density, which boltzmann alone has here; use eba or dpo.")
+    if run.loss == "distillation" and (run.minimised or any(isinstance(molecule, Ensemble) for molecule in molecules)):
+        raise ConfGFError("Distillation weighs samples by the probability with which they were drawn; let the model draw them, raw.")
     if isinstance(model, EquilibriumGenerator):
         sampled = model.source.forcefield if model.level is None else model.level.name
         if theory.name != sampled:
@@ -237,7 +239,7 @@ def _pools(
         try:
             if path.exists():
                 with np.load(path, allow_pickle=False) as arrays:
-                    pools.append(Pool(graph, arrays["positions"], arrays["energies"]))
+                    pools.append(Pool(graph, **arrays))
                 continue
             if isinstance(molecule, Ensemble):
                 positions = molecule.positions[molecule.ok]
@@ -250,7 +252,7 @@ def _pools(
             continue
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as stream:
-            np.savez(stream, positions=pool.positions, energies=pool.energies)
+            np.savez(stream, **pool.arrays())  # type: ignore[arg-type]  # numpy's stub takes the keyword names for its own flag
         pools.append(pool)
     return pools, skipped
 
@@ -287,7 +289,7 @@ def _identity(model: Any, molecules: Sequence[MolecularGraph | Ensemble], level:
         "parent": _card_of(model).sha256 if isinstance(model, Generator) else type(model).__name__,
         "molecules": molecule_hash("\n".join(graph.smiles for graph in graphs)),
         "level": level.name,
-        **{name: value for name, value in dataclasses.asdict(run).items() if name not in ("steps", "patience")},
+        **{name: value for name, value in dataclasses.asdict(run).items() if name not in ("steps", "patience", "extrapolation")},
     }
 
 

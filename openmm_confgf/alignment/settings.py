@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from ..errors import ConfGFError
 
-Loss = Literal["eba", "dpo", "log-variance"]
-"""How energies teach: `alignment.losses`, or `training.objectives.energies.log_variance`, which needs an exact density."""
+Loss = Literal["eba", "dpo", "log-variance", "distillation"]
+"""How energies teach: `alignment.losses`, or, of an exact density, what `train boltzmann` has as well."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,8 @@ class AlignmentRun:
     Attributes
     ----------
     loss : str
-        ``"eba"`` (energy-based alignment), ``"dpo"`` (preferences between pairs of the K) or ``"log-variance"``.
+        ``"eba"`` (energy-based alignment) or ``"dpo"`` (preferences between pairs of the K); of an exact density also ``"log-variance"``
+        and ``"distillation"``, the likelihood of its own samples, drawn again by their tempered weights.
     k : int
         Conformations of a molecule that a step compares.
     alpha : float
@@ -44,6 +45,9 @@ class AlignmentRun:
     steps, round_steps : int
         Optimizer steps in all, a multiple of those between two looks at the molecules that are held out.
     learning_rate : float
+    extrapolation : float
+        The weights end up so many times as far from where they began as the best round brought them (ExPO, Zheng et al. 2024,
+        arXiv:2404.16792); the rounds themselves are not changed by it.
     patience : int
         The run stops when the loss of the molecules that are held out has not fallen for so many rounds.
     seed : int
@@ -68,11 +72,23 @@ class AlignmentRun:
     steps: int = 1000
     round_steps: int = 50
     learning_rate: float = 1e-4
+    extrapolation: float = 1.0
     patience: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "temperature", "samples", "molecules", "draws", "steps", "round_steps", "learning_rate", "patience"):
+        for name in (
+            "alpha",
+            "temperature",
+            "samples",
+            "molecules",
+            "draws",
+            "steps",
+            "round_steps",
+            "learning_rate",
+            "extrapolation",
+            "patience",
+        ):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfGFError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
         if not 0 <= self.anchor < math.inf:

@@ -50,7 +50,7 @@ def align(
     ] = "gfn2",
     generator: Annotated[str, typer.Option("--generator", help="confgf-noise, tbg or boltzmann.", metavar="NAME")] = "confgf-noise",
     weights: Weights = None,
-    loss: Annotated[str, typer.Option("--loss", help="eba, dpo or, of boltzmann, log-variance.", metavar="HOW")] = "eba",
+    loss: Annotated[str, typer.Option("--loss", help="eba, dpo or, of boltzmann, log-variance or distillation.", metavar="HOW")] = "eba",
     k: Annotated[int, typer.Option("-k", help="Conformations of a molecule that a step compares.")] = 4,
     alpha: Annotated[float, typer.Option("--alpha", help="Of the model's energies, which are in nats.")] = 1.0,
     anchor: Annotated[
@@ -73,6 +73,9 @@ def align(
     batch: Annotated[int, typer.Option("--batch", help="Molecules of a step.")] = 8,
     draws: Annotated[int, typer.Option("--draws", help="Noise levels for each molecule of a step, of models without a density.")] = 4,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of the first half of the run; it then falls to 0.")] = 1e-4,
+    extrapolation: Annotated[
+        float, typer.Option("--extrapolate", help="Go so many times as far from the first weights as training did.", metavar="TIMES")
+    ] = 1.0,
     patience: Annotated[
         int, typer.Option("--patience", help="Stop when those held out have not become better for so many rounds.", metavar="ROUNDS")
     ] = 5,
@@ -120,6 +123,7 @@ def align(
             steps=steps,
             round_steps=round_steps,
             learning_rate=learning_rate,
+            extrapolation=extrapolation,
             patience=patience,
             seed=seed,
         )

@@ -11,7 +11,8 @@ from openmm_confgf.alignment import AlignmentRun, Denoised, boltzmann_target
 from openmm_confgf.alignment.loop import AlignmentTraining
 from openmm_confgf.alignment.pool import Pool
 from openmm_confgf.errors import ConfGFError, LossExplodedError
-from tests.alignment.mixture import MixtureModel
+from openmm_confgf.units import kT
+from tests.alignment.mixture import Mixture, MixtureModel
 
 RUN = AlignmentRun(k=4, samples=4, molecules=1, draws=32, steps=200, round_steps=50, learning_rate=0.05, patience=10)
 
@@ -39,6 +40,46 @@ def test_preferences_put_the_lowest_first(mixture, pool, tmp_path):
     training(mixture, pool, tmp_path, run).fit()
     order = np.argsort(-mixture.network.logits.detach().numpy())
     assert order[0] == pool.energies.argmin()
+
+
+class Categorical:
+    """An exact density over four conformations."""
+
+    def __init__(self, centres):
+        self.centres, self.network = centres, Mixture(len(centres))
+
+    def model_energies(self, molecule, positions, *, seed):
+        which = np.abs(positions[:, None] - self.centres).sum((-2, -1)).argmin(1)
+        return -torch.log_softmax(self.network.logits, 0)[which]
+
+    def anchor(self, molecule, positions, weights, *, seed):
+        return torch.zeros(())
+
+
+def test_distillation_is_the_likelihood_of_importance_weighted_samples(butanol, butanol_minima, tmp_path):
+    """Whatever the samples were drawn from: weights are those of the pool, and not those of the network as it becomes."""
+    positions, _ = butanol_minima
+    energies, drawn = np.array([0.0, 1.0, 2.0, 0.5]), np.log([4.0, 3.0, 2.5, 4.0])
+    pool = Pool(butanol, positions, energies, drawn)
+    model = Categorical(positions)
+    run = dataclasses.replace(RUN, loss="distillation", minimised=False, k=64, samples=64, steps=300, round_steps=300, learning_rate=0.02)
+    AlignmentTraining(model, [pool], [], run, tmp_path, lambda pool, seed: None).fit()
+    wanted = torch.softmax(torch.from_numpy(drawn - energies / kT(RUN.temperature)), 0)
+    assert 1 / wanted.square().sum() > 0.6 * 4  # so that nothing is tempered
+    assert (torch.softmax(model.network.logits, 0) - wanted).abs().max() < 0.03 < (0.25 - wanted).abs().max()
+
+
+def test_weights_are_extrapolated_from_where_they_began(butanol_minima, pool, tmp_path):
+    """In another call, too: a run that is finished ends with whatever factor is asked for."""
+    run, found = dataclasses.replace(RUN, steps=20, round_steps=10), []
+    for factor in (1.0, 1.0, 2.5):
+        model = MixtureModel(butanol_minima[0])
+        model.network.logits.data = torch.tensor([0.1, 0.0, -0.1, 0.2], dtype=torch.float64)
+        first = model.network.logits.detach().clone()
+        training(model, pool, tmp_path, dataclasses.replace(run, extrapolation=factor)).fit()
+        found.append(model.network.logits.detach() - first)
+    assert found[0].abs().max() > 0.1
+    assert torch.equal(found[0], found[1]) and torch.allclose(found[2], 2.5 * found[0])
 
 
 @pytest.mark.parametrize("refresh", [0, 1])
@@ -105,6 +146,7 @@ def test_pools_without_a_preference_are_refused(butanol, butanol_minima):
         ({"k": 32}, "draw more samples"),
         ({"loss": "ppo"}, "no loss 'ppo'"),
         ({"alpha": 0.0}, "alpha is 0"),
+        ({"extrapolation": math.inf}, "extrapolation is inf"),
         ({"steps": 75, "round_steps": 50}, "give a multiple"),
         ({"refresh": -1}, "at least 0"),
     ],

@@ -94,9 +94,27 @@ def test_a_density_of_another_level_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_the_log_variance_asks_for_a_density(graphs, tmp_path):
-    with pytest.raises(ConfGFError, match="needs an exact density"):
-        align(create_generator("confgf-noise"), graphs, "mmff94s", tmp_path, dataclasses.replace(RUN, loss="log-variance"))
+def test_samples_of_a_density_are_distilled(tmp_path):
+    model, temperature = alignment_model("boltzmann", "boltzmann-ala2")
+    graph, level = peptide(["ACE", "ALA", "NME"]), "amber99sbildn.xml,amber99_obc.xml"
+    run = AlignmentRun("distillation", 16, minimised=False, samples=32, molecules=1, steps=2, round_steps=1, temperature=temperature)
+    result = align(model, [graph], level, tmp_path, run, compare=0, device="cpu")
+    assert len(result.rows) == 2 and load_weights(result.weights)[1].name == "boltzmann-ala2-distillation"
+    with np.load(tmp_path / "pools" / "0.npz") as kept:
+        assert kept["model_energies"].shape == kept["energies"].shape
+    drawn = Ensemble(graph, np.zeros((2, len(graph), 3)), Provenance("mine", ""))
+    for molecules, other in (([drawn], run), ([graph], dataclasses.replace(run, minimised=True))):
+        with pytest.raises(ConfGFError, match="let the model draw them, raw"):
+            align(model, molecules, level, tmp_path, other, device="cpu")
+
+
+@pytest.mark.parametrize("loss", ["log-variance", "distillation"])
+def test_some_losses_ask_for_a_density(graphs, tmp_path, loss):
+    with pytest.raises(ConfGFError, match=f"{loss} needs an exact density"):
+        align(create_generator("confgf-noise"), graphs, "mmff94s", tmp_path, dataclasses.replace(RUN, loss=loss))
+
+
+def test_what_cannot_be_aligned_is_said():
     with pytest.raises(ConfGFError, match="'etkdg' cannot be aligned"):
         alignment_model("etkdg")
 

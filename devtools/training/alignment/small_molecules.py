@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--anchor", type=float, default=0.05)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--extrapolate", type=float, default=1.0)
     parser.add_argument("--length-normalised", action="store_true")
     parser.add_argument("--held-out", type=int, default=16)
     parser.add_argument("--one-in", type=int, default=10, help="constitutions so many are for validation")
@@ -86,6 +87,7 @@ def main() -> None:
         draws=arguments.draws,
         steps=arguments.steps,
         learning_rate=arguments.learning_rate,
+        extrapolation=arguments.extrapolate,
         patience=1000,
         seed=arguments.seed,
     )

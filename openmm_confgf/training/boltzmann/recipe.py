@@ -21,11 +21,11 @@ from ...models.cards import Card, CardTarget
 from ...models.weights import load_weights, save_weights
 from ...molecules.graph import MolecularGraph
 from ...thermodynamics.pareto import pareto_k
-from ..objectives.energies import tempered_weights
+from ..objectives.energies import TEMPERED, tempered_weights
 from ..same_run import check_same_run
 from ..step_rounds import Row
 from .frames import Frames, training_frames
-from .loop import TEMPERED, BoltzmannTraining, Lesson
+from .loop import BoltzmannTraining, Lesson
 from .monitor import Samples, draw_samples
 from .outcome import OWN_SAMPLES, BoltzmannResult, card_of_run, run_identity, tell_frames, tested
 from .settings import AT_A_LEVEL, BoltzmannRun

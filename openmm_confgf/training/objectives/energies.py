@@ -9,6 +9,9 @@ FARTHEST = 6.0
 """kT: a log-weight farther than that from the median counts as that far, so that one clash does not decide a step."""
 
 
+TEMPERED = 0.6
+"""Share of the samples that must be effective after tempering."""
+
 TRUSTED = 1.0
 """nats by which log q of a sample may move from where it was drawn."""
 
