@@ -3,8 +3,8 @@
 Usage: python devtools/training/alignment/peptides.py FOLDER OUTPUT [--from boltzmann] [--loss eba|log-variance] [--steps 1000]
        [--device cuda]
 
-FOLDER is that of boltzmann/dipeptides.py. A peptide needs no simulation here, since energies teach what samples are worth. Those of
-VALIDATION are only looked at, test peptides not even that.
+FOLDER is that of boltzmann/dipeptides.py, and may be empty. A peptide needs no simulation here, since energies teach what samples are
+worth. Those of VALIDATION are only looked at, test peptides not even that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,9 @@ from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.density import DensityModel
 from openmm_confgf.alignment.loop import AlignmentTraining
 from openmm_confgf.alignment.pool import Pool
-from openmm_confgf.checksums import molecule_hash
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator, prepared
-from openmm_confgf.models.cards import Card
 from openmm_confgf.models.weights import save_weights
-from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.training.step_rounds import Row
 from openmm_confgf.units import kT
@@ -61,6 +58,7 @@ def main() -> None:
     parser.add_argument("--round-steps", type=int, default=50)
     parser.add_argument("--refresh", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--extrapolate", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cuda, where there is one")
     arguments = parser.parse_args()
@@ -107,6 +105,7 @@ def main() -> None:
         steps=arguments.steps,
         round_steps=arguments.round_steps,
         learning_rate=arguments.learning_rate,
+        extrapolation=arguments.extrapolate,
         patience=1000,
         seed=arguments.seed,
     )
@@ -122,25 +121,16 @@ def main() -> None:
     training = AlignmentTraining(model, pools, held_out, run, arguments.output, again)
     rows = training.fit(tell)
     settings = dataclasses.asdict(run) | {"best_round": training.best_round, "rounds": len(rows)}
-    card = card_of("boltzmann-eba", model.network, files, [len(frames[path.stem]) for path in files], settings, model.generator.loaded.card)
-    save_weights(arguments.output / "boltzmann-eba.safetensors", model.network, knowing(card, list(graphs.values())))
+    counts, parent = [len(frames[path.stem]) for path in files], model.generator.loaded.card
+    card = card_of("boltzmann", model.network, files, counts, settings, parent, list(graphs.values()))
+    own = {"molecules": len(pools), "conformations": sum(map(len, pools)), "level": FORCE_FIELD}
+    save_weights(arguments.output / "boltzmann.safetensors", model.network, dataclasses.replace(card, data=[*card.data, own]))
 
 
 def chosen_names(frames: Iterable[str], every: int) -> list[str]:
     """The peptides that were simulated, and one in so many of all others that are no test peptides."""
     everything = ["".join(pair) for pair in itertools.product("ACDEFGHIKLMNPQRSTVWY", repeat=2)]
     return list(dict.fromkeys([*frames, *[name for name in everything if name not in TEST][::every]]))
-
-
-def knowing(card: Card, graphs: Sequence[MolecularGraph]) -> Card:
-    """The card of weights that learnt all of these: energies of own samples teach as well as frames."""
-    return dataclasses.replace(
-        card,
-        elements=sorted({int(z) for graph in graphs for z in graph.numbers}),
-        min_atoms=min(map(len, graphs)),
-        max_atoms=max(map(len, graphs)),
-        trained_on=sorted(molecule_hash(graph.constitution) for graph in graphs),
-    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 sys.path.insert(0, str(Path(__file__).parents[1] / "boltzmann"))
 sys.path.insert(0, str(Path(__file__).parent))
 from dipeptides import FORCE_FIELD, TEMPERATURE, TEST, card_of
-from peptides import VALIDATION, chosen_names, knowing
+from peptides import VALIDATION, chosen_names
 
 from openmm_confgf.devices import multiplies_bfloat16
 from openmm_confgf.errors import ConfGFError
@@ -234,9 +234,9 @@ def main() -> None:
             process.terminate()
     settings = {key: value for key, value in vars(arguments).items() if key not in ("folder", "output", "device", "parent", "workers")}
     parent = BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent).loaded.card
-    card = card_of("boltzmann", network, files, [len(frames[path.stem]) for path in files], settings | {"steps": step}, parent)
-    graphs = [peptide(name) for name in [*names, *VALIDATION]]
-    save_weights(arguments.output / "boltzmann.safetensors", network, knowing(card, graphs))
+    counts, graphs = [len(frames[path.stem]) for path in files], [peptide(name) for name in [*names, *VALIDATION]]
+    card = card_of("boltzmann", network, files, counts, settings | {"steps": step}, parent, graphs)
+    save_weights(arguments.output / "boltzmann.safetensors", network, card)
 
 
 def learn(arguments: argparse.Namespace, weights: Path, sent: Any, asked: Any, told: Any) -> tuple[AutoregressiveDensity, int]:

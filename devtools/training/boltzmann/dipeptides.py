@@ -9,6 +9,7 @@ import argparse
 import itertools
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.md import MDGenerator
 from openmm_confgf.models.cards import Card, CardTarget
 from openmm_confgf.models.registry import describe_network
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.writing import whole_file
 
@@ -64,11 +66,18 @@ def main() -> None:
 
 
 def card_of(
-    name: str, network: torch.nn.Module, files: list[Path], frames: list[int], training: dict[str, Any], parent: Card | None, **more: Any
+    name: str,
+    network: torch.nn.Module,
+    files: list[Path],
+    frames: list[int],
+    training: dict[str, Any],
+    parent: Card | None,
+    learnt: Sequence[MolecularGraph] | None = None,
+    **more: Any,
 ) -> Card:
-    """The card of weights that learnt these peptides."""
+    """The card of weights that learnt these peptides: those that were simulated, unless energies of own samples taught others as well."""
     architecture, config = describe_network(network)
-    graphs = [peptide(path.stem) for path in files]
+    graphs = [peptide(path.stem) for path in files] if learnt is None else learnt
     return Card(
         name=name,
         architecture=architecture,
