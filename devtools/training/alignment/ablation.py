@@ -71,7 +71,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "eba, K 16": {"k": 16, "molecules": 16},
     "eba, K 256": {"k": 256, "molecules": 1},
     "eba, energies over the root of the length": {"length_normalised": True},
-    "eba, minima": {"minimised": True},
+    "eba, minima of 64": {"minimised": True, "samples": 64},
     "eba, frames": {},
     "log-variance, frames": {"loss": "log-variance"},
 }
