@@ -152,10 +152,11 @@ class AlignmentTraining(StepRounds):
         rows = rng.choice(len(pool), run.k, share is not None or len(pool) < run.k, share)
         energies, positions = torch.from_numpy(pool.energies[rows])[None], pool.positions[rows]
         lengths = torch.tensor([float(pool.graph.mol.GetNumHeavyAtoms())]) if run.length_normalised else None
-        target = boltzmann_target(energies, temperature=run.temperature, lengths=lengths)
+        temperature = run.temperature * (run.softness if run.loss == "eba" else 1)
+        target = boltzmann_target(energies, temperature=temperature, lengths=lengths)
         model = self.model.model_energies(pool.graph, positions, seed=seed).double().cpu()[None]
         if run.loss == "eba":
-            loss = eba_loss(model, energies, temperature=run.temperature, alpha=run.alpha, lengths=lengths)
+            loss = eba_loss(model, energies, temperature=temperature, alpha=run.alpha / run.softness, lengths=lengths)
         elif run.loss == "log-variance":
             reduced = energies[0] / kT(run.temperature)
             away = (model[0] - reduced).detach()

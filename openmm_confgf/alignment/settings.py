@@ -25,6 +25,9 @@ class AlignmentRun:
         Conformations of a molecule that a step compares.
     alpha : float
         Of the model's energies, as in `eba_loss`. They are in nats, so that 1 is Boltzmann's distribution.
+    softness : float
+        Of EBA: Boltzmann factors at so many times the temperature are compared with those of model energies divided by as much. The
+        minimiser stays, and more conformations share the target.
     anchor : float
         Of models without a density: weight of their likelihood of the conformations, weighted by Boltzmann factors, beside the loss.
         Without it they forget how to draw: their errors grow while the differences become right.
@@ -61,6 +64,7 @@ class AlignmentRun:
     loss: Loss = "eba"
     k: int = 4
     alpha: float = 1.0
+    softness: float = 1.0
     anchor: float = 0.05
     temperature: float = 300.0
     minimised: bool = True
@@ -79,6 +83,7 @@ class AlignmentRun:
     def __post_init__(self) -> None:
         for name in (
             "alpha",
+            "softness",
             "temperature",
             "samples",
             "molecules",

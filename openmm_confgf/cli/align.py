@@ -53,6 +53,9 @@ def align(
     loss: Annotated[str, typer.Option("--loss", help="eba, dpo or, of boltzmann, log-variance or distillation.", metavar="HOW")] = "eba",
     k: Annotated[int, typer.Option("-k", help="Conformations of a molecule that a step compares.")] = 4,
     alpha: Annotated[float, typer.Option("--alpha", help="Of the model's energies, which are in nats.")] = 1.0,
+    softness: Annotated[
+        float, typer.Option("--softness", help="Of eba: so many times the temperature, and as much less alpha; the minimiser stays.")
+    ] = 1.0,
     anchor: Annotated[
         float, typer.Option("--anchor", help="Weight of the likelihood of the conformations, without which a field forgets how to draw.")
     ] = 0.05,
@@ -112,6 +115,7 @@ def align(
             loss=loss,  # type: ignore[arg-type]  # checked there
             k=k,
             alpha=alpha,
+            softness=softness,
             anchor=anchor,
             temperature=known,
             minimised=not raw,

@@ -69,6 +69,22 @@ def test_distillation_is_the_likelihood_of_importance_weighted_samples(butanol, 
     assert (torch.softmax(model.network.logits, 0) - wanted).abs().max() < 0.03 < (0.25 - wanted).abs().max()
 
 
+def test_a_soft_target_is_another_temperature_and_alpha(butanol_minima, pool, tmp_path):
+    run, found = dataclasses.replace(RUN, steps=20, round_steps=10, anchor=0.0), []
+    for number, change in enumerate(({"softness": 2.0}, {"alpha": 0.5, "temperature": 2 * RUN.temperature}, {})):
+        model = MixtureModel(butanol_minima[0])
+        rows = training(model, pool, tmp_path / str(number), dataclasses.replace(run, **change)).fit()
+        found.append((model.network.logits.detach(), rows[-1]["target_entropy"]))
+    assert torch.equal(found[0][0], found[1][0]) and not torch.allclose(found[0][0], found[2][0])
+    assert found[0][1] == found[1][1] > found[2][1]
+
+
+def test_a_soft_target_has_the_same_minimiser(mixture, pool, tmp_path):
+    training(mixture, pool, tmp_path, dataclasses.replace(RUN, softness=2.0)).fit()
+    wanted = boltzmann_target(torch.from_numpy(pool.energies)[None], temperature=RUN.temperature)[0]
+    assert (torch.softmax(mixture.network.logits, 0) - wanted).abs().max() < 0.05
+
+
 def test_weights_are_extrapolated_from_where_they_began(butanol_minima, pool, tmp_path):
     """In another call, too: a run that is finished ends with whatever factor is asked for."""
     run, found = dataclasses.replace(RUN, steps=20, round_steps=10), []
@@ -146,6 +162,7 @@ def test_pools_without_a_preference_are_refused(butanol, butanol_minima):
         ({"k": 32}, "draw more samples"),
         ({"loss": "ppo"}, "no loss 'ppo'"),
         ({"alpha": 0.0}, "alpha is 0"),
+        ({"softness": 0.0}, "softness is 0"),
         ({"extrapolation": math.inf}, "extrapolation is inf"),
         ({"steps": 75, "round_steps": 50}, "give a multiple"),
         ({"refresh": -1}, "at least 0"),

@@ -67,7 +67,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "eba, alpha 2": {"alpha": 2.0},
     "eba, 155 K": {"temperature": TEMPERATURE / 2},
     "eba, 620 K": {"temperature": TEMPERATURE * 2},
-    "eba, alpha 0.5, 620 K": {"alpha": 0.5, "temperature": TEMPERATURE * 2},
+    "eba, softness 2": {"softness": 2.0},
     "eba, K 16": {"k": 16, "molecules": 16},
     "eba, K 256": {"k": 256, "molecules": 1},
     "eba, energies over the root of the length": {"length_normalised": True},

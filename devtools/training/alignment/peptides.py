@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--from", dest="parent", default="boltzmann")
     parser.add_argument("--loss", default="log-variance")
     parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("--softness", type=float, default=1.0)
     parser.add_argument("-k", type=int, default=64)
     parser.add_argument("--molecules", type=int, default=8)
     parser.add_argument(
@@ -97,6 +98,7 @@ def main() -> None:
         loss=arguments.loss,
         k=arguments.k,
         alpha=arguments.alpha,
+        softness=arguments.softness,
         temperature=TEMPERATURE,
         minimised=False,
         samples=arguments.samples,

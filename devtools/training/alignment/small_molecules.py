@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--from", dest="parent", default="confgf")
     parser.add_argument("--loss", default="eba")
     parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("--softness", type=float, default=1.0)
     parser.add_argument("-k", type=int, default=6)
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--molecules", type=int, default=4)
@@ -79,6 +80,7 @@ def main() -> None:
         loss=arguments.loss,
         k=arguments.k,
         alpha=arguments.alpha,
+        softness=arguments.softness,
         anchor=arguments.anchor,
         temperature=TEMPERATURE,
         length_normalised=arguments.length_normalised,
