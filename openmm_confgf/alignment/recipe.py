@@ -137,7 +137,7 @@ def align(
 
     def draw(pool: Pool, seed: int) -> Pool | None:
         try:
-            return _pool(aligned, pool.graph, aligned.sample(pool.graph, run.samples, seed=seed), theory, run)
+            return pool_of(aligned, pool.graph, aligned.sample(pool.graph, run.samples, seed=seed), theory, run)
         except ConfGFError:
             return None
 
@@ -245,7 +245,7 @@ def _pools(
                 positions = molecule.positions[molecule.ok]
             else:
                 positions = model.sample(graph, run.samples, seed=run.seed)
-            pool = _pool(model, graph, positions, level, run)
+            pool = pool_of(model, graph, positions, level, run)
         except ConfGFError as error:
             skipped[graph.name] = str(error)
             say(f"left out: {error}")
@@ -257,8 +257,26 @@ def _pools(
     return pools, skipped
 
 
-def _pool(model: AlignableModel, graph: MolecularGraph, positions: NDArray[np.float64], level: Level, run: AlignmentRun) -> Pool:
-    """What the model can be taught of conformations."""
+def pool_of(model: AlignableModel, graph: MolecularGraph, positions: NDArray[np.float64], level: Level, run: AlignmentRun) -> Pool:
+    """What a model can be taught of conformations.
+
+    Parameters
+    ----------
+    model : AlignableModel
+    graph : MolecularGraph
+    positions : ndarray of float64, (S, N, 3)
+        nm.
+    level : Level
+    run : AlignmentRun
+        Says whether they move to their minima.
+
+    Raises
+    ------
+    ForceFieldError
+        If the level has no parameters for the molecule.
+    ConfGFError
+        If too few are left, or all have one energy.
+    """
     if run.minimised:
         pool = Pool.of_minima(graph, positions, level)
     else:

@@ -25,15 +25,17 @@ from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.density import DensityModel
 from openmm_confgf.alignment.loop import AlignmentTraining
 from openmm_confgf.alignment.pool import Pool
+from openmm_confgf.alignment.recipe import pool_of
 from openmm_confgf.energies import level_of
 from openmm_confgf.errors import ConfGFError, LossExplodedError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator, prepared
-from openmm_confgf.generators.density import log_weights, worth
 from openmm_confgf.molecules.checks import check_conformations
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.status import Status
 from openmm_confgf.tables import Column, markdown_lines
+from openmm_confgf.thermodynamics.diagnostics import diagnose
+from openmm_confgf.thermodynamics.log_weights import log_weights
 from openmm_confgf.training.averaging import copied_to_cpu
 from openmm_confgf.training.boltzmann.monitor import divergence
 
@@ -99,6 +101,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--looked-at", type=int, default=1024, help="fresh samples of each validation peptide")
     arguments = parser.parse_args()
+    if arguments.frames is None and any("frames" in row for row in arguments.rows):
+        parser.error("give --frames, or --rows without them")
     arguments.output.mkdir(parents=True, exist_ok=True)
     kept, model = arguments.output / "rows.jsonl", DensityModel(BoltzmannGenerator(FORCE_FIELD, TEMPERATURE, arguments.parent))
     begun = copied_to_cpu(model.network.state_dict())
@@ -117,14 +121,14 @@ def main() -> None:
 
 
 def made(arguments: argparse.Namespace, model: DensityModel, row: str, seed: int) -> dict[str, Any]:
-    """Align as a row says, and look at the peptides of validation and at as many of those learnt from."""
+    """Align as a row says, and look at the peptides of validation and at those learnt from."""
     start, logged = time.perf_counter(), {}
     # drawn at once; the samples of a pool need not be the same whatever their number
     prepared.DRAWN = 512
     if row != "before":
         run = dataclasses.replace(BASE, seed=seed, **ROWS[row])
-        pools = [pool_of(model, name, run, arguments, "frames" in row) for name in LEARNT]
-        held_out = [pool_of(model, name, run, arguments, False) for name in VALIDATION]
+        pools = [first_pool(model, name, run, arguments, "frames" in row) for name in LEARNT]
+        held_out = [first_pool(model, name, run, arguments, False) for name in VALIDATION]
         training = AlignmentTraining(
             model, pools, held_out, run, arguments.output / f"{row}-{seed}", lambda pool, n: drawn(model, pool, run, n)
         )
@@ -143,7 +147,7 @@ def made(arguments: argparse.Namespace, model: DensityModel, row: str, seed: int
     return {**told, **means, "each": looks, "seconds": time.perf_counter() - start}
 
 
-def pool_of(model: DensityModel, name: str, run: AlignmentRun, arguments: argparse.Namespace, of_frames: bool) -> Pool:
+def first_pool(model: DensityModel, name: str, run: AlignmentRun, arguments: argparse.Namespace, of_frames: bool) -> Pool:
     """Frames of a peptide, or samples of the weights that all rows start from, which are kept."""
     graph = graph_of(name)
     if of_frames:
@@ -155,24 +159,16 @@ def pool_of(model: DensityModel, name: str, run: AlignmentRun, arguments: argpar
         if not path.exists():
             np.save(path, model.sample(graph, BASE.samples, seed=run.seed))
         positions = np.load(path)[: run.samples]
-    return as_pool(model, graph, positions, run)
+    return pool_of(model, graph, positions, level_of(FORCE_FIELD), run)
 
 
 def drawn(model: DensityModel, pool: Pool, run: AlignmentRun, seed: int) -> Pool | None:
     """A pool anew."""
     try:
-        return as_pool(model, pool.graph, model.sample(pool.graph, run.samples, seed=1000 * run.seed + seed), run)
+        positions = model.sample(pool.graph, run.samples, seed=1000 * run.seed + seed)
+        return pool_of(model, pool.graph, positions, level_of(FORCE_FIELD), run)
     except ConfGFError:
         return None
-
-
-def as_pool(model: DensityModel, graph: MolecularGraph, positions: Any, run: AlignmentRun) -> Pool:
-    """What can be taught of conformations."""
-    if run.minimised:
-        pool = Pool.of_minima(graph, positions, level_of(FORCE_FIELD))
-    else:
-        pool = Pool.of_samples(graph, positions, model.prepare(graph).energy)
-    return pool.known_to(model, run.seed)
 
 
 @functools.cache
@@ -187,12 +183,12 @@ def looked(model: DensityModel, name: str, count: int) -> dict[str, Any]:
     molecule = model.prepare(graph)
     positions, log_q = molecule.draw(model.network, 10**6, 0, count)
     status, energy = check_conformations(graph, positions), molecule.energy.evaluate(positions).energy
-    found = worth(log_q, energy, status, TEMPERATURE)
-    logs = torch.from_numpy(log_weights(log_q, energy, status, TEMPERATURE))
+    logs = log_weights(log_q, energy, status, TEMPERATURE)
+    found = diagnose(logs)
     return {
-        "divergence": divergence(logs, 0.0),  # but for a constant of the peptide
-        "ess": 100 * (found.get("ess_fraction") or 0.0),
-        "trusted": bool(found.get("trusted")),
+        "divergence": divergence(torch.from_numpy(logs), 0.0),  # but for a constant of the peptide
+        "ess": 100 * (found.ess_fraction or 0.0),
+        "trusted": bool(found.trusted),
         "right": 100 * float((status == Status.OK).mean()),
     }
 
