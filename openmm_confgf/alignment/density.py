@@ -56,7 +56,7 @@ class DensityModel:
         return positions
 
     def model_energies(self, molecule: MolecularGraph, positions: NDArray[np.float64], *, seed: int) -> Tensor:
-        """-log q of conformations on the mean-free subspace, in nats.
+        """-log q of conformations on the mean-free subspace, in nats, whichever labels alike branches have.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class DensityModel:
             NaN where q is zero. In single precision, as all steps of training are.
         """
         prepared = self.prepare(molecule)
-        coordinates, placed, volume = prepared.coordinates(positions)
+        coordinates, placed, volume = prepared.coordinates(positions, hands=True)
         seen = (placed - placed.mean(1, keepdim=True)).float()
         log_q = self.generator.network.log_prob(prepared.batch, coordinates.float().to(self.device), seen.to(self.device))
         return volume.to(self.device) - log_q

@@ -246,6 +246,11 @@ def _pools(
             else:
                 positions = model.sample(graph, run.samples, seed=run.seed)
             pool = pool_of(model, graph, positions, level, run)
+            if isinstance(molecule, Ensemble) and len(pool) < len(positions):
+                say(
+                    f"{len(positions) - len(pool)} of {len(positions)} conformations of {graph.name!r} are left out: "
+                    "they are not the molecule, or the model could not draw them"
+                )
         except ConfGFError as error:
             skipped[graph.name] = str(error)
             say(f"left out: {error}")

@@ -87,6 +87,18 @@ def test_an_exact_density_learns_raw_energies(tmp_path):
     assert load_weights(result.weights)[1].target == model.loaded.card.target
 
 
+def test_frames_that_no_density_draws_are_counted(tmp_path):
+    model, temperature = alignment_model("boltzmann", "boltzmann-ala2")
+    graph = peptide(["ACE", "ALA", "NME"])
+    drawn = model.sample(graph, 8, seed=0, device="cpu")
+    positions = np.concatenate([drawn.positions, -drawn.positions[:3]])
+    run = AlignmentRun(minimised=False, k=4, molecules=1, steps=2, round_steps=1, temperature=temperature)
+    said = []
+    given = Ensemble(graph, positions, Provenance("mine", ""))
+    align(model, [given], "amber99sbildn.xml,amber99_obc.xml", tmp_path, run, device="cpu", say=said.append)
+    assert any(line.startswith("3 of 11 conformations of 'ACE-ALA-NME' are left out") for line in said)
+
+
 def test_a_density_of_another_level_is_refused(tmp_path):
     model, _ = alignment_model("boltzmann", "boltzmann-ala2")
     with pytest.raises(ConfGFError, match=r"samples amber99sbildn.xml,amber99_obc.xml, and its weights would not be those of mmff94s"):

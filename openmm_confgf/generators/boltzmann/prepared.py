@@ -121,13 +121,15 @@ class PreparedMolecule:
         """Where the network must be."""
         return self.batch.atoms.device
 
-    def coordinates(self, positions: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network sees of conformations whose labels are those of the placement.
+    def coordinates(self, positions: NDArray[np.float64], hands: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network sees of conformations.
 
         Parameters
         ----------
         positions : ndarray, (B, N, 3)
             nm.
+        hands : bool
+            As in `Placement.relabelled`: whether alike branches with labels that are never drawn get those that are.
 
         Returns
         -------
@@ -135,7 +137,7 @@ class PreparedMolecule:
         log_volume : Tensor of float64, (B,)
             Of the mean-free subspace over them, with all labellings that are folded.
         """
-        frames = self.placement.relabelled(torch.tensor(positions))
+        frames = self.placement.relabelled(torch.tensor(positions), hands)
         found = self.placement.coordinates(frames)
         volume = self.placement.log_volume_element(found, frames) + self.placement.log_multiplicity
         return found, frames[:, self.placement.order], volume

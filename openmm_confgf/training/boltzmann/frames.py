@@ -47,21 +47,23 @@ class Frames(TensorRecord):
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(cls)))
 
     @classmethod
-    def of(cls, prepared: PreparedMolecule, positions: NDArray[np.float64]) -> Frames:
-        """Energies and coordinates of conformations with the labels of the placement.
+    def of(cls, prepared: PreparedMolecule, positions: NDArray[np.float64], hands: bool = False) -> Frames:
+        """Energies and coordinates of conformations.
 
         Parameters
         ----------
         prepared : PreparedMolecule
         positions : ndarray, (B, N, 3)
             nm.
+        hands : bool
+            As in `PreparedMolecule.coordinates`.
 
         Returns
         -------
         Frames
             The target is -inf where the energy is not finite.
         """
-        coordinates, placed, volume = prepared.coordinates(positions)
+        coordinates, placed, volume = prepared.coordinates(positions, hands)
         reduced = torch.from_numpy(prepared.energy.evaluate(positions).energy) / kT(prepared.temperature)
         centred = placed - placed.mean(1, keepdim=True)
         return cls(coordinates.float(), centred.float(), volume - reduced)
@@ -106,8 +108,7 @@ def training_frames(prepared: PreparedMolecule, positions: NDArray[np.float64]) 
         If a frame is not finite, of another stereoisomer, or there are fewer than `FEWEST`.
     """
     check_positions(prepared.graph, positions)
-    labelled = prepared.placement.relabelled(torch.tensor(positions), hands=True).numpy()
-    frames = Frames.of(prepared, labelled)
+    frames = Frames.of(prepared, positions, hands=True)
     steps = prepared.placement.steps
     turn = frames.coordinates[..., 2] - torch.tensor([step.start for step in steps])
     outside = (turn > torch.tensor([step.width + 1e-6 for step in steps]))[:, 3:].any(1) | ~frames.coordinates.isfinite().all((1, 2))
