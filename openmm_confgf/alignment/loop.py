@@ -103,8 +103,9 @@ class AlignmentTraining(StepRounds):
 
     def _round(self) -> Row:
         number, run = self.done, self.run
-        if run.refresh and number and number % run.refresh == 0:
-            self.pools = [self.draw_pool(pool, number) or pool for pool in self.pools]
+        if run.refresh and number:
+            for which in range(number % run.refresh, len(self.pools), run.refresh):
+                self.pools[which] = self.draw_pool(self.pools[which], number) or self.pools[which]
         total = self.rounds * run.round_steps
         self._seen = []
         for _ in range(run.round_steps):
@@ -160,7 +161,8 @@ class AlignmentTraining(StepRounds):
         elif run.loss == "log-variance":
             reduced = energies[0] / kT(run.temperature)
             away = (model[0] - reduced).detach()
-            loss = log_variance(-model[0], -reduced, away[away.isfinite()].median())
+            drawn = -torch.from_numpy(pool.model_energies[rows]) if run.refresh and pool.model_energies is not None else None
+            loss = log_variance(-model[0], -reduced, away[away.isfinite()].median(), drawn)
         elif run.loss == "distillation":
             loss = weighted_likelihood(-model[0], torch.ones_like(model[0]))
         else:

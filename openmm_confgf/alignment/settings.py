@@ -40,7 +40,7 @@ class AlignmentRun:
     samples : int
         Conformations in the pool of each molecule.
     refresh : int
-        Rounds after which all pools are drawn anew from the model as it then is (on-policy); 0: never (off-policy).
+        Rounds after which a pool is drawn anew from the model as it then is (on-policy), in each round some of them; 0: never (off-policy).
     molecules : int
         Of a step.
     draws : int

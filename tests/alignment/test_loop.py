@@ -120,6 +120,30 @@ def test_a_stopped_run_goes_on_bit_for_bit(butanol_minima, pool, tmp_path, refre
     assert torch.equal(models[0].network.logits, models[2].network.logits)
 
 
+def test_pools_are_drawn_anew_in_turn(mixture, pool, tmp_path):
+    drawn = []
+
+    def draw_pool(pool, seed):
+        drawn.append(([one is pool for one in pools].index(True), seed))
+
+    pools = [dataclasses.replace(pool) for _ in range(5)]
+    run = dataclasses.replace(RUN, steps=25, round_steps=5, refresh=2)
+    AlignmentTraining(Denoised(mixture, run.draws), pools, (), run, tmp_path, draw_pool).fit()
+    assert drawn == [(1, 1), (3, 1), (0, 2), (2, 2), (4, 2), (1, 3), (3, 3), (0, 4), (2, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("refresh", [0, 5])
+def test_squares_let_go_of_samples_that_have_moved(butanol, butanol_minima, tmp_path, refresh):
+    """Each is two nats from where it was drawn, the way in which it is pushed; of pools that stay, that is no limit."""
+    model, energies = Categorical(butanol_minima[0]), kT(300) * np.array([0.0, 1.0, 4.0, 5.0])
+    pool = Pool(butanol, butanol_minima[0], energies, np.log(4) + np.array([2.0, 2.0, -2.0, -2.0]))
+    run = AlignmentRun(
+        "log-variance", 64, anchor=0.0, minimised=False, samples=64, steps=5, round_steps=5, refresh=refresh, learning_rate=0.05
+    )
+    AlignmentTraining(model, [pool], (), run, tmp_path, lambda pool, seed: None).fit()
+    assert bool((model.network.logits == 0).all()) == bool(refresh)
+
+
 def test_what_does_not_help_is_not_kept(mixture, pool, tmp_path):
     """Those held out say the opposite of those that are learnt from: the run stops, with the weights that it started from."""
     opposite = Pool(pool.graph, pool.positions, -pool.energies)

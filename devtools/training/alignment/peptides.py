@@ -86,13 +86,10 @@ def main() -> None:
         except ConfGFError:
             return None
         with torch.no_grad():
-            log_w = model.model_energies(pool.graph, pool.positions, seed=0).cpu().numpy() - pool.energies / kT(TEMPERATURE)
-        kept = np.argsort(log_w)[-int(KEPT * len(pool)) :]
-        return Pool(
-            pool.graph,
-            np.concatenate([fresh.positions, pool.positions[kept]]),
-            np.concatenate([fresh.energies, pool.energies[kept]]),
-        )
+            told = model.model_energies(pool.graph, pool.positions, seed=0).cpu().double().numpy()
+        kept = np.argsort(told - pool.energies / kT(TEMPERATURE))[-int(KEPT * len(pool)) :]
+        old = dataclasses.replace(pool, model_energies=told).arrays()
+        return Pool(pool.graph, **{name: np.concatenate([values, old[name][kept]]) for name, values in fresh.arrays().items()})
 
     run = AlignmentRun(
         loss=arguments.loss,
