@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..energies import Energy, Level
@@ -104,7 +105,8 @@ class Pool:
         ConfGFError
             If there is none, or too few are left, or all have one energy.
         """
-        told = model.model_energies(self.graph, self.positions, seed=seed).detach().double().cpu().numpy()
+        with torch.no_grad():
+            told = model.model_energies(self.graph, self.positions, seed=seed).double().cpu().numpy()
         known = np.isfinite(told)
         if not known.any():
             raise ConfGFError(f"The model's energies of {self.graph.name!r} are not finite; look at what its loss gives for this molecule.")
