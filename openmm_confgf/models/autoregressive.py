@@ -33,6 +33,7 @@ from .placement_batch import (
     seen_from,
     whitened_coordinates,
 )
+from .torsion_profiles import INTERACTIONS, on_nodes, torsion_profile
 
 _LONGEST = 1.0
 """nm: no bond is longer."""
@@ -59,6 +60,8 @@ class AutoregressiveConfig:
         Gaussians of lengths and angles, and of dihedrals beside a sibling or in a ring.
     bins : int
         Of torsions.
+    nodes : int
+        Intervals of the profiles that torsions start from, of which the bins are a multiple; 0 for none.
     """
 
     width: int = 192
@@ -69,6 +72,7 @@ class AutoregressiveConfig:
     lengths: int = 3
     turns: int = 6
     bins: int = 90
+    nodes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +88,15 @@ class Static:
     bias : Tensor, (N, width)
     heads : Tensor, (N, ...)
         Biases of the steps' heads.
+    strengths : Tensor, (N, N, INTERACTIONS), optional
+        How much each atom before a step counts in the profile of its torsion.
     """
 
     weights: Tensor
     modulation: Tensor
     bias: Tensor
     heads: Tensor
+    strengths: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +159,7 @@ class AutoregressiveDensity(nn.Module):
         self.pair_target, self.pair_source, self.pair_role = nn.Linear(d, p), nn.Linear(d, p), nn.Embedding(4, p)
         self.pair_inner = nn.Linear(p, p)
         self.pair_weights = nn.Linear(p, GEOMETRY * h)
+        self.pair_strengths = nn.Linear(p, INTERACTIONS) if c.nodes else None
         self.modulate = nn.Linear(d, (c.blocks + 2) * 2 * h)
         self.bias = nn.Linear(d, h)
         self.blocks = nn.ModuleList(Block(h) for _ in range(c.blocks + 2))
@@ -163,6 +171,9 @@ class AutoregressiveDensity(nn.Module):
         for layer in (self.length_head, self.second_head, self.turn_head, self.torsion_head, self.modulate, self.head_bias):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
+        if self.pair_strengths is not None:
+            nn.init.zeros_(self.pair_strengths.weight)
+            nn.init.zeros_(self.pair_strengths.bias)
 
     def static(self, batch: PlacementBatch) -> Static:
         """What is computed once for a molecule, however many conformations of it there are.
@@ -188,11 +199,16 @@ class AutoregressiveDensity(nn.Module):
             role = torch.where(batch.frames[target, k] == source, k + 1, role)
         pair = self.pair_target(step)[target] + self.pair_source(step)[source] + self.pair_role(role)
         pair = pair + sum(embed(batch.pairs[target, source, k]) for k, embed in enumerate(self.pair_embeddings))
-        values = self.pair_weights(silu(self.pair_inner(silu(pair)))) / math.sqrt(GEOMETRY)
+        inner = silu(self.pair_inner(silu(pair)))
+        values = self.pair_weights(inner) / math.sqrt(GEOMETRY)
         weights = values.new_zeros(n, n, GEOMETRY, c.width)
         weights[target, source] = values.view(-1, GEOMETRY, c.width)
+        strengths = None
+        if self.pair_strengths is not None:
+            strengths = self.pair_strengths.weight.new_zeros(n, n, INTERACTIONS)
+            strengths[target, source] = self.pair_strengths(inner).to(strengths)
         modulation = self.modulate(step).view(n, c.blocks + 2, 2, c.width)
-        return Static(weights.flatten(1, 2), modulation, self.bias(step), self.head_bias(step))
+        return Static(weights.flatten(1, 2), modulation, self.bias(step), self.head_bias(step), strengths)
 
     def _context(self, static: Static, geometry: Tensor, steps: Steps) -> Tensor:
         """(B, n, width) from (B, n, m, GEOMETRY)."""
@@ -254,8 +270,38 @@ class AutoregressiveDensity(nn.Module):
         upper = torch.where(batch.leaders[steps] >= 0, torch.minimum(start + width, TURN - leading), start + width)
         return (*mixture, start.expand_as(upper), upper)
 
-    def _torsion(self, h: Tensor, bias: Tensor, steps: Steps) -> Tensor:
-        return self.torsion_head(self.norms[2](h)) + bias[steps, -(self.config.bins + 1) :]
+    def _torsion(
+        self,
+        h: Tensor,
+        static: Static,
+        batch: PlacementBatch,
+        frame: tuple[Tensor, Tensor],
+        placed: Tensor,
+        length: Tensor,
+        second: Tensor,
+        rows: list[int],
+    ) -> Tensor:
+        """Logits (B, n, bins + 1) of n steps, whose frames, lengths and angles are given."""
+        c = self.config
+        logits = self.torsion_head(self.norms[2](h)) + static.heads[rows, -(c.bins + 1) :]
+        if static.strengths is None or not rows:
+            return logits
+        # walls are steep: no half precision here
+        with torch.autocast(placed.device.type, enabled=False):
+            placed, origins, axes, lengths, angles = (each.to(static.strengths) for each in (placed, *frame, 10 * length, second))
+            profiles = [
+                torsion_profile(
+                    batch,
+                    k,
+                    static.strengths[k, :k],
+                    10 * (placed[:, :k] - origins[:, i, None]) @ axes[:, i],
+                    lengths[:, i],
+                    angles[:, i],
+                    c.nodes + 1,
+                )
+                for i, k in enumerate(rows)
+            ]
+            return logits + on_nodes(torch.stack(profiles, 1), c.bins + 1)
 
     def _after_length(self, h: Tensor, static: Static, batch: PlacementBatch, length: Tensor, steps: Steps) -> Tensor:
         z = scaled(length, *batch.length[steps].unbind(-1))
@@ -290,7 +336,8 @@ class AutoregressiveDensity(nn.Module):
         length, second, turn = coordinates.unbind(-1)
         near, spread = beside_sibling(batch, placed, second, steps)
         whitened = whitened_coordinates(batch, coordinates, (near, spread), steps)
-        h = self._context(static, seen_from(local_frames(batch, placed, steps), placed, whitened), steps)
+        frame = local_frames(batch, placed, steps)
+        h = self._context(static, seen_from(frame, placed, whitened), steps)
         found = truncated_mixture_log_prob(length, *self._length(h, batch, bias, steps, placed.dtype))[:, 1:].sum(-1)
         h = self._after_length(h, static, batch, length, steps)
         found = found + truncated_mixture_log_prob(second, *self._second(h, batch, bias, length, placed, steps))[:, 2:].sum(-1)
@@ -300,8 +347,9 @@ class AutoregressiveDensity(nn.Module):
         mixture = self._turn(h[:, mixed], batch, bias, near[:, mixed], spread[:, mixed], leading[:, mixed], mixed)
         of_turns = truncated_mixture_log_prob(turn[:, mixed], *mixture)
         start, width = batch.start[lines].to(turn.dtype), batch.width[lines].to(turn.dtype)
-        logits = self._torsion(h[:, lines], bias, lines).to(turn.dtype)
-        of_lines = broken_line_log_prob(turn[:, lines] - start, logits, width.expand(len(turn), -1))
+        on_lines = (frame[0][:, lines], frame[1][:, lines])
+        logits = self._torsion(h[:, lines], static, batch, on_lines, placed, length[:, lines], second[:, lines], batch.torsion_rows)
+        of_lines = broken_line_log_prob(turn[:, lines] - start, logits.to(turn.dtype), width.expand(len(turn), -1))
         return found + of_turns.sum(-1) + of_lines.sum(-1)
 
     @torch.no_grad()
@@ -332,7 +380,7 @@ class AutoregressiveDensity(nn.Module):
         count, n = uniform.shape[:2]
         placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
         whitened, found = uniform.new_zeros(count, n, 5), uniform.new_zeros(count, 1)
-        torsions = set(batch.torsions.tolist())
+        torsions = set(batch.torsion_rows)
         if given is not None:
             placed[:, 0] = given.placed[:, 0]
         for k in range(1, n):
@@ -358,7 +406,8 @@ class AutoregressiveDensity(nn.Module):
             if k > 2:
                 h = self._after_second(h, static, batch, second, sibling[0], step)
                 if k in torsions:
-                    logits, start = self._torsion(h, bias, step).to(uniform.dtype), batch.start[step].to(uniform.dtype)
+                    logits = self._torsion(h, static, batch, frame, before, length, second, [k]).to(uniform.dtype)
+                    start = batch.start[step].to(uniform.dtype)
                     width = batch.width[step].to(uniform.dtype).expand_as(second)
                     turn = _first_kept(start + sample_broken_line(draw[..., 4], draw[..., 5], logits, width), known, 2)
                     found += broken_line_log_prob(turn - start, logits, width)

@@ -46,6 +46,8 @@ class PlacementBatch(TensorRecord):
         As in `Step`.
     leaders : Tensor of int64, (N,)
         As in `Step`.
+    orders : Tensor of int64, (N,)
+        How many alike branches are folded into one, of the steps that place the first of them; else 1.
     length, second : Tensor, (N, 2)
         Equilibrium and thermal width of r, and of theta or r', in nm and radians.
     between : Tensor, (N, 2)
@@ -62,6 +64,7 @@ class PlacementBatch(TensorRecord):
     start: Tensor
     width: Tensor
     leaders: Tensor
+    orders: Tensor
     length: Tensor
     second: Tensor
     between: Tensor
@@ -75,6 +78,16 @@ class PlacementBatch(TensorRecord):
     def torsions(self) -> Tensor:
         """Steps with a torsion, (n,)."""
         return self._with_dihedral(self.torsion)
+
+    @functools.cached_property
+    def torsion_rows(self) -> list[int]:
+        """`torsions` as numbers."""
+        return self.torsions.tolist()
+
+    @functools.cached_property
+    def fold_orders(self) -> list[int]:
+        """`orders` as numbers."""
+        return self.orders.tolist()
 
     def _with_dihedral(self, chosen: Tensor) -> Tensor:
         # kept, since looking for what is true makes a GPU wait

@@ -14,7 +14,7 @@ from openmm_confgf.models.conditionals import broken_line_log_prob, truncated_mi
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.placement import Placement
 
-SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1)
+SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1, nodes=30)
 MOLECULES = ["O", "OO", "CO", "C[C@H](N)C(=O)O", "CC1CC1", "Cc1ccccc1", "CC(F)Cl", "C/C=C\\F"]
 
 
@@ -23,7 +23,7 @@ def network():
     """Its heads far from where they begin, so that all inputs tell."""
     torch.manual_seed(3)
     net = AutoregressiveDensity(SIZES).double()
-    for layer in (net.length_head, net.second_head, net.turn_head, net.torsion_head, net.modulate):
+    for layer in (net.length_head, net.second_head, net.turn_head, net.torsion_head, net.modulate, net.pair_strengths):
         torch.nn.init.normal_(layer.weight, std=0.15)
     return net
 

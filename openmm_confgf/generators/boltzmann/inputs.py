@@ -54,8 +54,9 @@ def placement_batch(graph: MolecularGraph, placement: Placement, system: Any, te
                 second[k, 0] = np.clip(second[k, 0], _STRAIGHT, math.pi - _STRAIGHT)
         if step.beside:
             between[k] = _width(parameters.angles[step.atom, step.parent, step.third], thermal)
+    orders = {fold.leader: fold.order for fold in placement.folds}
     numbers = np.stack(
-        [_numbers(step, k, placement, parameters, thermal, length[k], second[k], between[k]) for k, step in enumerate(steps)]
+        [_numbers(step, orders.get(k, 1), parameters, thermal, length[k], second[k], between[k]) for k, step in enumerate(steps)]
     )
 
     def real(values: Any) -> torch.Tensor:
@@ -74,6 +75,7 @@ def placement_batch(graph: MolecularGraph, placement: Placement, system: Any, te
         start=torch.tensor([step.start for step in steps], dtype=torch.float64),
         width=torch.tensor([step.width for step in steps], dtype=torch.float64),
         leaders=torch.tensor([step.leader for step in steps]),
+        orders=torch.tensor([orders.get(k, 1) for k in range(n)]),
         length=real(length),
         second=real(second),
         between=real(between),
@@ -86,10 +88,7 @@ def _width(harmonic: tuple[float, float], thermal: float) -> tuple[float, float]
     return equilibrium, math.sqrt(thermal / stiffness)
 
 
-def _numbers(
-    step: Step, row: int, placement: Placement, parameters: MoleculeParameters, thermal: float, *pairs: np.ndarray[Any, Any]
-) -> list[float]:
-    orders = {fold.leader: fold.order for fold in placement.folds}
+def _numbers(step: Step, order: int, parameters: MoleculeParameters, thermal: float, *pairs: np.ndarray[Any, Any]) -> list[float]:
     terms = parameters.torsions.get((step.atom, step.parent, step.second, step.third), [])
     series = [sum(k * math.cos(phase) for n, phase, k in terms if n == wanted) / thermal for wanted in (1, 2, 3)]
     half = step.width < 4
@@ -99,7 +98,7 @@ def _numbers(
         math.sqrt(parameters.epsilon[step.atom]),
         math.log(thermal / kT(300)),
         *(value for centre, width in pairs for value in (centre, math.log(width))),
-        *(step.closes, step.beside, step.ring, step.third >= 0, step.leader >= 0, orders.get(row) == 2, orders.get(row) == 3),
+        *(step.closes, step.beside, step.ring, step.third >= 0, step.leader >= 0, order == 2, order == 3),
         *(half and step.start == 0, half and step.start > 0, half and step.start < 0),
         *series,
     ]

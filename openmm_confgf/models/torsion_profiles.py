@@ -1,0 +1,78 @@
+"""Torsion profiles: how the atom that is placed next interacts with those before it, all around its torsion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..units import kT
+from .placement_batch import TURN, PlacementBatch
+
+INTERACTIONS = 5
+"""Functions of the distance of two atoms that a profile is a sum of."""
+
+_COULOMB = 1389.35
+"""kJ/mol Angstrom, of two elementary charges."""
+
+_BORN = 2.0
+"""Angstrom: a radius of atoms in a solvent (Still et al. 1990, doi:10.1021/ja00172a038)."""
+
+_HIGHEST = 8.0
+"""kT that repulsion nears: walls differ in what they forbid, and not in how much."""
+
+_NEAREST = 0.5
+"""Square Angstrom, below which distances make no difference."""
+
+_RANGES = (3.0, 1.58)
+"""Angstrom: widths of the Gaussians."""
+
+
+def torsion_profile(batch: PlacementBatch, k: int, strengths: Tensor, local: Tensor, length: Tensor, angle: Tensor, nodes: int) -> Tensor:
+    """Minus the interaction at equidistant nodes of a step's range.
+
+    Configurational-bias Monte Carlo looks ahead like this (Siepmann & Frenkel 1992, doi:10.1080/00268979200100061); here a network says how
+    much each function counts: the Lennard-Jones energy, that of the charges, screened as in a solvent, the same of unit charges, and two
+    Gaussians. Where alike branches are folded, those at the other angles count too.
+
+    Parameters
+    ----------
+    batch : PlacementBatch
+    k : int
+        The step, which has a torsion.
+    strengths : Tensor, (k, INTERACTIONS)
+        Of each atom before it.
+    local : Tensor, (B, k, 3)
+        Their positions in Angstrom in the frame of the step.
+    length, angle : Tensor, (B,)
+        Of the step, in Angstrom and radians.
+    nodes : int
+        Their number.
+
+    Returns
+    -------
+    Tensor, (B, nodes)
+    """
+    fold = batch.fold_orders[k]
+    turn = torch.linspace(0, 1, nodes, device=local.device, dtype=torch.float64) * batch.width[k] + batch.start[k]
+    turns = (turn + TURN / fold * torch.arange(fold, device=local.device)[:, None]).flatten().to(local)
+    along, aside = length * angle.cos(), length * angle.sin()
+    fixed = local.square().sum(-1) + (length.square()[:, None] - 2 * along[:, None] * local[..., 2])
+    x, y = (2 * aside[:, None] * local[..., axis] for axis in (0, 1))
+    squares = (fixed[:, None] - turns.cos()[:, None] * x[:, None] - turns.sin()[:, None] * y[:, None]).clamp_min(_NEAREST)
+    charge, sigma, depth = (batch.numbers[: k + 1, column] for column in range(3))
+    thermal = kT(300) * batch.numbers[k, 3].exp()
+    ratio = (1.5 * (sigma[k] + sigma[:k])).pow(6) / squares.pow(3)
+    lennard_jones = 4 * depth[k] * depth[:k] / thermal * (ratio.square() - ratio)
+    lennard_jones = torch.where(lennard_jones > 0, lennard_jones / (1 + lennard_jones / _HIGHEST), lennard_jones)
+    screened = squares.rsqrt() - (squares + _BORN**2 * torch.exp(-squares / (2 * _BORN) ** 2)).rsqrt()
+    charges = _COULOMB / thermal * charge[k] * charge[:k]
+    total = lennard_jones @ strengths[:, 0] + screened @ (charges * strengths[:, 1] + 3 * strengths[:, 2])
+    for column, width in enumerate(_RANGES, 3):
+        total = total + torch.exp(-0.5 * squares / width**2) @ strengths[:, column]
+    return -total.view(len(local), fold, nodes).sum(1)
+
+
+def on_nodes(profiles: Tensor, nodes: int) -> Tensor:
+    """Profiles (B, n, few) at more nodes, (B, n, nodes), linear in between."""
+    return interpolate(profiles, nodes, mode="linear", align_corners=True)
