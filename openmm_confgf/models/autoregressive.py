@@ -61,7 +61,7 @@ class AutoregressiveConfig:
     bins : int
         Of torsions.
     nodes : int
-        Intervals of the profiles that torsions start from, of which the bins are a multiple; 0 for none.
+        Intervals of the profiles that torsions start from; 0 for none.
     """
 
     width: int = 192

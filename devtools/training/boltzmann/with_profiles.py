@@ -1,0 +1,33 @@
+"""Gives weights of an `AutoregressiveDensity` the profiles that torsions start from, which change nothing until they are learnt.
+
+Usage: python devtools/training/boltzmann/with_profiles.py WEIGHTS OUTPUT [--nodes 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from openmm_confgf.models.autoregressive import AutoregressiveDensity
+from openmm_confgf.models.weights import load_weights, save_weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--nodes", type=int, default=30)
+    arguments = parser.parse_args()
+    network, card = load_weights(arguments.weights)
+    assert isinstance(network, AutoregressiveDensity)
+    grown = AutoregressiveDensity(dataclasses.replace(network.config, nodes=arguments.nodes))
+    # the new weights are zero
+    grown.load_state_dict(network.state_dict(), strict=False)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    card = dataclasses.replace(card, config=dataclasses.asdict(grown.config), sha256="", parent=card.lineage())
+    save_weights(arguments.output / f"{card.name}.safetensors", grown, card)
+
+
+if __name__ == "__main__":
+    main()
