@@ -61,7 +61,7 @@ class AutoregressiveConfig:
     bins : int
         Of torsions.
     nodes : int
-        Intervals of the profiles that torsions start from; 0 for none.
+        Intervals of the profiles that torsions start from; one says nothing, and there are none then.
     """
 
     width: int = 192
@@ -72,7 +72,7 @@ class AutoregressiveConfig:
     lengths: int = 3
     turns: int = 6
     bins: int = 90
-    nodes: int = 0
+    nodes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ class AutoregressiveDensity(nn.Module):
         self.pair_target, self.pair_source, self.pair_role = nn.Linear(d, p), nn.Linear(d, p), nn.Embedding(4, p)
         self.pair_inner = nn.Linear(p, p)
         self.pair_weights = nn.Linear(p, GEOMETRY * h)
-        self.pair_strengths = nn.Linear(p, INTERACTIONS) if c.nodes else None
+        self.pair_strengths = nn.Linear(p, INTERACTIONS) if c.nodes > 1 else None
         self.modulate = nn.Linear(d, (c.blocks + 2) * 2 * h)
         self.bias = nn.Linear(d, h)
         self.blocks = nn.ModuleList(Block(h) for _ in range(c.blocks + 2))

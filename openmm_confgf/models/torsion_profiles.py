@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..units import kT
 from .placement_batch import TURN, PlacementBatch
 
 INTERACTIONS = 5
 """Functions of the distance of two atoms that a profile is a sum of."""
+
+_THERMAL = 2.494339
+"""kJ/mol: kT at 300 K."""
 
 _COULOMB = 1389.35
 """kJ/mol Angstrom, of two elementary charges."""
@@ -61,7 +63,7 @@ def torsion_profile(batch: PlacementBatch, k: int, strengths: Tensor, local: Ten
     x, y = (2 * aside[:, None] * local[..., axis] for axis in (0, 1))
     squares = (fixed[:, None] - turns.cos()[:, None] * x[:, None] - turns.sin()[:, None] * y[:, None]).clamp_min(_NEAREST)
     charge, sigma, depth = (batch.numbers[: k + 1, column] for column in range(3))
-    thermal = kT(300) * batch.numbers[k, 3].exp()
+    thermal = _THERMAL * batch.numbers[k, 3].exp()
     ratio = (1.5 * (sigma[k] + sigma[:k])).pow(6) / squares.pow(3)
     lennard_jones = 4 * depth[k] * depth[:k] / thermal * (ratio.square() - ratio)
     lennard_jones = torch.where(lennard_jones > 0, lennard_jones / (1 + lennard_jones / _HIGHEST), lennard_jones)
