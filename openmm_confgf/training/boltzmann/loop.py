@@ -33,9 +33,6 @@ _SHARE_OF_FRAMES = 0.25
 _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 """Factors of their log-variance, and of their likelihood."""
 
-_HEAVIEST = 0.2
-"""Share of the last round's samples, those of largest weight, that stay in this one: what is seldom drawn is not forgotten."""
-
 _WORSE = 0.5
 """nats of the divergence above the best round's, from which that is taken up again."""
 
@@ -99,9 +96,6 @@ class BoltzmannTraining(StepRounds):
         if tuning:
             which = number % len(self.lessons)
             samples = draw_samples(self.lessons[which].prepared, self.network, self.run.samples, _seed(self.run.seed, 1, number))
-            if self._samples and self._samples[-1][0] == which and self.run.tuning == "log-variance":
-                heaviest = self._samples[-1][1].heaviest(int(_HEAVIEST * self.run.samples))
-                samples = Samples.together([samples, heaviest.weighed(self.lessons[which].prepared, self.network)])
             self._samples.append((which, samples))
         loss_of = self._loss_of_energies if tuning else self._loss_of_frames
         losses = [self._step(loss_of, self.run.seed, self._learning_rate(tuning)) for _ in range(self.run.round_steps)]

@@ -33,25 +33,6 @@ class Samples:
     log_weights: torch.Tensor
     log_q: torch.Tensor
 
-    @classmethod
-    def of(cls, frames: Frames, log_q: torch.Tensor) -> Samples:
-        """Frames whose density is known."""
-        return cls(frames, (frames.log_target - log_q).nan_to_num(nan=-torch.inf), log_q)
-
-    @classmethod
-    def together(cls, parts: list[Samples]) -> Samples:
-        """One after the other."""
-        return cls.of(Frames.together([part.frames for part in parts]), torch.cat([part.log_q for part in parts]))
-
-    def heaviest(self, count: int) -> Samples:
-        """So many, of largest weight."""
-        rows = self.log_weights.topk(count).indices
-        return Samples(self.frames[rows], self.log_weights[rows], self.log_q[rows])
-
-    def weighed(self, prepared: PreparedMolecule, network: AutoregressiveDensity) -> Samples:
-        """The same with the density of another network."""
-        return Samples.of(self.frames, log_q_of(prepared, network, self.frames))
-
 
 def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Samples:
     """Samples with their energies and densities.
@@ -80,31 +61,11 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
         positions, _ = prepared.unplaced(coordinates, placed)
         parts.append(Frames.of(prepared, positions.numpy()))
     frames, inside = Frames.together(parts), torch.cat(log_q)
-    return Samples.of(frames, inside)
-
-
-def log_q_of(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> torch.Tensor:
-    """Log density of frames in their internal coordinates.
-
-    Parameters
-    ----------
-    prepared : PreparedMolecule
-    network : AutoregressiveDensity
-    frames : Frames
-
-    Returns
-    -------
-    Tensor of float64, (B,)
-        nats.
-    """
-    with torch.no_grad():
-        static = network.static(prepared.batch)
-        pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
-        return torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().cpu()
+    return Samples(frames, (frames.log_target - inside).nan_to_num(nan=-torch.inf), inside)
 
 
 def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> float:
-    """Mean of `log_q_of` frames (evidence upper bound, EUBO, up to a constant).
+    """Mean log density of frames in their internal coordinates (evidence upper bound, EUBO, up to a constant).
 
     Parameters
     ----------
@@ -118,7 +79,10 @@ def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frame
     float
         nats. It falls where a mode of the frames is lost, which weights of samples do not see.
     """
-    return float(log_q_of(prepared, network, frames).mean())
+    with torch.no_grad():
+        static = network.static(prepared.batch)
+        pieces = [frames.to(prepared.device)[rows] for rows in torch.arange(len(frames)).split(PIECE)]
+        return float(torch.cat([network.log_prob(prepared.batch, f.coordinates, f.placed, static) for f in pieces]).double().mean())
 
 
 def divergence(log_weights: torch.Tensor, of_frames: float) -> float | None:

@@ -49,15 +49,6 @@ def test_frames_and_energies_teach(lesson, small_network, tmp_path):
     assert rows[0]["loss"] > rows[2]["loss"] and rows[-1]["ess"] > 0.7 and rows[-1]["k_hat"] < 0.7
 
 
-@pytest.mark.parametrize(("tuning", "kept"), [("log-variance", 614), ("distillation", 512)])
-def test_what_is_seldom_drawn_stays(lesson, small_network, tmp_path, tuning, kept):
-    """A fifth as many, those of largest weight; likelihood would take them for drawn."""
-    run = BoltzmannRun(rounds=2, tuning=tuning, **SHORT | {"frames_share": 0.0})
-    made = BoltzmannTraining(small_network(), [lesson], run, tmp_path)
-    made.fit()
-    assert [len(samples.frames) for _, samples in made._samples] == [512, kept]
-
-
 def test_it_ends_early_when_enough_are_effective(lesson, small_network, tmp_path):
     run = BoltzmannRun(rounds=40, round_steps=25, batch_size=128, samples=1024, learning_rate=5e-3, until_ess=0.3)
     rows = BoltzmannTraining(small_network(), [lesson], run, tmp_path).fit()

@@ -27,19 +27,6 @@ def test_log_weights_are_those_of_the_generator(methanol, small_network):
     assert not torch.equal(draw_samples(methanol, network, 600, seed=4).log_weights, samples.log_weights)
 
 
-def test_the_heaviest_are_weighed_anew(methanol, small_network):
-    network, other = small_network().eval(), small_network(seed=1).eval()
-    samples = draw_samples(methanol, network, 300, seed=3)
-    some = samples.heaviest(20)
-    assert torch.equal(some.log_weights, samples.log_weights.sort(descending=True).values[:20])
-    same, anew = some.weighed(methanol, network), some.weighed(methanol, other)
-    torch.testing.assert_close(same.log_q, some.log_q, rtol=0, atol=0.01)
-    assert not torch.allclose(anew.log_q, some.log_q, atol=0.1)
-    torch.testing.assert_close(anew.log_weights + anew.log_q, some.log_weights + some.log_q)
-    both = Samples.together([samples, anew])
-    assert len(both.frames) == 320 and torch.equal(both.log_weights[300:], anew.log_weights)
-
-
 def test_the_mean_density_of_frames(methanol, methanol_ensemble, small_network):
     network = small_network().eval()
     frames = training_frames(methanol, methanol_ensemble.positions)
