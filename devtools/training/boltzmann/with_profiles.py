@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 
 from openmm_confgf.models.autoregressive import AutoregressiveDensity
+from openmm_confgf.models.registry import describe_network
 from openmm_confgf.models.weights import load_weights, save_weights
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     # the new weights are zero
     grown.load_state_dict(network.state_dict(), strict=False)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    card = dataclasses.replace(card, config=dataclasses.asdict(grown.config), sha256="", parent=card.lineage())
+    card = dataclasses.replace(card, config=describe_network(grown)[1], sha256="", parent=card.lineage())
     save_weights(arguments.output / f"{card.name}.safetensors", grown, card)
 
 
