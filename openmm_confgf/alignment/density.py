@@ -44,7 +44,7 @@ class DensityModel:
         return self._prepared[molecule]
 
     def sample(self, molecule: MolecularGraph, n: int, *, seed: int) -> NDArray[np.float64]:
-        """Samples of the density.
+        """Samples to learn from: of the density without its broad components.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class DensityModel:
         n : int
         seed : int
         """
-        positions, _ = self.prepare(molecule).draw(self.generator.network, seed, 0, n)
+        positions, _ = self.prepare(molecule).draw(self.generator.network, seed, 0, n, broad=False)
         return positions
 
     def model_energies(self, molecule: MolecularGraph, positions: NDArray[np.float64], *, seed: int) -> Tensor:

@@ -354,7 +354,7 @@ class AutoregressiveDensity(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None, given: Given | None = None
+        self, batch: PlacementBatch, uniform: Tensor, static: Static | None = None, given: Given | None = None, broad: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Coordinates and positions, atom by atom, and the density that they were drawn from.
 
@@ -367,13 +367,17 @@ class AutoregressiveDensity(nn.Module):
             As in `log_prob`.
         given : Given, optional
             Conformations of which only some atoms are drawn, each from its density given all that are placed before it.
+        broad : bool
+            Whether the broad components of lengths, angles and dihedrals beside siblings are drawn from, too. Of a hundred coordinates one
+            is from them in every tenth sample, whose weight no training can change, so that such samples are noise to it.
 
         Returns
         -------
         coordinates, placed : Tensor of float64, (B, N, 3)
             The latter in nm, in the order of the steps: the first atom at 0, the second along z, the third beside; or where they are given.
         log_prob : Tensor of float64, (B,)
-            What `log_prob` says of them, but for rounding; of the atoms that are drawn alone, where some are given.
+            What `log_prob` says of them, but for rounding; of the atoms that are drawn alone, where some are given. Of the density with
+            its broad components, whether they are drawn from or not.
         """
         static = static or self.static(batch)
         bias = static.heads
@@ -381,6 +385,8 @@ class AutoregressiveDensity(nn.Module):
         placed, coordinates = uniform.new_zeros(count, n, 3), uniform.new_zeros(count, n, 3)
         whitened, found = uniform.new_zeros(count, n, 5), uniform.new_zeros(count, 1)
         torsions = set(batch.torsion_rows)
+        # the broad component is the last one
+        share = 1.0 if broad else 1 - BROAD_SHARE
         if given is not None:
             placed[:, 0] = given.placed[:, 0]
         for k in range(1, n):
@@ -394,13 +400,13 @@ class AutoregressiveDensity(nn.Module):
                 continue
             h = self._context(static, seen_from(frame, before, whitened[:, :k]), step)
             mixture = self._length(h, batch, bias, step, uniform.dtype)
-            length = _first_kept(sample_truncated_mixture(draw[..., 0], draw[..., 1], *mixture), known, 0)
+            length = _first_kept(sample_truncated_mixture(share * draw[..., 0], draw[..., 1], *mixture), known, 0)
             found += truncated_mixture_log_prob(length, *mixture)
             second, turn = torch.zeros_like(length), torch.zeros_like(length)
             if k > 1:
                 h = self._after_length(h, static, batch, length, step)
                 mixture = self._second(h, batch, bias, length, before, step)
-                second = _first_kept(sample_truncated_mixture(draw[..., 2], draw[..., 3], *mixture), known, 1)
+                second = _first_kept(sample_truncated_mixture(share * draw[..., 2], draw[..., 3], *mixture), known, 1)
                 found += truncated_mixture_log_prob(second, *mixture)
             sibling = beside_sibling(batch, before, second, step)
             if k > 2:
@@ -414,7 +420,7 @@ class AutoregressiveDensity(nn.Module):
                 else:
                     leading = coordinates[:, batch.leaders[step].clamp_min(0), 2]
                     mixture = self._turn(h, batch, bias, *sibling, leading, step)
-                    turn = _first_kept(sample_truncated_mixture(draw[..., 4], draw[..., 5], *mixture), known, 2)
+                    turn = _first_kept(sample_truncated_mixture(share * draw[..., 4], draw[..., 5], *mixture), known, 2)
                     found += truncated_mixture_log_prob(turn, *mixture)
             coordinates[:, step] = torch.stack([length, second, turn], -1)
             if k == 1:

@@ -70,7 +70,11 @@ def test_the_energy_of_a_density_is_minus_log_q():
     model = DensityModel(generator)
     found = model.model_energies(graph, drawn.positions, seed=0)
     assert np.allclose(found.detach().numpy(), -drawn.log_q, atol=2e-3)  # single precision here
-    assert np.allclose(model.sample(graph, 40, seed=0), drawn.positions + model.sample(graph, 40, seed=0).mean(1, keepdims=True), atol=1e-9)
+    # to learn from, those that no broad component has a part in
+    learnt = model.sample(graph, 40, seed=0)
+    same = np.isclose(learnt, drawn.positions + learnt.mean(1, keepdims=True), atol=1e-9).all((1, 2))
+    assert 20 < same.sum() < 40
+    assert np.isfinite(model.model_energies(graph, learnt, seed=0).detach().numpy()).all()
 
 
 def test_labels_that_are_never_drawn_are_those_that_are():

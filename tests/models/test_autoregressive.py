@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.models import autoregressive
 from openmm_confgf.models.autoregressive import GEOMETRY, AutoregressiveConfig, AutoregressiveDensity
-from openmm_confgf.models.conditionals import broken_line_log_prob, truncated_mixture_log_prob
+from openmm_confgf.models.conditionals import BROAD_SHARE, broken_line_log_prob, sample_truncated_mixture, truncated_mixture_log_prob
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.placement import Placement
 
@@ -190,6 +190,26 @@ def test_numbers_at_the_ends_give_samples_with_a_density(network):
         coordinates, placed, _ = network.sample(batch, numbers)
         with torch.no_grad():
             assert network.log_prob(batch, coordinates, placed).isfinite().all(), smiles
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_without_their_broad_components_samples_have_the_same_density(network, monkeypatch, smiles):
+    """The numbers that choose the broad component choose the last of the others."""
+    batch, mixtures = inputs(smiles), []
+    numbers = uniform(batch, 6)
+    numbers[..., ::2] = 1 - 0.5 * BROAD_SHARE
+    recorded(monkeypatch, "sample_truncated_mixture", mixtures)
+    coordinates, placed, drawn = network.sample(batch, numbers, broad=False)
+    for (choice, place, shares, means, scales, lower, upper), found in mixtures:
+        alone = torch.zeros_like(shares[..., :1]), means[..., -2:-1], scales[..., -2:-1]
+        torch.testing.assert_close(found, sample_truncated_mixture(choice, place, *alone, lower, upper), rtol=0, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(network.log_prob(batch, coordinates, placed), drawn, rtol=0, atol=1e-8)
+    mixtures.clear()
+    network.sample(batch, numbers)
+    (_, place, shares, means, scales, lower, upper), found = mixtures[0]
+    broad = torch.zeros_like(shares[..., :1]), means[..., -1:], scales[..., -1:]
+    torch.testing.assert_close(found, sample_truncated_mixture(0 * place, place, *broad, lower, upper), rtol=0, atol=1e-12)
 
 
 def test_float32_weights_give_densities_in_float64():

@@ -189,7 +189,9 @@ class PreparedMolecule:
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
-    def draw(self, network: AutoregressiveDensity, seed: int, first: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def draw(
+        self, network: AutoregressiveDensity, seed: int, first: int, count: int, broad: bool = True
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Samples, each from a random stream of its own, and the density that they were drawn from.
 
         Parameters
@@ -198,6 +200,8 @@ class PreparedMolecule:
         seed : int
         first, count : int
             Which samples: number `first` and those after it.
+        broad : bool
+            As in `AutoregressiveDensity.sample`; False for samples to learn from, which are not to be weighed.
 
         Returns
         -------
@@ -215,7 +219,7 @@ class PreparedMolecule:
             here = slice(start, start + len(streams))
             uniform = np.zeros((DRAWN, n, 6))
             uniform[: len(streams)] = [stream.random((n, 6)) for stream in streams]
-            drawn = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static)
+            drawn = network.sample(self.batch, torch.from_numpy(uniform).to(self.device), static, broad=broad)
             coordinates, placed, inside = (each[: len(streams)].cpu() for each in drawn)
             frames, volume = self.unplaced(coordinates, placed)
             log_q[here] = (inside - volume).nan_to_num(nan=-math.inf).numpy()

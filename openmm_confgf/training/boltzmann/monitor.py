@@ -34,7 +34,7 @@ class Samples:
     log_q: torch.Tensor
 
 
-def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int) -> Samples:
+def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, count: int, seed: int, broad: bool = True) -> Samples:
     """Samples with their energies and densities.
 
     Parameters
@@ -45,6 +45,8 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
         B.
     seed : int
         The same seed and weights give the same samples.
+    broad : bool
+        As in `AutoregressiveDensity.sample`; False for samples to learn from.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
         static = network.static(batch)
     for start in range(0, count, DRAWN):
         uniform = torch.rand(min(DRAWN, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        coordinates, placed, inside = (each.cpu() for each in network.sample(batch, uniform.to(prepared.device), static))
+        coordinates, placed, inside = (each.cpu() for each in network.sample(batch, uniform.to(prepared.device), static, broad=broad))
         log_q.append(inside)
         positions, _ = prepared.unplaced(coordinates, placed)
         parts.append(Frames.of(prepared, positions.numpy()))
