@@ -8,6 +8,9 @@ from torch import Tensor
 FARTHEST = 6.0
 """kT: a log-weight farther than that from the median counts as that far, so that one clash does not decide a step."""
 
+LOWEST = 2.5
+"""kT below the median, as far as which `log_variance` tells small weights apart: what is drawn too often costs effective samples as often
+as it is drawn, what is drawn too seldom costs them by the square of its weight, and what pushes the former away pushes the latter, too."""
 
 TEMPERED = 0.6
 """Share of the samples that must be effective after tempering."""
@@ -70,10 +73,11 @@ def effective_share(weights: Tensor) -> float:
 
 
 def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tensor | None = None) -> Tensor:
-    """Variance of the log-weights ``log p - log q``, each at most `FARTHEST` from the centre (Richter et al. 2020, arXiv:2010.10436).
+    """Variance of the log-weights ``log p - log q``, cut off at both ends (Richter et al. 2020, arXiv:2010.10436).
 
-    It is 0 where q is proportional to p, whatever distribution the sample is of. What is farther away has the gradient of what is just as
-    far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a bounded pace. That pace has no end by itself, so that samples
+    It is 0 where q is proportional to p, whatever distribution the sample is of. What is farther than `LOWEST` below the centre or than
+    `FARTHEST` above it has the gradient of what is just as far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a
+    bounded pace. That pace has no end by itself, so that samples
     that are learnt from again and again can be pushed down until the density breaks: one whose log q has moved by `TRUSTED` since it was
     drawn, in the direction in which it is pushed, has no gradient (the clipped ratio of Schulman et al. 2017, arXiv:1707.06347, section 3).
 
@@ -90,7 +94,7 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tenso
     -------
     Tensor, ()
     """
-    away = (log_target - log_q - centre).detach().clamp(-FARTHEST, FARTHEST)
+    away = (log_target - log_q - centre).detach().clamp(-LOWEST, FARTHEST)
     away = away - away.mean()
     # the gradient of a log-weight with respect to log q is -1, clamped or not
     moving = log_q - log_q.detach()
