@@ -3,8 +3,8 @@
     python devtools/benchmarks/where_weights_vary.py peptide:KS [--weights boltzmann] [-n 8192] [--without-broad]
 
 Of two samples, the first k atoms are drawn by the same random numbers, and the others by different ones: the covariance of their
-log-weights (each at most 6 from the median) is the variance of what those k atoms decide of a log-weight. It grows from 0 to the variance of
-log w, by what each atom adds.
+log-weights (each at most 6 from the median) is the variance of what those k atoms decide of a log-weight. It grows from 0 to the variance
+of log w, by what each atom adds.
 """
 
 import argparse
