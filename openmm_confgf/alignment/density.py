@@ -44,7 +44,7 @@ class DensityModel:
         return self._prepared[molecule]
 
     def sample(self, molecule: MolecularGraph, n: int, *, seed: int) -> NDArray[np.float64]:
-        """Samples to learn from: of the density without its broad components.
+        """Samples to learn from: the broad components of the density, which `model_energies` counts, are not drawn from.
 
         Parameters
         ----------

@@ -95,8 +95,8 @@ class BoltzmannTraining(StepRounds):
         tuning = number >= self._rounds_of_frames and (bool(self.rounds) or self.run.frames_share == 0)
         if tuning:
             which = number % len(self.lessons)
-            seed = _seed(self.run.seed, 1, number)
-            samples = draw_samples(self.lessons[which].prepared, self.network, self.run.samples, seed, broad=False)
+            seed, weighed = _seed(self.run.seed, 1, number), self.run.tuning == "distillation"
+            samples = draw_samples(self.lessons[which].prepared, self.network, self.run.samples, seed, broad=weighed)
             self._samples.append((which, samples))
         loss_of = self._loss_of_energies if tuning else self._loss_of_frames
         losses = [self._step(loss_of, self.run.seed, self._learning_rate(tuning)) for _ in range(self.run.round_steps)]

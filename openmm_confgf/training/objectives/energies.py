@@ -77,9 +77,9 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tenso
 
     It is 0 where q is proportional to p, whatever distribution the sample is of. What is farther than `LOWEST` below the centre or than
     `FARTHEST` above it has the gradient of what is just as far as that: clashes are unlearnt, and what q nearly lacks is learnt, at a
-    bounded pace. That pace has no end by itself, so that samples
-    that are learnt from again and again can be pushed down until the density breaks: one whose log q has moved by `TRUSTED` since it was
-    drawn, in the direction in which it is pushed, has no gradient (the clipped ratio of Schulman et al. 2017, arXiv:1707.06347, section 3).
+    bounded pace. That pace has no end by itself, so that samples that are learnt from again and again can be pushed down until the density
+    breaks: one whose log q has moved by `TRUSTED` since it was drawn, in the direction in which it is pushed, has no gradient (the clipped
+    ratio of Schulman et al. 2017, arXiv:1707.06347, section 3).
 
     Parameters
     ----------
