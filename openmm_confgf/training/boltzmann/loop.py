@@ -36,6 +36,9 @@ _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 _WORSE = 0.5
 """nats of the divergence above the best round's, from which that is taken up again."""
 
+_UNTRUSTED = 0.5
+"""nats that a round whose samples k-hat distrusts must be better than one whose samples it trusts."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
@@ -66,8 +69,9 @@ class BoltzmannTraining(StepRounds):
     directory : Path
         Gets ``last.pt`` and ``log.jsonl``.
 
-    Of one molecule, the averaged weights of the look with the least Jeffreys divergence are what it ends with. Where that becomes larger by
-    half a nat, training goes on from there, half as fast: energies of a poor proposal teach little, and samples of a worse one less.
+    Of one molecule, the averaged weights of the look with the least Jeffreys divergence are what it ends with; half a nat counts for k-hat,
+    since tails can grow heavy while the divergence falls. Where that becomes larger by half a nat, training goes on from there, half as
+    fast: energies of a poor proposal teach little, and samples of a worse one less.
     """
 
     network: AutoregressiveDensity
@@ -77,12 +81,12 @@ class BoltzmannTraining(StepRounds):
         super().__init__(network, directory, run.minutes, run.rounds, rounded=True)
         self.lessons, self.run = lessons, run
         self._samples: collections.deque[tuple[int, Samples]] = collections.deque(maxlen=run.kept)
-        self.best_divergence, self._pace = math.inf, 1.0
+        self.best_divergence, self._best_is_trusted, self._pace = math.inf, False, 1.0
 
     def _begin(self) -> None:
         if self.run.frames_share == 0 and len(self.lessons) == 1:
             # what is known already is not to become worse
-            self._keep_the_best(self._look(0)["divergence"])
+            self._keep_the_best(self._look(0))
 
     @property
     def _rounds_of_frames(self) -> int:
@@ -108,13 +112,15 @@ class BoltzmannTraining(StepRounds):
         if (number + 1) % LOOK_EVERY == 0 or self.is_last:
             row |= self._look(number)
             if len(self.lessons) == 1:
-                self._keep_the_best(row["divergence"])
+                self._keep_the_best(row)
         return row
 
-    def _keep_the_best(self, divergence: float | None) -> None:
+    def _keep_the_best(self, look: Row) -> None:
         """Keep the averaged weights if they are the best so far, and go back to the best if they are much worse."""
-        if divergence is not None and divergence <= self.best_divergence:
-            self.best, self.best_divergence = copied_to_cpu(self.averaged.module.state_dict()), divergence
+        divergence, trusted = look["divergence"], look["ess"] is not None
+        if divergence is not None and divergence - _UNTRUSTED * trusted <= self.best_divergence - _UNTRUSTED * self._best_is_trusted:
+            self.best = copied_to_cpu(self.averaged.module.state_dict())
+            self.best_divergence, self._best_is_trusted = divergence, trusted
         elif self.best and (divergence is None or divergence > self.best_divergence + _WORSE):
             self._go_back()
 
@@ -186,12 +192,14 @@ class BoltzmannTraining(StepRounds):
 
     def _kept(self) -> Any:
         samples = [(which, *dataclasses.astuple(samples.frames), samples.log_weights, samples.log_q) for which, samples in self._samples]
-        return {"samples": samples, "best": self.best, "best_divergence": self.best_divergence, "pace": self._pace}
+        best = {"best": self.best, "best_divergence": self.best_divergence, "best_is_trusted": self._best_is_trusted}
+        return {"samples": samples, "pace": self._pace} | best
 
     def _restore(self, kept: Any) -> None:
         samples = [(which, Samples(Frames(*tensors), weights, log_q)) for which, *tensors, weights, log_q in kept["samples"]]
         self._samples = collections.deque(samples, self.run.kept)
-        self.best, self.best_divergence, self._pace = kept["best"], kept["best_divergence"], kept["pace"]
+        self.best, self.best_divergence = kept["best"], kept["best_divergence"]
+        self._best_is_trusted, self._pace = kept["best_is_trusted"], kept["pace"]
 
 
 def _rows(rng: np.random.Generator, total: int, count: int) -> Tensor:

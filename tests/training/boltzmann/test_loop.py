@@ -113,6 +113,26 @@ def test_a_run_that_falls_apart_goes_on_from_its_best_round(lesson, small_networ
         assert torch.equal(tensor, network.state_dict()[name]), name
 
 
+def test_samples_that_k_hat_distrusts_must_be_better_by_half_a_nat(lesson, small_network, tmp_path):
+    training = BoltzmannTraining(small_network(), [lesson], BoltzmannRun(rounds=2, **SHORT), tmp_path)
+    looks = [
+        (1.0, 0.3, True),
+        (0.8, None, False),
+        (0.4, None, True),
+        (0.8, 0.2, True),
+        (0.85, 0.4, False),
+        (0.7, 0.1, True),
+        (None, None, False),
+    ]
+    name, tensor = next(iter(training.averaged.module.named_parameters()))
+    for number, (found, ess, kept) in enumerate(looks):
+        with torch.no_grad():
+            tensor.fill_(number)
+        training._keep_the_best({"divergence": found, "ess": ess})
+        assert bool((training.best[name] == number).all()) == kept, number
+    assert training.best_divergence == 0.7
+
+
 def test_a_loss_that_is_not_finite_sends_back_to_the_best(lesson, small_network, tmp_path, monkeypatch):
     run = BoltzmannRun(rounds=4, round_steps=2, batch_size=16, samples=128, tuning_rate=1e-3, frames_share=0.0)
     training = BoltzmannTraining(small_network(), [lesson], run, tmp_path)
