@@ -59,6 +59,10 @@ class Lesson:
 class BoltzmannTraining(StepRounds):
     """A run in a folder.
 
+    Of one molecule, the averaged weights of the look with the least Jeffreys divergence are what it ends with; half a nat counts for k-hat,
+    since tails can grow heavy while the divergence falls. Where that becomes larger by half a nat, training goes on from there, half as
+    fast, for energies of a poor proposal teach little, and samples of a worse one less.
+
     Parameters
     ----------
     network : AutoregressiveDensity
@@ -68,10 +72,6 @@ class BoltzmannTraining(StepRounds):
     run : BoltzmannRun
     directory : Path
         Gets ``last.pt`` and ``log.jsonl``.
-
-    Of one molecule, the averaged weights of the look with the least Jeffreys divergence are what it ends with; half a nat counts for k-hat,
-    since tails can grow heavy while the divergence falls. Where that becomes larger by half a nat, training goes on from there, half as
-    fast: energies of a poor proposal teach little, and samples of a worse one less.
     """
 
     network: AutoregressiveDensity
