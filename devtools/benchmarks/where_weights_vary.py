@@ -17,7 +17,7 @@ from openmm_confgf.files import read_molecules
 from openmm_confgf.generators import BoltzmannGenerator
 from openmm_confgf.generators.boltzmann.prepared import DRAWN, PreparedMolecule
 from openmm_confgf.tables import Column, Table
-from openmm_confgf.training.boltzmann.frames import Frames
+from openmm_confgf.training.boltzmann.monitor import samples_of
 from openmm_confgf.training.objectives.energies import FARTHEST
 
 
@@ -33,18 +33,11 @@ def main() -> None:
     assert graph is not None
     generator = BoltzmannGenerator(weights=arguments.weights)
     prepared = PreparedMolecule.of(graph, generator.source, generator.temperature)
-    with torch.no_grad():
-        static = generator.network.static(prepared.batch)
     random = torch.Generator().manual_seed(arguments.seed)
     uniform = lambda: torch.rand(arguments.n, len(graph), 6, dtype=torch.float64, generator=random)  # noqa: E731
 
     def log_weights(numbers: Tensor) -> Tensor:
-        found = []
-        for part in numbers.split(DRAWN):
-            coordinates, placed, log_q = generator.network.sample(prepared.batch, part, static, broad=not arguments.without_broad)
-            positions, _ = prepared.unplaced(coordinates, placed)
-            found.append((Frames.of(prepared, positions.numpy()).log_target - log_q).nan_to_num(nan=-math.inf))
-        return torch.cat(found)
+        return samples_of(prepared, generator.network, numbers.split(DRAWN), broad=not arguments.without_broad).log_weights
 
     first = uniform()
     of_first = log_weights(first)

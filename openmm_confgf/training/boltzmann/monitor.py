@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,13 +53,32 @@ def draw_samples(prepared: PreparedMolecule, network: AutoregressiveDensity, cou
     -------
     Samples
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, shape = torch.Generator().manual_seed(seed), (len(prepared.graph), 6)
+    sizes = [min(DRAWN, count - start) for start in range(0, count, DRAWN)]
+    return samples_of(prepared, network, [torch.rand(size, *shape, dtype=torch.float64, generator=generator) for size in sizes], broad)
+
+
+def samples_of(prepared: PreparedMolecule, network: AutoregressiveDensity, uniform: Sequence[torch.Tensor], broad: bool = True) -> Samples:
+    """The samples that random numbers give, with their energies and densities.
+
+    Parameters
+    ----------
+    prepared : PreparedMolecule
+    network : AutoregressiveDensity
+    uniform : sequence of Tensor of float64, (b, N, 6)
+        As in `AutoregressiveDensity.sample`, of pieces that are drawn at once.
+    broad : bool
+        As there.
+
+    Returns
+    -------
+    Samples
+    """
     batch, parts, log_q = prepared.batch, [], []
     with torch.no_grad():
         static = network.static(batch)
-    for start in range(0, count, DRAWN):
-        uniform = torch.rand(min(DRAWN, count - start), len(prepared.graph), 6, dtype=torch.float64, generator=generator)
-        coordinates, placed, inside = (each.cpu() for each in network.sample(batch, uniform.to(prepared.device), static, broad=broad))
+    for numbers in uniform:
+        coordinates, placed, inside = (each.cpu() for each in network.sample(batch, numbers.to(prepared.device), static, broad=broad))
         log_q.append(inside)
         positions, _ = prepared.unplaced(coordinates, placed)
         parts.append(Frames.of(prepared, positions.numpy()))
