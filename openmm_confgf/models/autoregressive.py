@@ -62,6 +62,8 @@ class AutoregressiveConfig:
         Of torsions.
     nodes : int
         Intervals of the profiles that torsions start from; one says nothing, and there are none then.
+    ahead : int
+        Atoms of which a profile tells the interactions, at most: the torsion's own, and those that turn with it.
     """
 
     width: int = 192
@@ -73,6 +75,7 @@ class AutoregressiveConfig:
     turns: int = 6
     bins: int = 90
     nodes: int = 1
+    ahead: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Static:
         Biases of the steps' heads.
     strengths : Tensor, (N, N, INTERACTIONS), optional
         How much each atom before a step counts in the profile of its torsion.
+    carried : Tensor, (N, N, INTERACTIONS), optional
+        The same, in the profiles of those torsions that a step's atom turns with.
     """
 
     weights: Tensor
@@ -97,6 +102,7 @@ class Static:
     bias: Tensor
     heads: Tensor
     strengths: Tensor | None = None
+    carried: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +166,7 @@ class AutoregressiveDensity(nn.Module):
         self.pair_inner = nn.Linear(p, p)
         self.pair_weights = nn.Linear(p, GEOMETRY * h)
         self.pair_strengths = nn.Linear(p, INTERACTIONS) if c.nodes > 1 else None
+        self.carried_strengths = nn.Linear(p, INTERACTIONS) if min(c.nodes, c.ahead) > 1 else None
         self.modulate = nn.Linear(d, (c.blocks + 2) * 2 * h)
         self.bias = nn.Linear(d, h)
         self.blocks = nn.ModuleList(Block(h) for _ in range(c.blocks + 2))
@@ -171,9 +178,9 @@ class AutoregressiveDensity(nn.Module):
         for layer in (self.length_head, self.second_head, self.turn_head, self.torsion_head, self.modulate, self.head_bias):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
-        if self.pair_strengths is not None:
-            nn.init.zeros_(self.pair_strengths.weight)
-            nn.init.zeros_(self.pair_strengths.bias)
+        for strengths in filter(None, (self.pair_strengths, self.carried_strengths)):
+            nn.init.zeros_(strengths.weight)
+            nn.init.zeros_(strengths.bias)
 
     def static(self, batch: PlacementBatch) -> Static:
         """What is computed once for a molecule, however many conformations of it there are.
@@ -203,12 +210,13 @@ class AutoregressiveDensity(nn.Module):
         values = self.pair_weights(inner) / math.sqrt(GEOMETRY)
         weights = values.new_zeros(n, n, GEOMETRY, c.width)
         weights[target, source] = values.view(-1, GEOMETRY, c.width)
-        strengths = None
-        if self.pair_strengths is not None:
-            strengths = self.pair_strengths.weight.new_zeros(n, n, INTERACTIONS)
-            strengths[target, source] = self.pair_strengths(inner).to(strengths)
+        strengths: list[Tensor | None] = [None, None]
+        for k, linear in enumerate((self.pair_strengths, self.carried_strengths)):
+            if linear is not None:
+                strengths[k] = full = linear.weight.new_zeros(n, n, INTERACTIONS)
+                full[target, source] = linear(inner).to(full)
         modulation = self.modulate(step).view(n, c.blocks + 2, 2, c.width)
-        return Static(weights.flatten(1, 2), modulation, self.bias(step), self.head_bias(step), strengths)
+        return Static(weights.flatten(1, 2), modulation, self.bias(step), self.head_bias(step), *strengths)
 
     def _context(self, static: Static, geometry: Tensor, steps: Steps) -> Tensor:
         """(B, n, width) from (B, n, m, GEOMETRY)."""
@@ -298,6 +306,7 @@ class AutoregressiveDensity(nn.Module):
                     lengths[:, i],
                     angles[:, i],
                     c.nodes + 1,
+                    [] if static.carried is None else [(atom, static.carried[atom.step, :k]) for atom in batch.carried[k][: c.ahead - 1]],
                 )
                 for i, k in enumerate(rows)
             ]

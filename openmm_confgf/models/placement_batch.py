@@ -1,4 +1,4 @@
-"""PlacementBatch: a molecule whose atoms are placed one after the other, as a network knows it; local frames, what is seen from them."""
+"""PlacementBatch: a molecule whose atoms are placed one after the other, as a network knows it; local frames, and what is where in them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,29 @@ GEOMETRY = 13
 _FARTHEST = 8.0
 """Thermal widths by which a coordinate may be away from its equilibrium before the network sees no difference any more."""
 
+_FLAT = 2.9
+"""Radians: an atom at a larger dihedral to its sibling is in one plane with it, on neither side."""
+
 Steps = slice | Tensor
 """Which steps: a slice, or their indices."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """An atom that turns with the one that a torsion places: its coordinates in the frame of that step where the torsion is 0.
+
+    Attributes
+    ----------
+    step : int
+        A later one, which places it.
+    length, angle, turn : float
+        nm and radians, at equilibrium.
+    """
+
+    step: int
+    length: float
+    angle: float
+    turn: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +109,12 @@ class PlacementBatch(TensorRecord):
     def fold_orders(self) -> list[int]:
         """`orders` as numbers."""
         return self.orders.tolist()
+
+    @functools.cached_property
+    def carried(self) -> dict[int, list[Carried]]:
+        """Of each step with a torsion, what turns with its atom beside the alike branches that are folded, in the order of the steps."""
+        here = self.to("cpu")
+        return {k: _carried_by(here, k) for k in here.torsion_rows}
 
     def _with_dihedral(self, chosen: Tensor) -> Tensor:
         # kept, since looking for what is true makes a GPU wait
@@ -285,3 +312,37 @@ def coordinates_in(batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: 
     found = torch.stack([length, torch.where(batch.closes[steps], apart, angle), turn], -1)
     rows = torch.arange(len(batch.frames), device=placed.device)[steps]
     return torch.where(rows[:, None] > torch.arange(3, device=placed.device), found, 0.0)
+
+
+def _carried_by(batch: PlacementBatch, k: int) -> list[Carried]:
+    """Atoms that are beside the one of a step, or in its flat ring: those whose places follow from where it is."""
+    p, a, t = batch.frames[k].tolist()
+    middles = batch.start + 0.5 * batch.width
+    lengths, seconds, middles = (x.double().view(-1, 1, 1) for x in (batch.length[:, 0], batch.second[:, 0], middles))
+    placed = torch.zeros(1, len(lengths), 3, dtype=torch.float64)
+    placed[0, a, 2], placed[0, t, 0] = lengths[max(p, a), 0, 0], 0.1
+    own = slice(k, k + 1)
+    frame = local_frames(batch, placed, own)
+    placed[:, own] = place(batch, frame, placed, lengths[k], seconds[k], torch.zeros_like(lengths[k]), own)
+    known, found = {p, a, k}, []
+    for later in range(k + 1, len(lengths)):
+        around, step, second = batch.frames[later], slice(later, later + 1), seconds[later]
+        if batch.torsion[later] or not set(around.tolist()) <= known:
+            continue
+        if batch.beside[later]:
+            turn = beside_sibling(batch, placed, second, step)[0]
+            if batch.width[later] > 6 and turn < _FLAT:
+                continue
+        elif batch.atoms[around, 4].all():
+            # an aromatic ring is flat, its torsions in the middle of their ranges; force fields may leave its angles to its bonds
+            turn = middles[later]
+            sides = int(batch.pairs[later, around[1], 2])
+            if sides and not batch.closes[later]:
+                second = torch.full_like(second, math.pi - TURN / sides)
+        else:
+            continue
+        placed[:, step] = place(batch, local_frames(batch, placed, step), placed, lengths[later], second, turn, step)
+        known.add(later)
+        if batch.leaders[later] != k:
+            found.append(Carried(later, *coordinates_in(batch, frame, placed, placed[:, step], own)[0, 0].tolist()))
+    return found

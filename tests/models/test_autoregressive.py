@@ -14,7 +14,7 @@ from openmm_confgf.models.conditionals import BROAD_SHARE, broken_line_log_prob,
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.placement import Placement
 
-SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1, nodes=30)
+SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1, nodes=30, ahead=16)
 MOLECULES = ["O", "OO", "CO", "C[C@H](N)C(=O)O", "CC1CC1", "Cc1ccccc1", "CC(F)Cl", "C/C=C\\F"]
 
 
@@ -23,7 +23,8 @@ def network():
     """Its heads far from where they begin, so that all inputs tell."""
     torch.manual_seed(3)
     net = AutoregressiveDensity(SIZES).double()
-    for layer in (net.length_head, net.second_head, net.turn_head, net.torsion_head, net.modulate, net.pair_strengths):
+    heads = (net.length_head, net.second_head, net.turn_head, net.torsion_head)
+    for layer in (*heads, net.modulate, net.pair_strengths, net.carried_strengths):
         torch.nn.init.normal_(layer.weight, std=0.15)
     return net
 
@@ -162,7 +163,7 @@ def test_the_network_sees_no_rigid_motion(network):
 
 
 def test_everything_that_is_learned_has_a_finite_gradient(network):
-    batch = inputs("CC1CC1")
+    batch = inputs("C[C@H](N)C(=O)O")
     coordinates, placed, _ = network.sample(batch, uniform(batch, 16, 4))
     network.zero_grad()
     network.log_prob(batch, coordinates, placed).mean().backward()

@@ -1,6 +1,9 @@
-"""Gives weights of an `AutoregressiveDensity` the profiles that torsions start from, which change nothing until they are learnt.
+"""Gives weights of an `AutoregressiveDensity` the profiles that torsions start from, or more to see in them.
 
-Usage: python devtools/training/boltzmann/with_profiles.py WEIGHTS OUTPUT [--nodes 30]
+New profiles change nothing until they are learnt. Where there are some, the atoms that a torsion carries begin with a share of what its own
+counts.
+
+Usage: python devtools/training/boltzmann/with_profiles.py WEIGHTS OUTPUT [--nodes 30] [--ahead 16] [--share 0.3]
 """
 
 from __future__ import annotations
@@ -19,12 +22,17 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("output", type=Path)
     parser.add_argument("--nodes", type=int, default=30)
+    parser.add_argument("--ahead", type=int, default=16)
+    parser.add_argument("--share", type=float, default=0.3)
     arguments = parser.parse_args()
     network, card = load_weights(arguments.weights)
     assert isinstance(network, AutoregressiveDensity)
-    grown = AutoregressiveDensity(dataclasses.replace(network.config, nodes=arguments.nodes))
+    grown = AutoregressiveDensity(dataclasses.replace(network.config, nodes=arguments.nodes, ahead=arguments.ahead))
     # the new weights are zero
     grown.load_state_dict(network.state_dict(), strict=False)
+    if network.pair_strengths is not None and network.carried_strengths is None:
+        for name, weight in network.pair_strengths.state_dict().items():
+            grown.carried_strengths.get_parameter(name).data = arguments.share * weight
     arguments.output.mkdir(parents=True, exist_ok=True)
     card = dataclasses.replace(card, config=describe_network(grown)[1], sha256="", parent=card.lineage())
     save_weights(arguments.output / f"{card.name}.safetensors", grown, card)
