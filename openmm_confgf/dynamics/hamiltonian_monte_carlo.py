@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..units import GAS_CONSTANT
+from ..energies import BatchedEnergy
+from ..units import GAS_CONSTANT, in_md_units
 from .langevin import EnergyAndForces
 
 
@@ -82,3 +84,45 @@ def hamiltonian_monte_carlo(
         accepted += int(taken.sum())
     trials = moves * positions.shape[-1]
     return positions, energies, accepted / trials if trials else float("nan")
+
+
+def move_conformations(
+    energy: BatchedEnergy,
+    positions: NDArray[np.float64],
+    temperature: float,
+    *,
+    moves: int,
+    steps: int = 20,
+    timestep: float = 0.001,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Conformations moved by `hamiltonian_monte_carlo` on the energies of a System.
+
+    Parameters
+    ----------
+    energy : BatchedEnergy
+    positions : ndarray, (R, N, 3)
+        nm.
+    temperature, moves, steps, timestep, seed
+        As there.
+
+    Returns
+    -------
+    positions : ndarray, (R, N, 3)
+        nm, their means at 0.
+    energies : ndarray, (R,)
+        kJ/mol, of these.
+    acceptance : float
+    """
+
+    def energy_and_forces(here: Tensor) -> tuple[Tensor, Tensor]:
+        energies, forces = energy.potential.evaluate(here, True)
+        assert forces is not None
+        return energies[0], forces
+
+    masses = [in_md_units(energy.system.getParticleMass(k)) for k in range(energy.system.getNumParticles())]
+    start = torch.from_numpy(np.ascontiguousarray(positions.transpose(2, 1, 0))).to(energy.device)
+    moved, energies, acceptance = hamiltonian_monte_carlo(
+        energy_and_forces, start, masses, temperature, moves=moves, steps=steps, timestep=timestep, seed=seed
+    )
+    return (moved - moved.mean(1, keepdim=True)).permute(2, 1, 0).cpu().numpy(), energies.cpu().numpy(), acceptance

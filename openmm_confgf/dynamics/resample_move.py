@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..energies import BatchedEnergy, ForceFieldLike, system_source
 from ..ensemble import Ensemble
@@ -16,7 +15,7 @@ from ..thermodynamics.diagnostics import diagnose
 from ..thermodynamics.log_weights import log_weights
 from ..thermodynamics.resampling import resample
 from ..units import in_md_units
-from .hamiltonian_monte_carlo import hamiltonian_monte_carlo
+from .hamiltonian_monte_carlo import move_conformations
 
 _AT_ONCE = 4096
 """Replicas that move together; more are no faster, and need memory."""
@@ -84,24 +83,16 @@ def resample_move(
     if target is not None and target.system_sha256 not in (None, aim.system_sha256):
         raise ConfGFError(f"The energies are of another System than that of {source.forcefield!r}; score the samples with that first.")
     energy = BatchedEnergy(system, device=device, for_reweighting=True)
-
-    def energy_and_forces(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        energies, forces = energy.potential.evaluate(positions, True)
-        assert forces is not None
-        return energies[0], forces
-
     chosen = resample(logs, len(ensemble) if n is None else n, seed)
-    masses = [in_md_units(system.getParticleMass(k)) for k in range(system.getNumParticles())]
     positions, energies, rates = [], [], []
     for number, rows in enumerate(np.split(chosen, np.arange(_AT_ONCE, len(chosen), _AT_ONCE))):
-        start = torch.from_numpy(np.ascontiguousarray(ensemble.positions[rows].transpose(2, 1, 0))).to(energy.device)
         # no two parts have the same random numbers
         stream = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        moved, found, rate = hamiltonian_monte_carlo(
-            energy_and_forces, start, masses, aim.temperature or 0.0, moves=moves, steps=steps, timestep=timestep, seed=stream
+        moved, found, rate = move_conformations(
+            energy, ensemble.positions[rows], aim.temperature or 0.0, moves=moves, steps=steps, timestep=timestep, seed=stream
         )
-        positions.append((moved - moved.mean(1, keepdim=True)).permute(2, 1, 0).cpu().numpy())
-        energies.append(found.cpu().numpy())
+        positions.append(moved)
+        energies.append(found)
         rates.append(rate * len(rows))
     frames = np.concatenate(positions)
     settings = {"moves": moves, "steps": steps, "timestep": timestep, "temperature": aim.temperature, "seed": seed}
