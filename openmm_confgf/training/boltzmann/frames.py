@@ -109,12 +109,18 @@ def training_frames(prepared: PreparedMolecule, positions: NDArray[np.float64]) 
     """
     check_positions(prepared.graph, positions)
     frames = Frames.of(prepared, positions, hands=True)
-    steps = prepared.placement.steps
-    turn = frames.coordinates[..., 2] - torch.tensor([step.start for step in steps])
-    outside = (turn > torch.tensor([step.width + 1e-6 for step in steps]))[:, 3:].any(1) | ~frames.coordinates.isfinite().all((1, 2))
+    outside = ~inside(prepared, frames)
     if outside.any():
         raise ConfGFError(
             f"{int(outside.sum())} of {len(frames)} frames are of another stereoisomer than {prepared.graph.name!r}, or have atoms in "
             "line; give frames of this molecule."
         )
     return frames
+
+
+def inside(prepared: PreparedMolecule, frames: Frames) -> Tensor:
+    """Which frames are in the domain of the coordinates, (B,): neither another stereoisomer, nor with atoms in line."""
+    steps = prepared.placement.steps
+    turn = frames.coordinates[..., 2] - torch.tensor([step.start for step in steps])
+    beyond = (turn > torch.tensor([step.width + 1e-6 for step in steps]))[:, 3:].any(1)
+    return ~beyond & frames.coordinates.isfinite().all((1, 2))

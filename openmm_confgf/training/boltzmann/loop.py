@@ -22,6 +22,7 @@ from ..objectives.energies import TEMPERED, log_variance, tempered_weights, weig
 from ..step_rounds import Row, StepRounds
 from .frames import Frames
 from .monitor import Samples, divergence, draw_samples, mean_log_q, torus_distance
+from .moved import moved_frames
 from .settings import BoltzmannRun
 
 LOOK_EVERY = 5
@@ -29,6 +30,9 @@ LOOK_EVERY = 5
 
 _SHARE_OF_FRAMES = 0.25
 """In a step on energies: frames of the simulation, by the number of the network's own samples."""
+
+_MOVED = 0.25
+"""`moved_frames` by the number of a round's samples. They are half of the own samples of a step, where there are some."""
 
 _OF_FRAMES, _LIKELIHOOD = 0.5, 0.1
 """Factors of their log-variance, and of their likelihood."""
@@ -80,7 +84,7 @@ class BoltzmannTraining(StepRounds):
         # log q is then rounded by 0.03 nats, in the steps alone
         super().__init__(network, directory, run.minutes, run.rounds, rounded=True)
         self.lessons, self.run = lessons, run
-        self._samples: collections.deque[tuple[int, Samples]] = collections.deque(maxlen=run.kept)
+        self._samples: collections.deque[tuple[int, Samples, Frames]] = collections.deque(maxlen=run.kept)
         self.best_divergence, self._best_is_trusted, self._pace = math.inf, False, 1.0
 
     def _begin(self) -> None:
@@ -100,8 +104,10 @@ class BoltzmannTraining(StepRounds):
         if tuning:
             which = number % len(self.lessons)
             seed, weighed = _seed(self.run.seed, 1, number), self.run.tuning == "distillation"
-            samples = draw_samples(self.lessons[which].prepared, self.network, self.run.samples, seed, broad=weighed)
-            self._samples.append((which, samples))
+            prepared = self.lessons[which].prepared
+            samples = draw_samples(prepared, self.network, self.run.samples, seed, broad=weighed)
+            moved = samples.frames[torch.arange(0)] if weighed else moved_frames(prepared, samples, int(_MOVED * self.run.samples), seed)
+            self._samples.append((which, samples, moved))
         loss_of = self._loss_of_energies if tuning else self._loss_of_frames
         losses = [self._step(loss_of, self.run.seed, self._learning_rate(tuning)) for _ in range(self.run.round_steps)]
         loss: float | None = float(np.mean(losses))
@@ -169,41 +175,47 @@ class BoltzmannTraining(StepRounds):
         return torch.stack(parts).mean()
 
     def _loss_of_energies(self, rng: np.random.Generator) -> Tensor:
-        which, samples = self._samples[int(rng.integers(len(self._samples)))]
+        which, samples, moved = self._samples[int(rng.integers(len(self._samples)))]
         lesson, count = self.lessons[which], self.run.batch_size
         if self.run.tuning == "distillation":
             weights = tempered_weights(samples.log_weights, TEMPERED).numpy()
             chosen = torch.from_numpy(rng.choice(len(weights), count, p=weights / weights.sum()))
         else:
-            chosen = _rows(rng, len(samples.log_weights), count)
-        own, seen = samples.frames[chosen], lesson.frames[_rows(rng, len(lesson.frames), int(_SHARE_OF_FRAMES * count))]
-        both = Frames.together([own, seen]).to(lesson.prepared.device)
-        log_q = self.network.log_prob(lesson.prepared.batch, both.coordinates, both.placed)
-        of_own, of_seen = log_q.split([len(own), len(seen)])
+            chosen = _rows(rng, len(samples.log_weights), count - count // 2 if len(moved) else count)
+        moved = moved[_rows(rng, len(moved), count - len(chosen))]
+        seen = lesson.frames[_rows(rng, len(lesson.frames), int(_SHARE_OF_FRAMES * count))]
+        every = Frames.together([samples.frames[chosen], moved, seen]).to(lesson.prepared.device)
+        log_q = self.network.log_prob(lesson.prepared.batch, every.coordinates, every.placed)
+        of_own, of_seen = log_q.split([count, len(seen)])
         likelihood = weighted_likelihood(of_seen, torch.ones_like(of_seen))
         if self.run.tuning == "distillation":
             return weighted_likelihood(of_own, torch.ones_like(of_own)) + _SHARE_OF_FRAMES * likelihood
-        targets = both.log_target.split([len(own), len(seen)])
+        targets = every.log_target.split([count, len(seen)])
         # of today's network: samples are kept while the mean of their log-weights rises
-        now = (targets[0] - of_own.detach()).double()
+        now = (targets[0] - of_own.detach()).double()[: len(chosen)]
         centre = now[now.isfinite()].median()
-        own_part = log_variance(of_own.double(), targets[0], centre, samples.log_q[chosen].to(of_own.device))
+        # nobody drew what was moved
+        drawn = torch.cat([samples.log_q[chosen], samples.log_q.new_full((len(moved),), torch.nan)])
+        own_part = log_variance(of_own.double(), targets[0], centre, drawn.to(of_own.device))
         return own_part + _OF_FRAMES * log_variance(of_seen.double(), targets[1], centre) + _LIKELIHOOD * likelihood
 
     def _kept(self) -> Any:
-        samples = [(which, *dataclasses.astuple(samples.frames), samples.log_weights, samples.log_q) for which, samples in self._samples]
+        samples = [
+            (which, *dataclasses.astuple(samples.frames), samples.log_weights, samples.log_q, *dataclasses.astuple(moved))
+            for which, samples, moved in self._samples
+        ]
         best = {"best": self.best, "best_divergence": self.best_divergence, "best_is_trusted": self._best_is_trusted}
         return {"samples": samples, "pace": self._pace} | best
 
     def _restore(self, kept: Any) -> None:
-        samples = [(which, Samples(Frames(*tensors), weights, log_q)) for which, *tensors, weights, log_q in kept["samples"]]
+        samples = [(which, Samples(Frames(*each[:3]), each[3], each[4]), Frames(*each[5:])) for which, *each in kept["samples"]]
         self._samples = collections.deque(samples, self.run.kept)
         self.best, self.best_divergence = kept["best"], kept["best_divergence"]
         self._best_is_trusted, self._pace = kept["best_is_trusted"], kept["pace"]
 
 
 def _rows(rng: np.random.Generator, total: int, count: int) -> Tensor:
-    return torch.from_numpy(rng.integers(total, size=count))
+    return torch.from_numpy(rng.integers(max(total, 1), size=count))
 
 
 def _seed(*numbers: int) -> int:

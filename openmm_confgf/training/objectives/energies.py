@@ -15,6 +15,9 @@ as it is drawn, what is drawn too seldom costs them by the square of its weight,
 TEMPERED = 0.6
 """Share of the samples that must be effective after tempering."""
 
+TRUNCATED = 0.005
+"""Share of the weights that are lowered to the largest of the others, where samples to learn from are chosen by their weights."""
+
 TRUSTED = 1.0
 """nats by which log q of a sample may move from where it was drawn."""
 
@@ -88,7 +91,7 @@ def log_variance(log_q: Tensor, log_target: Tensor, centre: Tensor, drawn: Tenso
     centre : Tensor, ()
         A typical log-weight, such as the median of many.
     drawn : Tensor, (B,), optional
-        log q of the density that the sample was drawn from; by default nothing is held back.
+        log q of the density that the sample was drawn from; by default nothing is held back, nor where it is NaN.
 
     Returns
     -------

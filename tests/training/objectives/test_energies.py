@@ -66,6 +66,10 @@ def test_samples_that_have_moved_far_enough_are_let_go():
     assert float(loss.detach()) == float(log_variance(log_q, target, torch.tensor(0.0)).detach())
     loss.backward()
     assert (log_q.grad != 0).tolist() == [False, True, False, True]
+    # of what nobody drew there is no limit
+    log_q.grad = None
+    log_variance(log_q, target, torch.tensor(0.0), torch.full_like(drawn, torch.nan)).backward()
+    assert (log_q.grad != 0).all()
 
 
 @pytest.mark.parametrize("spread", [0.1, 2.0, 30.0])
