@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..thermodynamics.normalised import normalised_weights
+from ..thermodynamics.truncation import truncated
 from ..training.averaging import copied_to_cpu
 from ..training.module import warm_hold_decay
-from ..training.objectives.energies import TEMPERED, log_variance, tempered_weights, weighted_likelihood
+from ..training.objectives.energies import TEMPERED, TRUNCATED, log_variance, tempered_weights, weighted_likelihood
 from ..training.step_rounds import Row, StepRounds
 from ..units import kT
 from .density import DensityModel
@@ -146,11 +149,7 @@ class AlignmentTraining(StepRounds):
     def _compared(self, pool: Pool, rng: np.random.Generator) -> _Compared:
         """The loss of some conformations of a molecule."""
         run, seed = self.run, int(rng.integers(2**31))
-        share = None
-        if run.loss == "distillation":
-            assert pool.model_energies is not None
-            share = tempered_weights(torch.from_numpy(pool.model_energies - pool.energies / kT(run.temperature)), TEMPERED).numpy()
-        rows = rng.choice(len(pool), run.k, share is not None or len(pool) < run.k, share)
+        rows = self._rows(pool, rng)
         energies, positions = torch.from_numpy(pool.energies[rows])[None], pool.positions[rows]
         lengths = torch.tensor([float(pool.graph.mol.GetNumHeavyAtoms())]) if run.length_normalised else None
         temperature = run.temperature * (run.softness if run.loss == "eba" else 1)
@@ -160,7 +159,8 @@ class AlignmentTraining(StepRounds):
             loss = eba_loss(model, energies, temperature=temperature, alpha=run.alpha / run.softness, lengths=lengths)
         elif run.loss == "log-variance":
             reduced = energies[0] / kT(run.temperature)
-            away = (model[0] - reduced).detach()
+            # of samples as they are drawn: see `_rows`
+            away = (model[0] - reduced).detach()[: run.k - run.k // 2]
             drawn = -torch.from_numpy(pool.model_energies[rows]) if run.refresh and pool.model_energies is not None else None
             loss = log_variance(-model[0], -reduced, away[away.isfinite()].median(), drawn)
         elif run.loss == "distillation":
@@ -175,6 +175,18 @@ class AlignmentTraining(StepRounds):
         if run.anchor:
             anchor = self.model.anchor(pool.graph, positions, target[0].double().numpy(), seed=seed + 1).double().cpu()
         return _Compared(loss, anchor, float(effective_winners(target)))
+
+    def _rows(self, pool: Pool, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Which conformations are compared. Of log-variance, the second half is chosen by weight: what is drawn too seldom is among it."""
+        loss, k = self.run.loss, self.run.k
+        if loss not in ("distillation", "log-variance") or pool.model_energies is None:
+            return rng.choice(len(pool), k, len(pool) < k)
+        logs = pool.model_energies - pool.energies / kT(self.run.temperature)
+        if loss == "distillation":
+            return rng.choice(len(pool), k, p=tempered_weights(torch.from_numpy(logs), TEMPERED).numpy())
+        drawn = rng.choice(len(pool), k - k // 2, len(pool) < k)
+        weighed = rng.choice(len(pool), k // 2, p=normalised_weights(truncated(logs, TRUNCATED)[0]))
+        return np.concatenate([drawn, weighed])
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Iterator[None]:

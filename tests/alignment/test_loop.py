@@ -135,13 +135,31 @@ def test_pools_are_drawn_anew_in_turn(mixture, pool, tmp_path):
 @pytest.mark.parametrize("refresh", [0, 5])
 def test_squares_let_go_of_samples_that_have_moved(butanol, butanol_minima, tmp_path, refresh):
     """Each is two nats from where it was drawn, the way in which it is pushed; of pools that stay, that is no limit."""
-    model, energies = Categorical(butanol_minima[0]), kT(300) * np.array([0.0, 1.0, 4.0, 5.0])
+    model, energies = Categorical(butanol_minima[0]), kT(300) * np.array([0.0, 0.1, 5.0, 5.1])
     pool = Pool(butanol, butanol_minima[0], energies, np.log(4) + np.array([2.0, 2.0, -2.0, -2.0]))
     run = AlignmentRun(
         "log-variance", 64, anchor=0.0, minimised=False, samples=64, steps=5, round_steps=5, refresh=refresh, learning_rate=0.05
     )
     AlignmentTraining(model, [pool], (), run, tmp_path, lambda pool, seed: None).fit()
     assert bool((model.network.logits == 0).all()) == bool(refresh)
+
+
+def test_half_of_the_squares_are_of_samples_by_their_weights(butanol, butanol_minima, tmp_path):
+    class Noting(Categorical):
+        seen = np.zeros(4)
+
+        def model_energies(self, molecule, positions, *, seed):
+            if torch.is_grad_enabled():
+                self.seen += np.bincount(np.abs(positions[:, None] - self.centres).sum((-2, -1)).argmin(1), minlength=4)
+            return super().model_energies(molecule, positions, seed=seed)
+
+    model, energies = Noting(butanol_minima[0]), kT(300) * np.array([0.0, 1.0, 2.0, 6.0])
+    pool = Pool(butanol, butanol_minima[0], energies, np.full(4, np.log(4)))
+    run = AlignmentRun("log-variance", 500, anchor=0.0, minimised=False, samples=500, steps=20, round_steps=20, learning_rate=1e-3)
+    AlignmentTraining(model, [pool], (), run, tmp_path, lambda pool, seed: None).fit()
+    wanted = 0.125 + 0.5 * np.exp(-energies / kT(300)) / np.exp(-energies / kT(300)).sum()
+    assert model.seen.sum() == 20 * 500
+    assert np.abs(model.seen / model.seen.sum() - wanted).max() < 6 * 0.5 / np.sqrt(20 * 500)
 
 
 def test_what_does_not_help_is_not_kept(mixture, pool, tmp_path):

@@ -27,6 +27,7 @@ from openmm_confgf.alignment import AlignmentRun
 from openmm_confgf.alignment.density import DensityModel
 from openmm_confgf.alignment.loop import AlignmentTraining
 from openmm_confgf.alignment.pool import Pool
+from openmm_confgf.dynamics.hamiltonian_monte_carlo import move_conformations
 from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator, prepared
 from openmm_confgf.models.weights import save_weights
@@ -80,16 +81,18 @@ def main() -> None:
         return Pool.of_samples(graph, positions, model.prepare(graph).energy).known_to(model, seed)
 
     def again(pool: Pool, seed: int) -> Pool | None:
-        """Fresh samples, and those of before whose weights are largest: what is seldom drawn is not forgotten."""
-        try:
-            fresh = pool_of(names[id(pool.graph)], seed)
-        except ConfGFError:
-            return None
+        """Fresh samples, and those of before whose weights are largest, moved a little: what is seldom drawn is not forgotten."""
+        energy = model.prepare(pool.graph).energy
         with torch.no_grad():
             told = model.model_energies(pool.graph, pool.positions, seed=0).cpu().double().numpy()
         kept = np.argsort(told - pool.energies / kT(TEMPERATURE))[-int(KEPT * len(pool)) :]
-        old = dataclasses.replace(pool, model_energies=told).arrays()
-        return Pool(pool.graph, **{name: np.concatenate([values, old[name][kept]]) for name, values in fresh.arrays().items()})
+        try:
+            fresh = pool_of(names[id(pool.graph)], seed)
+            moved, _, _ = move_conformations(energy, pool.positions[kept], TEMPERATURE, moves=4, steps=15, seed=seed)
+            old = Pool.of_samples(pool.graph, moved, energy).known_to(model, seed).arrays()
+        except ConfGFError:
+            return None
+        return Pool(pool.graph, **{name: np.concatenate([values, old[name]]) for name, values in fresh.arrays().items()})
 
     run = AlignmentRun(
         loss=arguments.loss,
