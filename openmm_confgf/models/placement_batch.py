@@ -333,8 +333,8 @@ def _carried_by(batch: PlacementBatch, k: int) -> list[Carried]:
             turn = beside_sibling(batch, placed, second, step)[0]
             if batch.width[later] > 6 and turn < _FLAT:
                 continue
-        elif batch.atoms[around, 4].all():
-            # an aromatic ring is flat, its torsions in the middle of their ranges; force fields may leave its angles to its bonds
+        elif batch.atoms[around, 4].all() and batch.pairs[around[0], around[2], 2] and (batch.atoms[later, 4] or not batch.closes[later]):
+            # a ring of p, a and t is flat, its torsions in the middle of their ranges; force fields may leave its angles to its bonds
             turn = middles[later]
             sides = int(batch.pairs[later, around[1], 2])
             if sides and not batch.closes[later]:

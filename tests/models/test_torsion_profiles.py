@@ -12,6 +12,7 @@ from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from openmm_confgf.models.placement_batch import TURN, local_frames, place
 from openmm_confgf.models.torsion_profiles import INTERACTIONS, on_nodes, torsion_profile
+from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
 from openmm_confgf.units import kT
 
@@ -75,11 +76,11 @@ def test_profiles_are_sums_over_pairs(prepared, looks_ahead):
     assert set(orders.values()) == {1, 2, 3}
 
 
-@pytest.mark.parametrize("sequence", ["AS", "WP", "FR", "HT"])
+@pytest.mark.parametrize("sequence", ["AS", "WP", "FR", "HT", ""])
 def test_carried_atoms_are_where_they_are_in_conformers(sequence):
-    """Those that RDKit embeds, on the average."""
-    graph = peptide(sequence)
-    prepared = PreparedMolecule.of(graph, system_source("amber14-all.xml,implicit/obc1.xml"), TEMPERATURE)
+    """Those that RDKit embeds, on the average; also where a torsion's frame is of two rings, and a flat ring's neighbour is none."""
+    graph = peptide(sequence) if sequence else MolecularGraph.from_smiles("CCCc1ccc(cc1)-c1c2CCCCc2ccc1")
+    prepared = PreparedMolecule.of(graph, system_source("amber14-all.xml,implicit/obc1.xml" if sequence else "openff-2.2.1"), TEMPERATURE)
     batch, placement = prepared.batch, prepared.placement
     positions = placement.relabelled(torch.tensor(embed_etkdg(graph, 20, 0).positions), hands=True)
     placed = positions[:, placement.order.tolist()]

@@ -83,7 +83,7 @@ def samples_of(prepared: PreparedMolecule, network: AutoregressiveDensity, unifo
         positions, _ = prepared.unplaced(coordinates, placed)
         parts.append(Frames.of(prepared, positions.numpy()))
     frames, inside = Frames.together(parts), torch.cat(log_q)
-    return Samples(frames, (frames.log_target - inside).nan_to_num(nan=-torch.inf), inside)
+    return Samples(frames, (frames.log_target - inside).nan_to_num(nan=-torch.inf, neginf=-torch.inf), inside)
 
 
 def mean_log_q(prepared: PreparedMolecule, network: AutoregressiveDensity, frames: Frames) -> float:

@@ -1,9 +1,11 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from openmm_confgf.energies.interface import EnergyResult
 from openmm_confgf.thermodynamics.log_weights import log_weights
 from openmm_confgf.training.boltzmann.frames import training_frames
 from openmm_confgf.training.boltzmann.monitor import Samples, draw_samples, mean_log_q, torus_distance
@@ -25,6 +27,17 @@ def test_log_weights_are_those_of_the_generator(methanol, small_network):
     again = draw_samples(methanol, network, 600, seed=3)
     assert torch.equal(again.log_weights, samples.log_weights)
     assert not torch.equal(draw_samples(methanol, network, 600, seed=4).log_weights, samples.log_weights)
+
+
+def test_samples_without_a_finite_energy_have_no_weight(methanol, small_network):
+    class Infinite:
+        def evaluate(self, positions):
+            energies = np.where(np.arange(len(positions)) < 3, 0.0, np.inf)
+            return EnergyResult(energies, None, np.zeros(len(positions), np.int8))
+
+    samples = draw_samples(dataclasses.replace(methanol, energy=Infinite()), small_network().eval(), 10, seed=0)
+    assert samples.log_weights.isfinite().tolist() == [True] * 3 + [False] * 7
+    assert (samples.log_weights[3:] == -torch.inf).all()
 
 
 def test_the_mean_density_of_frames(methanol, methanol_ensemble, small_network):
