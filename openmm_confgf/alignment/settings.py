@@ -19,8 +19,9 @@ class AlignmentRun:
     Attributes
     ----------
     loss : str
-        ``"eba"`` (energy-based alignment) or ``"dpo"`` (preferences between pairs of the K); of an exact density also ``"log-variance"``
-        and ``"distillation"``, the likelihood of its own samples, drawn again by their tempered weights.
+        ``"eba"`` (energy-based alignment) or ``"dpo"`` (preferences between pairs of the K); of an exact density also ``"log-variance"``,
+        half of whose samples are chosen by weight, and ``"distillation"``, the likelihood of its own samples, drawn again by their tempered
+        weights.
     k : int
         Conformations of a molecule that a step compares.
     alpha : float

@@ -30,7 +30,7 @@ def main() -> None:
     grown = AutoregressiveDensity(dataclasses.replace(network.config, nodes=arguments.nodes, ahead=arguments.ahead))
     # the new weights are zero
     grown.load_state_dict(network.state_dict(), strict=False)
-    if network.pair_strengths is not None and network.carried_strengths is None:
+    if grown.carried_strengths is not None and network.carried_strengths is None and network.pair_strengths is not None:
         for name, weight in network.pair_strengths.state_dict().items():
             grown.carried_strengths.get_parameter(name).data = arguments.share * weight
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -201,7 +201,7 @@ class PreparedMolecule:
         first, count : int
             Which samples: number `first` and those after it.
         broad : bool
-            As in `AutoregressiveDensity.sample`; False for samples to learn from, which are not to be weighed.
+            As in `AutoregressiveDensity.sample`; False for samples to learn from.
 
         Returns
         -------

@@ -106,7 +106,11 @@ class BoltzmannTraining(StepRounds):
             seed, weighed = _seed(self.run.seed, 1, number), self.run.tuning == "distillation"
             prepared = self.lessons[which].prepared
             samples = draw_samples(prepared, self.network, self.run.samples, seed, broad=weighed)
-            moved = samples.frames[torch.arange(0)] if weighed else moved_frames(prepared, samples, int(_MOVED * self.run.samples), seed)
+            moved = (
+                samples.frames[torch.arange(0)]
+                if weighed
+                else moved_frames(prepared, samples, math.ceil(_MOVED * self.run.samples), _seed(self.run.seed, 3, number))
+            )
             self._samples.append((which, samples, moved))
         loss_of = self._loss_of_energies if tuning else self._loss_of_frames
         losses = [self._step(loss_of, self.run.seed, self._learning_rate(tuning)) for _ in range(self.run.round_steps)]
