@@ -32,6 +32,7 @@ from openmm_confgf.errors import ConfGFError
 from openmm_confgf.generators.boltzmann import BoltzmannGenerator, prepared
 from openmm_confgf.models.weights import save_weights
 from openmm_confgf.molecules.peptides import peptide
+from openmm_confgf.training.boltzmann.moved import MOVES, STEPS
 from openmm_confgf.training.step_rounds import Row
 from openmm_confgf.units import kT
 
@@ -88,7 +89,7 @@ def main() -> None:
         kept = np.argsort(told - pool.energies / kT(TEMPERATURE))[-int(KEPT * len(pool)) :]
         try:
             fresh = pool_of(names[id(pool.graph)], seed)
-            moved, _, _ = move_conformations(energy, pool.positions[kept], TEMPERATURE, moves=4, steps=15, seed=seed)
+            moved, _, _ = move_conformations(energy, pool.positions[kept], TEMPERATURE, moves=MOVES, steps=STEPS, seed=seed)
             old = Pool.of_samples(pool.graph, moved, energy).known_to(model, seed).arrays()
         except ConfGFError:
             return None

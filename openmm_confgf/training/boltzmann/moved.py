@@ -13,7 +13,7 @@ from ..objectives.energies import TRUNCATED
 from .frames import Frames, inside
 from .monitor import Samples
 
-_MOVES, _STEPS = 4, 15
+MOVES, STEPS = 4, 15
 """Trials of each, and the most steps of one: enough to take copies apart."""
 
 
@@ -41,6 +41,6 @@ def moved_frames(prepared: PreparedMolecule, samples: Samples, count: int, seed:
         return samples.frames[torch.arange(0)]
     chosen = samples.frames[torch.from_numpy(resample(truncated(logs, TRUNCATED)[0], count, seed))]
     positions, _ = prepared.unplaced(chosen.coordinates.double(), chosen.placed.double())
-    moved, _, _ = move_conformations(prepared.energy, positions.numpy(), prepared.temperature, moves=_MOVES, steps=_STEPS, seed=seed)
+    moved, _, _ = move_conformations(prepared.energy, positions.numpy(), prepared.temperature, moves=MOVES, steps=STEPS, seed=seed)
     frames = Frames.of(prepared, moved, hands=True)
     return frames[inside(prepared, frames) & frames.log_target.isfinite()]
