@@ -19,11 +19,9 @@ from .conditionals import (
 )
 from .features import ATOM_VOCABULARY, PAIR_VOCABULARY
 from .graph_attention import GraphAttention
-from .placement_batch import (
+from .local_frames import (
     GEOMETRY,
-    NUMBERS,
     TURN,
-    PlacementBatch,
     Steps,
     beside_sibling,
     coordinates_in,
@@ -33,6 +31,7 @@ from .placement_batch import (
     seen_from,
     whitened_coordinates,
 )
+from .placement_batch import NUMBERS, PlacementBatch
 from .torsion_profiles import INTERACTIONS, on_nodes, torsion_profile
 
 _LONGEST = 1.0

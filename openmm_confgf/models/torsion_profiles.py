@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .placement_batch import TURN, Carried, PlacementBatch
+from .carried_atoms import Carried
+from .local_frames import TURN
+from .placement_batch import PlacementBatch
 
 INTERACTIONS = 5
 """Functions of the distance of two atoms that a profile is a sum of."""

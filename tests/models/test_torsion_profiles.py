@@ -10,7 +10,7 @@ from openmm_confgf.energies import system_source
 from openmm_confgf.generators.boltzmann.prepared import PreparedMolecule
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
-from openmm_confgf.models.placement_batch import TURN, local_frames, place
+from openmm_confgf.models.local_frames import TURN, local_frames, place
 from openmm_confgf.models.torsion_profiles import INTERACTIONS, on_nodes, torsion_profile
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide

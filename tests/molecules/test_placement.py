@@ -11,7 +11,7 @@ from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.generators.harmonic.internal_coordinates import ZMatrix
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
-from openmm_confgf.models.placement_batch import local_frames, place
+from openmm_confgf.models.local_frames import local_frames, place
 from openmm_confgf.molecules.geometry import dihedrals, signed_volumes
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
