@@ -32,7 +32,7 @@ from .local_frames import (
     whitened_coordinates,
 )
 from .placement_batch import NUMBERS, PlacementBatch
-from .torsion_profiles import INTERACTIONS, on_nodes, torsion_profile
+from .torsion_profiles import INTERACTIONS, meeting_profile, on_nodes, torsion_profile
 
 _LONGEST = 1.0
 """nm: no bond is longer."""
@@ -63,6 +63,8 @@ class AutoregressiveConfig:
         Intervals of the profiles that torsions start from; one says nothing, and there are none then.
     ahead : int
         Atoms of which a profile tells the interactions, at most: the torsion's own, and those that turn with it.
+    reach : int
+        Pairs of places where two charged groups may be, at most, so that a profile tells of them; one: of none.
     """
 
     width: int = 192
@@ -75,6 +77,7 @@ class AutoregressiveConfig:
     bins: int = 90
     nodes: int = 1
     ahead: int = 1
+    reach: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Static:
         How much each atom before a step counts in the profile of its torsion.
     carried : Tensor, (N, N, INTERACTIONS), optional
         The same, in the profiles of those torsions that a step's atom turns with.
+    groups : Tensor, (N, N, INTERACTIONS), optional
+        How much a charged group counts in a torsion's profile, where one that turns with it may meet it.
     """
 
     weights: Tensor
@@ -102,6 +107,7 @@ class Static:
     heads: Tensor
     strengths: Tensor | None = None
     carried: Tensor | None = None
+    groups: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +172,7 @@ class AutoregressiveDensity(nn.Module):
         self.pair_weights = nn.Linear(p, GEOMETRY * h)
         self.pair_strengths = nn.Linear(p, INTERACTIONS) if c.nodes > 1 else None
         self.carried_strengths = nn.Linear(p, INTERACTIONS) if min(c.nodes, c.ahead) > 1 else None
+        self.group_strengths = nn.Linear(p, INTERACTIONS) if min(c.nodes, c.reach) > 1 else None
         self.modulate = nn.Linear(d, (c.blocks + 2) * 2 * h)
         self.bias = nn.Linear(d, h)
         self.blocks = nn.ModuleList(Block(h) for _ in range(c.blocks + 2))
@@ -177,7 +184,7 @@ class AutoregressiveDensity(nn.Module):
         for layer in (self.length_head, self.second_head, self.turn_head, self.torsion_head, self.modulate, self.head_bias):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
-        for strengths in filter(None, (self.pair_strengths, self.carried_strengths)):
+        for strengths in filter(None, (self.pair_strengths, self.carried_strengths, self.group_strengths)):
             nn.init.zeros_(strengths.weight)
             nn.init.zeros_(strengths.bias)
 
@@ -209,8 +216,8 @@ class AutoregressiveDensity(nn.Module):
         values = self.pair_weights(inner) / math.sqrt(GEOMETRY)
         weights = values.new_zeros(n, n, GEOMETRY, c.width)
         weights[target, source] = values.view(-1, GEOMETRY, c.width)
-        strengths: list[Tensor | None] = [None, None]
-        for k, linear in enumerate((self.pair_strengths, self.carried_strengths)):
+        strengths: list[Tensor | None] = [None, None, None]
+        for k, linear in enumerate((self.pair_strengths, self.carried_strengths, self.group_strengths)):
             if linear is not None:
                 strengths[k] = full = linear.weight.new_zeros(n, n, INTERACTIONS)
                 full[target, source] = linear(inner).to(full)
@@ -291,24 +298,21 @@ class AutoregressiveDensity(nn.Module):
         """Logits (B, n, bins + 1) of n steps, whose frames, lengths and angles are given."""
         c = self.config
         logits = self.torsion_head(self.norms[2](h)) + static.heads[rows, -(c.bins + 1) :]
-        if static.strengths is None or not rows:
+        strengths, of_carried, of_groups = static.strengths, static.carried, static.groups
+        if strengths is None or not rows:
             return logits
         # walls are steep: no half precision here
         with torch.autocast(placed.device.type, enabled=False):
-            placed, origins, axes, lengths, angles = (each.to(static.strengths) for each in (placed, *frame, 10 * length, second))
-            profiles = [
-                torsion_profile(
-                    batch,
-                    k,
-                    static.strengths[k, :k],
-                    10 * (placed[:, :k] - origins[:, i, None]) @ axes[:, i],
-                    lengths[:, i],
-                    angles[:, i],
-                    c.nodes + 1,
-                    [] if static.carried is None else [(atom, static.carried[atom.step, :k]) for atom in batch.carried[k][: c.ahead - 1]],
-                )
-                for i, k in enumerate(rows)
-            ]
+            placed, origins, axes, lengths, angles = (each.to(strengths) for each in (placed, *frame, 10 * length, second))
+            profiles = []
+            for i, k in enumerate(rows):
+                ahead = [] if of_carried is None else [(atom, of_carried[atom.step, :k]) for atom in batch.carried[k][: c.ahead - 1]]
+                local = 10 * (placed[:, :k] - origins[:, i, None]) @ axes[:, i]
+                profile = torsion_profile(batch, k, strengths[k, :k], local, lengths[:, i], angles[:, i], c.nodes + 1, ahead)
+                if of_groups is not None:
+                    seen = [meeting for meeting in batch.meetings[k] if meeting.pairs <= c.reach]
+                    profile = profile + meeting_profile(batch, k, seen, of_groups, placed, (origins[:, i], axes[:, i]), c.nodes + 1)
+                profiles.append(profile)
             return logits + on_nodes(torch.stack(profiles, 1), c.bins + 1)
 
     def _after_length(self, h: Tensor, static: Static, batch: PlacementBatch, length: Tensor, steps: Steps) -> Tensor:

@@ -36,7 +36,20 @@ class Carried:
 
 
 def carried_by(batch: PlacementBatch, k: int) -> list[Carried]:
-    """Atoms that are beside the one of a step, or in its flat ring: those whose places follow from where it is."""
+    """Atoms that are beside the one of a step, or in its flat ring: those whose places follow from where it is.
+
+    Parameters
+    ----------
+    batch : PlacementBatch
+        On the CPU.
+    k : int
+        The step, which has a torsion.
+
+    Returns
+    -------
+    list of Carried
+        In the order of the steps; without the alike branches that are folded.
+    """
     p, a, t = batch.frames[k].tolist()
     middles = batch.start + 0.5 * batch.width
     lengths, seconds, middles = (x.double().view(-1, 1, 1) for x in (batch.length[:, 0], batch.second[:, 0], middles))

@@ -90,8 +90,42 @@ def local_frames(batch: PlacementBatch, placed: Tensor, steps: Steps) -> tuple[T
     # the first atoms have no third one: any direction will do
     first = (torch.arange(len(batch.frames), device=placed.device)[steps] < 3)[:, None]
     aside = torch.where(first, torch.where(z.abs() < 0.6, 1.0, 0.0), aside)
+    return p, axes_of(z, aside)
+
+
+def axes_of(z: Tensor, aside: Tensor) -> Tensor:
+    """Axes of a frame.
+
+    Parameters
+    ----------
+    z : Tensor, (..., 3)
+        Of length 1.
+    aside : Tensor, (..., 3)
+        To the side of x, of any length.
+
+    Returns
+    -------
+    Tensor, (..., 3, 3)
+        In columns.
+    """
     x = normalize(aside - (aside * z).sum(-1, keepdim=True) * z, dim=-1)
-    return p, torch.stack([x, torch.linalg.cross(x, z), z], dim=-1)
+    return torch.stack([x, torch.linalg.cross(x, z), z], dim=-1)
+
+
+def direction_of(cosine: Tensor, turn: Tensor) -> Tensor:
+    """Where an atom is in its frame, one away from p.
+
+    Parameters
+    ----------
+    cosine, turn : Tensor, (...)
+        Of its angle; its dihedral in radians.
+
+    Returns
+    -------
+    Tensor, (..., 3)
+    """
+    sine = (1 - cosine.square()).sqrt()
+    return torch.stack([sine * turn.cos(), sine * turn.sin(), cosine.expand_as(turn)], -1)
 
 
 def beside_sibling(batch: PlacementBatch, placed: Tensor, second: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
@@ -180,9 +214,7 @@ def place(
     apart = torch.linalg.vector_norm(placed[:, batch.frames[steps, 1]] - origin, dim=-1)
     by_lengths = (length.square() + apart.square() - second.square()) / (2 * length * apart)
     cosine = torch.where(batch.closes[steps], by_lengths, second.cos()).clamp(-1, 1)
-    sine = (1 - cosine.square()).sqrt()
-    local = torch.stack([sine * turn.cos(), sine * turn.sin(), cosine], -1)
-    return origin + length[..., None] * (axes @ local[..., None])[..., 0]
+    return origin + length[..., None] * (axes @ direction_of(cosine, turn)[..., None])[..., 0]
 
 
 def coordinates_in(batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: Tensor, positions: Tensor, steps: Steps) -> Tensor:

@@ -8,6 +8,7 @@ import functools
 from torch import Tensor
 
 from .carried_atoms import Carried, carried_by
+from .charged_groups import Meeting, meetings
 from .features import TensorRecord
 
 NUMBERS = 24
@@ -81,6 +82,11 @@ class PlacementBatch(TensorRecord):
         """Of each step with a torsion, what turns with its atom beside the alike branches that are folded, in the order of the steps."""
         here = self.to("cpu")
         return {k: carried_by(here, k) for k in here.torsion_rows}
+
+    @functools.cached_property
+    def meetings(self) -> dict[int, list[Meeting]]:
+        """Of each step with a torsion, pairs of charged groups of which one turns with it."""
+        return meetings(self.to("cpu"))
 
     def _with_dihedral(self, chosen: Tensor) -> Tensor:
         # kept, since looking for what is true makes a GPU wait

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from .carried_atoms import Carried
-from .local_frames import TURN
+from .charged_groups import Meeting
+from .local_frames import TURN, axes_of
 from .placement_batch import PlacementBatch
 
 INTERACTIONS = 5
@@ -32,6 +34,12 @@ _NEAREST = 0.5
 
 _RANGES = (3.0, 1.58)
 """Angstrom: widths of the Gaussians."""
+
+_SHELLS = ((3.6, 0.6), (5.0, 1.0), (7.5, 2.0))
+"""Angstrom: distances of the centres of two charged groups, and how wide a Gaussian is about each; they touch at the first one."""
+
+_TOUCHING = 2.0
+"""Angstrom: width of the Gaussian about 0 that keeps the centres of charged groups apart, which are never nearer than that."""
 
 
 def torsion_profile(
@@ -71,15 +79,79 @@ def torsion_profile(
     -------
     Tensor, (B, nodes)
     """
-    fold = batch.fold_orders[k]
-    turn = torch.linspace(0, 1, nodes, device=local.device, dtype=torch.float64) * batch.width[k] + batch.start[k]
-    turns = (turn + TURN / fold * torch.arange(fold, device=local.device)[:, None]).flatten().to(local)
+    fold, turns = batch.fold_orders[k], _turns(batch, k, nodes).to(local)
     total = _interactions(batch, k, strengths, local, length, angle, turns)
     for atom, of_atom in carried:
         at, under = torch.full_like(length, 10 * atom.length), torch.full_like(angle, atom.angle)
         # a mean over the images of the fold, each of which carries all of them
         total = total + _interactions(batch, atom.step, of_atom / fold, local, at, under, turns + atom.turn)
     return -total.view(len(local), fold, nodes).sum(1)
+
+
+def meeting_profile(
+    batch: PlacementBatch, k: int, seen: Sequence[Meeting], strengths: Tensor, placed: Tensor, frame: tuple[Tensor, Tensor], nodes: int
+) -> Tensor:
+    """What charged groups that may meet add to a profile: the logarithm of the mean of their Boltzmann factors over all their places.
+
+    As in recoil growth, which looks ahead by more than one step (Consta, Wilding, Frenkel & Alexandrowicz 1999, doi:10.1063/1.478338);
+    here for charged groups alone, at few places. A network says how much each function of their distance counts: the energy of the charges,
+    screened as in a solvent, Gaussians about three distances, and one that keeps them apart.
+
+    Parameters
+    ----------
+    batch : PlacementBatch
+    k : int
+        The step, which has a torsion.
+    seen : sequence of Meeting
+        Of this step.
+    strengths : Tensor, (N, N, INTERACTIONS)
+        Of each step and each before it; those of the torsion's step and of the resting group's are taken.
+    placed : Tensor, (B, m, 3)
+        nm, of the first m atoms, those before the step among them.
+    frame : tuple of Tensor, (B, 3) and (B, 3, 3)
+        Of the step, as `local_frames` gives it.
+    nodes : int
+        Their number.
+
+    Returns
+    -------
+    Tensor, (B, nodes)
+    """
+    fold, turns = batch.fold_orders[k], _turns(batch, k, nodes).to(placed)
+    cosine, sine = turns.cos(), turns.sin()
+    about_z = torch.stack([cosine, sine, -sine, cosine], -1).view(-1, 2, 2)
+    unit = _COULOMB / (_THERMAL * batch.numbers[k, 3].exp())
+    total = placed.new_zeros(len(placed), len(turns))
+    for meeting in seen:
+        turning, resting = (10 * places.to(placed) for places in (meeting.turning, meeting.resting))
+        turned = torch.cat([turning[:, :2] @ about_z, turning[:, 2:].expand(len(turns), -1, -1)], -1)
+        p, a, t = (placed[:, i] for i in meeting.frame)
+        there = 10 * (p - frame[0])[:, None] + resting @ axes_of(normalize(a - p, dim=-1), t - a).transpose(-1, -2)
+        local = there @ frame[1]
+        # (B, nodes M, L)
+        squares = local.square().sum(-1)[:, None] + turned.flatten(0, 1).square().sum(-1)[:, None] - 2 * turned.flatten(0, 1) @ local.mT
+        squares = squares.clamp_min(_TOUCHING**2)
+        distance = squares.sqrt()
+        screening, *shells, apart = strengths[max(k, meeting.other), min(k, meeting.other)]
+        energy = unit * meeting.charge * screening * _screened(squares) + 3 * apart * torch.exp(-0.5 * squares / _TOUCHING**2)
+        for strength, (centre, width) in zip(shells, _SHELLS, strict=True):
+            energy = energy + 3 * meeting.charge * strength * torch.exp(-0.5 * ((distance - centre) / width).square())
+        places = energy.view(len(placed), len(turns), -1)
+        total = total + places.neg().logsumexp(-1) - math.log(places.shape[-1])
+    # a mean over the images of the fold, each of which carries all of them
+    return total.view(len(placed), fold, nodes).mean(1)
+
+
+def _turns(batch: PlacementBatch, k: int, nodes: int) -> Tensor:
+    """Dihedrals at the nodes of a step's range, and at those of its other images: (fold * nodes,)."""
+    turn = torch.linspace(0, 1, nodes, device=batch.width.device, dtype=torch.float64) * batch.width[k] + batch.start[k]
+    fold = batch.fold_orders[k]
+    return (turn + TURN / fold * torch.arange(fold, device=turn.device)[:, None]).flatten()
+
+
+def _screened(squares: Tensor) -> Tensor:
+    """Of distances in Angstrom, the energy of unit charges in a solvent of infinite permittivity."""
+    return squares.rsqrt() - (squares + _BORN**2 * torch.exp(-squares / (2 * _BORN) ** 2)).rsqrt()
 
 
 def _interactions(batch: PlacementBatch, k: int, strengths: Tensor, local: Tensor, length: Tensor, angle: Tensor, turns: Tensor) -> Tensor:
@@ -94,7 +166,7 @@ def _interactions(batch: PlacementBatch, k: int, strengths: Tensor, local: Tenso
     ratio = (1.5 * (sigma[k] + sigma[:m])).pow(6) / squares.pow(3)
     lennard_jones = 4 * depth[k] * depth[:m] / thermal * (ratio.square() - ratio)
     lennard_jones = torch.where(lennard_jones > 0, lennard_jones / (1 + lennard_jones / _HIGHEST), lennard_jones)
-    screened = squares.rsqrt() - (squares + _BORN**2 * torch.exp(-squares / (2 * _BORN) ** 2)).rsqrt()
+    screened = _screened(squares)
     charges = _COULOMB / thermal * charge[k] * charge[:m]
     total = lennard_jones @ strengths[:, 0] + screened @ (charges * strengths[:, 1] + 3 * strengths[:, 2])
     for column, width in enumerate(_RANGES, 3):

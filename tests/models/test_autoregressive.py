@@ -14,8 +14,8 @@ from openmm_confgf.models.conditionals import BROAD_SHARE, broken_line_log_prob,
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.placement import Placement
 
-SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1, nodes=30, ahead=16)
-MOLECULES = ["O", "OO", "CO", "C[C@H](N)C(=O)O", "CC1CC1", "Cc1ccccc1", "CC(F)Cl", "C/C=C\\F"]
+SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1, nodes=30, ahead=16, reach=200)
+MOLECULES = ["O", "OO", "CO", "C[C@H](N)C(=O)O", "CC1CC1", "Cc1ccccc1", "CC(F)Cl", "C/C=C\\F", "[NH3+]CCC(=O)[O-]"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def network():
     torch.manual_seed(3)
     net = AutoregressiveDensity(SIZES).double()
     heads = (net.length_head, net.second_head, net.turn_head, net.torsion_head)
-    for layer in (*heads, net.modulate, net.pair_strengths, net.carried_strengths):
+    for layer in (*heads, net.modulate, net.pair_strengths, net.carried_strengths, net.group_strengths):
         torch.nn.init.normal_(layer.weight, std=0.15)
     return net
 
@@ -163,10 +163,11 @@ def test_the_network_sees_no_rigid_motion(network):
 
 
 def test_everything_that_is_learned_has_a_finite_gradient(network):
-    batch = inputs("C[C@H](N)C(=O)O")
-    coordinates, placed, _ = network.sample(batch, uniform(batch, 16, 4))
     network.zero_grad()
-    network.log_prob(batch, coordinates, placed).mean().backward()
+    for smiles in ("C[C@H](N)C(=O)O", "[NH3+]CCC(=O)[O-]"):
+        batch = inputs(smiles)
+        coordinates, placed, _ = network.sample(batch, uniform(batch, 16, 4))
+        network.log_prob(batch, coordinates, placed).mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     network.zero_grad()

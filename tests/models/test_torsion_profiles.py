@@ -1,19 +1,23 @@
 """Profiles against sums over pairs of atoms that are really placed there."""
 
+import itertools
 import math
 
 import numpy as np
+import openmm
 import pytest
 import torch
 
 from openmm_confgf.energies import system_source
+from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.generators.boltzmann.prepared import PreparedMolecule
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
 from openmm_confgf.models.local_frames import TURN, local_frames, place
-from openmm_confgf.models.torsion_profiles import INTERACTIONS, on_nodes, torsion_profile
+from openmm_confgf.models.torsion_profiles import INTERACTIONS, meeting_profile, on_nodes, torsion_profile
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
+from openmm_confgf.molecules.placement import Placement
 from openmm_confgf.units import kT
 
 SIZES = {"width": 32, "static_width": 16, "static_layers": 1, "pair_width": 8, "blocks": 1}
@@ -76,6 +80,47 @@ def test_profiles_are_sums_over_pairs(prepared, looks_ahead):
     assert set(orders.values()) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("smiles", ["[NH3+]CCCC(=O)[O-]", "[NH3+]CCC(C(=O)[O-])C(=O)[O-]", "[NH3+]CCCC(C[NH3+])CC(=O)[O-]"])
+def test_meetings_add_the_logarithm_of_the_mean_of_boltzmann_factors(smiles):
+    """Place by place; also where the torsion is folded, and where several groups turn."""
+    graph = MolecularGraph.from_smiles(smiles)
+    placement = Placement.of(graph)
+    batch = placement_batch(graph, placement, openmm.System(), 300.0)
+    torch.manual_seed(0)
+    uniform, strengths = torch.rand(2, len(graph), 6, dtype=torch.float64), torch.randn(len(graph), len(graph), INTERACTIONS).double()
+    _, placed, _ = AutoregressiveDensity(AutoregressiveConfig(**SIZES)).sample(batch, uniform)
+    orders, compared = {fold.leader: fold.order for fold in placement.folds}, 0
+    for k, seen in batch.meetings.items():
+        seen = [meeting for meeting in seen if meeting.pairs < 60]
+        origin, axes = (x[:, 0].numpy() for x in local_frames(batch, placed, slice(k, k + 1)))
+        fold, wanted = orders.get(k, 1), np.zeros((2, NODES))
+        for row, node, image, meeting in itertools.product(range(2), range(NODES), range(fold), seen):
+            turn = float(batch.start[k] + batch.width[k] * node / (NODES - 1)) + image * TURN / fold
+            resting = meeting.resting.numpy()
+            if meeting.frame == (meeting.other,) * 3:
+                resting = placed[row, meeting.other].numpy() + resting
+            else:
+                p, a, t = placed[row, list(meeting.frame)].numpy()
+                z = (a - p) / np.linalg.norm(a - p)
+                y = np.cross(t - a, z) / np.linalg.norm(np.cross(t - a, z))
+                resting = p + resting @ np.stack([np.cross(z, y), y, z])
+            factors = []
+            for x, y, z in meeting.turning.numpy():
+                turned = [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn), z]
+                d = np.maximum(10 * np.linalg.norm(origin[row] + axes[row] @ turned - resting, axis=-1), 2.0)
+                counts = strengths[max(k, meeting.other), min(k, meeting.other)].numpy()
+                screened = 1 / d - 1 / np.sqrt(d**2 + 4 * np.exp(-(d**2) / 16))
+                gaussians = [3 * np.exp(-0.5 * ((d - centre) / width) ** 2) for centre, width in ((3.6, 0.6), (5.0, 1.0), (7.5, 2.0))]
+                attraction = counts[0] * 1389.35 / 2.494339 * screened + sum(s * g for s, g in zip(counts[1:4], gaussians, strict=True))
+                factors.append(np.exp(-meeting.charge * attraction - counts[4] * 3 * np.exp(-(d**2) / 8)))
+            wanted[row, node] += np.log(np.mean(factors)) / fold
+            compared += 1
+        frame = tuple(x[:, 0] for x in local_frames(batch, placed, slice(k, k + 1)))
+        found = meeting_profile(batch, k, seen, strengths, placed, frame, NODES)
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-4)
+    assert compared >= 4 * NODES
+
+
 @pytest.mark.parametrize("sequence", ["AS", "WP", "FR", "HT", ""])
 def test_carried_atoms_are_where_they_are_in_conformers(sequence):
     """Those that RDKit embeds, on the average; also where a torsion's frame is of two rings, and a flat ring's neighbour is none."""
@@ -123,12 +168,13 @@ def test_profiles_change_nothing_until_they_are_learnt(prepared):
     without = AutoregressiveDensity(AutoregressiveConfig(**SIZES))
     given = AutoregressiveDensity(AutoregressiveConfig(**SIZES, nodes=30))
     ahead = AutoregressiveDensity(AutoregressiveConfig(**SIZES, nodes=30, ahead=8))
-    missing = [network.load_state_dict(without.state_dict(), strict=False).missing_keys for network in (given, ahead)]
-    own, others = ([f"{name}_strengths.{part}" for part in ("weight", "bias")] for name in ("pair", "carried"))
-    assert missing == [own, own + others]
+    far = AutoregressiveDensity(AutoregressiveConfig(**SIZES, nodes=30, reach=100))
+    missing = [network.load_state_dict(without.state_dict(), strict=False).missing_keys for network in (given, ahead, far)]
+    own, others, groups = ([f"{name}_strengths.{part}" for part in ("weight", "bias")] for name in ("pair", "carried", "group"))
+    assert missing == [own, own + others, own + groups]
     coordinates, placed = drawn(prepared, 5)
-    before, same, too = (network.log_prob(prepared.batch, coordinates, placed) for network in (without, given, ahead))
-    assert torch.equal(before, same) and torch.equal(before, too)
-    for network, layer in ((given, given.pair_strengths), (ahead, ahead.carried_strengths)):
+    before, *same = (network.log_prob(prepared.batch, coordinates, placed) for network in (without, given, ahead, far))
+    assert all(torch.equal(before, found) for found in same)
+    for network, layer in ((given, given.pair_strengths), (ahead, ahead.carried_strengths), (far, far.group_strengths)):
         torch.nn.init.normal_(layer.weight)
         assert not torch.allclose(network.log_prob(prepared.batch, coordinates, placed), before, atol=0.1)
