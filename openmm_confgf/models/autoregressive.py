@@ -98,7 +98,8 @@ class Static:
     carried : Tensor, (N, N, INTERACTIONS), optional
         The same, in the profiles of those torsions that a step's atom turns with.
     groups : Tensor, (N, N, INTERACTIONS), optional
-        How much a charged group counts in a torsion's profile, where one that turns with it may meet it.
+        How much a charged group counts in a torsion's profile, where one that turns with it may meet it; by the later one of the torsion's
+        step and that of the group, and the earlier one.
     """
 
     weights: Tensor

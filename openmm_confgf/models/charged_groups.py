@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .carried_atoms import Carried
+from .features import TensorRecord
 from .local_frames import axes_of, direction_of
 
 if TYPE_CHECKING:
@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 _MOST = 1000
 """Places of a group that are looked at; where it is behind so many torsions that there are more, nothing is known of it."""
 
-_CARBON, _FLAT = 6, 3
-"""Atomic number; hybridisation of an atom whose bonds are in a plane, as in `ATOM_VOCABULARY`."""
+_NEUTRAL, _SP2 = 3, 3
+"""In the columns of `ATOM_VOCABULARY`: no formal charge, and the hybridisation of an atom whose bonds are in a plane."""
 
-_NEUTRAL = 3
-"""Column of the formal charge of an atom that has none."""
+_CARBON, _SHARING = 6, (7, 8, 16)
+"""Atomic numbers: an atom that shares a charge with several of others."""
+
+_DOUBLE, _CIS = 2, 1
+"""In the columns of `PAIR_VOCABULARY`."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Meeting:
+class Meeting(TensorRecord):
     """Two charged groups, of which one turns with a torsion.
 
     Attributes
     ----------
+    group, other : int
+        The steps that place their centres: of the one that turns, and of the other.
     turning : Tensor of float64, (M, 3)
         nm, in the frame of the step: where the one may be while the torsion is 0.
-    other : int
-        The step that places the centre of the other one.
     frame : tuple of int
         The steps that placed p, a and t of the frame of `resting`; thrice the other's own where it is placed before.
     resting : Tensor of float64, (L, 3)
@@ -45,8 +48,9 @@ class Meeting:
         Product of their charges, in squares of the elementary one.
     """
 
-    turning: Tensor
+    group: int
     other: int
+    turning: Tensor
     frame: tuple[int, int, int]
     resting: Tensor
     charge: int
@@ -58,7 +62,7 @@ class Meeting:
 
 
 def group_charges(batch: PlacementBatch) -> dict[int, int]:
-    """Charged groups: formal charges, and the neighbours that share them.
+    """Charged groups: formal charges, each at the atom that holds those together that share it.
 
     Parameters
     ----------
@@ -68,14 +72,20 @@ def group_charges(batch: PlacementBatch) -> dict[int, int]:
     Returns
     -------
     dict
-        By the step of a group's centre: the carbon of a carboxylate or a guanidinium, the nitrogen of an ammonium.
+        Elementary charges by the step that places a group's centre: the carbon of a carboxylate, a guanidinium or an imidazolium, the
+        nitrogen of an ammonium. None of groups whose charges cancel, such as nitro.
     """
     found: dict[int, int] = {}
+    numbers, bonded = batch.atoms[:, 0].tolist(), batch.pairs[..., 0] == 1
+    neighbours = [row.nonzero()[:, 0].tolist() for row in bonded]
+
+    def shares(k: int, i: int) -> bool:
+        return numbers[i] == _CARBON and bool(batch.pairs[k, i, 3]) and sum(numbers[j] in _SHARING for j in neighbours[i]) > 1
+
     for k, charge in enumerate((batch.atoms[:, 1] - _NEUTRAL).tolist()):
         if charge:
-            bonded = (batch.pairs[k, :, 0] == 1).nonzero()[:, 0].tolist()
-            shared = [i for i in bonded if batch.pairs[k, i, 3] and batch.atoms[i, 0] == _CARBON]
-            centre = bonded[0] if len(bonded) == 1 else [*shared, k][0]
+            at_the_end = len(neighbours[k]) == 1
+            centre = next((i for i in neighbours[k] if at_the_end or shares(k, i)), k)
             found[centre] = found.get(centre, 0) + charge
     return {k: charge for k, charge in found.items() if charge}
 
@@ -90,7 +100,7 @@ def meetings(batch: PlacementBatch) -> dict[int, list[Meeting]]:
 
     Returns
     -------
-    dict
+    dict of lists of Meeting
         By step.
     """
     groups = group_charges(batch)
@@ -104,7 +114,7 @@ def meetings(batch: PlacementBatch) -> dict[int, list[Meeting]]:
             elif group not in batch.frames[k, :2]:  # those on the axis are as far away whatever the torsion
                 resting[group] = frame, places
         found[k] = [
-            Meeting(places, other, *there, groups[group] * groups[other])
+            Meeting(group, other, places, *there, groups[group] * groups[other])
             for group, places in turning.items()
             for other, there in resting.items()
             if len(places) and len(there[1])
@@ -125,11 +135,11 @@ def _places_of(batch: PlacementBatch, group: int, k: int) -> tuple[tuple[int, in
         return (group, group, group), nowhere
     p, a, t = batch.frames[start.step].tolist()
     if start.step == k:
-        return None, _places(batch, path, start, (0.0,))
+        return None, _places(batch, path, start, (start.turn,))
     if start.step < k:
         # it is placed, and tells how far the torsion is
-        return (p, a, start.step), _places(batch, path, start, (0.0,))
-    return (p, a, t), _places(batch, path, start, _dihedrals(batch, a, p)) if t < k else nowhere
+        return (p, a, start.step), _places(batch, path, start, (start.turn,))
+    return (p, a, t), _places(batch, path, start, _dihedrals(batch, t, a, p, path[1])) if t < k else nowhere
 
 
 def _turning_at(batch: PlacementBatch, step: int) -> Carried | None:
@@ -144,28 +154,34 @@ def _turning_at(batch: PlacementBatch, step: int) -> Carried | None:
 
 
 def _places(batch: PlacementBatch, path: list[int], start: Carried, turns: tuple[float, ...]) -> Tensor:
-    """Of the last atom of a path, in the frame where the second one starts; at all combinations of the dihedrals on the way."""
-    on_the_way = [_dihedrals(batch, a, p) for a, p in itertools.pairwise(path[:-1])]
-    if math.prod(map(len, (turns, *on_the_way))) > _MOST:
+    """Of the last atom of a path, in the frame where the second one starts at some dihedrals; at all combinations of those on the way."""
+    before = (int(batch.frames[start.step, 1]), *path)
+    on_the_way = [turns, *(_dihedrals(batch, *before[i : i + 4]) for i in range(len(before) - 3))]
+    if not 0 < math.prod(map(len, on_the_way)) <= _MOST:
         return torch.zeros(0, 3, dtype=torch.float64)
-    dihedrals = torch.tensor(turns, dtype=torch.float64) + start.turn
-    p = start.length * direction_of(torch.tensor(start.angle, dtype=torch.float64).cos(), dihedrals)
+    each = [torch.tensor(dihedrals, dtype=torch.float64) for dihedrals in on_the_way]
+    p = start.length * direction_of(torch.tensor(start.angle, dtype=torch.float64).cos(), each[0])
     a = torch.zeros_like(p)
     t = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(p)
-    for step, around in zip(path[2:], on_the_way, strict=True):
+    for step, dihedrals in zip(path[2:], each[1:], strict=True):
         length, angle = batch.length[step, 0].double(), batch.second[step, 0].double()
-        axes, local = (
-            axes_of(normalize(a - p, dim=-1), t - a),
-            length * direction_of(angle.cos(), torch.tensor(around, dtype=torch.float64)),
-        )
-        reached = p[:, None] + local @ axes.transpose(-1, -2)
+        reached = p[:, None] + length * direction_of(angle.cos(), dihedrals) @ axes_of(normalize(a - p, dim=-1), t - a).mT
         t, a, p = (x.expand_as(reached).flatten(0, 1) for x in (a[:, None], p[:, None], reached))
     return p
 
 
-def _dihedrals(batch: PlacementBatch, a: int, p: int) -> tuple[float, ...]:
-    """About the bond of two atoms: trans where it is conjugated, staggered between tetrahedral ones, every sixth of a turn else."""
-    if batch.pairs[a, p, 3]:
-        return (math.pi,)
-    few = 6 if (batch.atoms[[a, p], 3] == _FLAT).any() else 3
-    return tuple(math.pi * (2 * i + 1) / few for i in range(few))
+def _dihedrals(batch: PlacementBatch, t: int, a: int, p: int, i: int) -> tuple[float, ...]:
+    """Of four atoms in a row: what stereo or a flat ring leaves, trans of amides, both sides of other conjugated bonds, else a few."""
+    pairs, in_a_ring = batch.pairs, (bool(batch.pairs[t, p, 2]), bool(batch.pairs[a, i, 2]))
+    if pairs[t, i, 4]:
+        return (0.0,) if pairs[t, i, 4] == _CIS else (math.pi,)
+    if pairs[a, p, 2]:
+        same_side = bool(pairs[t, i, 2]) if all(in_a_ring) else not any(in_a_ring)
+        return ((0.0,) if same_side else (math.pi,)) if batch.atoms[[a, p], 4].all() else ()
+    if pairs[a, p, 1] == _DOUBLE or (pairs[a, p, 3] and (batch.atoms[[a, p], 0] == _CARBON).all()):
+        return 0.0, math.pi
+    if pairs[a, p, 3]:
+        # an amide or an ester, whose oxygen is beside what is trans
+        return (0.0,) if (pairs[t, :, 0] == 1).sum() == 1 else (math.pi,)
+    few = 6 if (batch.atoms[[a, p], 3] == _SP2).any() else 3
+    return tuple(math.pi * (2 * k + 1) / few for k in range(few))

@@ -86,7 +86,8 @@ class PlacementBatch(TensorRecord):
     @functools.cached_property
     def meetings(self) -> dict[int, list[Meeting]]:
         """Of each step with a torsion, pairs of charged groups of which one turns with it."""
-        return meetings(self.to("cpu"))
+        found, device = meetings(self.to("cpu")), self.atoms.device
+        return {k: [meeting.to(device) for meeting in each] for k, each in found.items()}
 
     def _with_dihedral(self, chosen: Tensor) -> Tensor:
         # kept, since looking for what is true makes a GPU wait

@@ -39,7 +39,7 @@ _SHELLS = ((3.6, 0.6), (5.0, 1.0), (7.5, 2.0))
 """Angstrom: distances of the centres of two charged groups, and how wide a Gaussian is about each; they touch at the first one."""
 
 _TOUCHING = 2.0
-"""Angstrom: width of the Gaussian about 0 that keeps the centres of charged groups apart, which are never nearer than that."""
+"""Angstrom: width of the Gaussian about 0 that keeps the centres of charged groups apart; nearer ones count as at that distance."""
 
 
 def torsion_profile(
@@ -93,7 +93,7 @@ def meeting_profile(
 ) -> Tensor:
     """What charged groups that may meet add to a profile: the logarithm of the mean of their Boltzmann factors over all their places.
 
-    As in recoil growth, which looks ahead by more than one step (Consta, Wilding, Frenkel & Alexandrowicz 1999, doi:10.1063/1.478338);
+    As in recoil growth, which looks ahead by more than one step (Consta et al. 1998, doi:10.48550/arXiv.cond-mat/9811071);
     here for charged groups alone, at few places. A network says how much each function of their distance counts: the energy of the charges,
     screened as in a solvent, Gaussians about three distances, and one that keeps them apart.
 
@@ -105,7 +105,7 @@ def meeting_profile(
     seen : sequence of Meeting
         Of this step.
     strengths : Tensor, (N, N, INTERACTIONS)
-        Of each step and each before it; those of the torsion's step and of the resting group's are taken.
+        Of each step and each before it; that of the torsion's step and the step that places the resting group is taken.
     placed : Tensor, (B, m, 3)
         nm, of the first m atoms, those before the step among them.
     frame : tuple of Tensor, (B, 3) and (B, 3, 3)
@@ -127,19 +127,16 @@ def meeting_profile(
         turned = torch.cat([turning[:, :2] @ about_z, turning[:, 2:].expand(len(turns), -1, -1)], -1)
         p, a, t = (placed[:, i] for i in meeting.frame)
         there = 10 * (p - frame[0])[:, None] + resting @ axes_of(normalize(a - p, dim=-1), t - a).transpose(-1, -2)
-        local = there @ frame[1]
         # (B, nodes M, L)
-        squares = local.square().sum(-1)[:, None] + turned.flatten(0, 1).square().sum(-1)[:, None] - 2 * turned.flatten(0, 1) @ local.mT
-        squares = squares.clamp_min(_TOUCHING**2)
-        distance = squares.sqrt()
+        distance = torch.cdist(turned.flatten(0, 1), there @ frame[1], compute_mode="donot_use_mm_for_euclid_dist").clamp_min(_TOUCHING)
+        squares = distance.square()
         screening, *shells, apart = strengths[max(k, meeting.other), min(k, meeting.other)]
         energy = unit * meeting.charge * screening * _screened(squares) + 3 * apart * torch.exp(-0.5 * squares / _TOUCHING**2)
         for strength, (centre, width) in zip(shells, _SHELLS, strict=True):
             energy = energy + 3 * meeting.charge * strength * torch.exp(-0.5 * ((distance - centre) / width).square())
         places = energy.view(len(placed), len(turns), -1)
         total = total + places.neg().logsumexp(-1) - math.log(places.shape[-1])
-    # a mean over the images of the fold, each of which carries all of them
-    return total.view(len(placed), fold, nodes).mean(1)
+    return total.view(len(placed), fold, nodes).sum(1)
 
 
 def _turns(batch: PlacementBatch, k: int, nodes: int) -> Tensor:

@@ -15,7 +15,7 @@ from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.placement import Placement
 
 SIZES = AutoregressiveConfig(width=32, static_width=16, static_layers=1, pair_width=8, blocks=1, nodes=30, ahead=16, reach=200)
-MOLECULES = ["O", "OO", "CO", "C[C@H](N)C(=O)O", "CC1CC1", "Cc1ccccc1", "CC(F)Cl", "C/C=C\\F", "[NH3+]CCC(=O)[O-]"]
+MOLECULES = ["O", "OO", "CO", "C[C@H](N)C(=O)O", "CC1CC1", "Cc1ccccc1", "CC(F)Cl", "C/C=C\\F", "[NH3+]CCCC(C[NH3+])CC(=O)[O-]"]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_the_network_sees_no_rigid_motion(network):
 
 def test_everything_that_is_learned_has_a_finite_gradient(network):
     network.zero_grad()
-    for smiles in ("C[C@H](N)C(=O)O", "[NH3+]CCC(=O)[O-]"):
+    for smiles in ("C[C@H](N)C(=O)O", "[NH3+]CCCC(C[NH3+])CC(=O)[O-]"):
         batch = inputs(smiles)
         coordinates, placed, _ = network.sample(batch, uniform(batch, 16, 4))
         network.log_prob(batch, coordinates, placed).mean().backward()

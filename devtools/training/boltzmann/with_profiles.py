@@ -1,9 +1,9 @@
 """Gives weights of an `AutoregressiveDensity` the profiles that torsions start from, or more to see in them.
 
 New profiles change nothing until they are learnt. Where there are some, the atoms that a torsion carries begin with a share of what its own
-counts, and charged groups attract and repel each other: with ATTRACTION, about as many samples of dipeptides are salt bridges as should be.
+counts, and charged groups (--reach 200) with ATTRACTION.
 
-Usage: python devtools/training/boltzmann/with_profiles.py WEIGHTS OUTPUT [--nodes 30] [--ahead 16] [--share 0.3] [--reach 200]
+Usage: python devtools/training/boltzmann/with_profiles.py WEIGHTS OUTPUT [--nodes 30] [--ahead 16] [--share 0.3] [--reach 1]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from openmm_confgf.models.registry import describe_network
 from openmm_confgf.models.weights import load_weights, save_weights
 
 ATTRACTION = (0.1, 0.2, 0.1, 0.1, 1.0)
-"""How much each function of the distance of two charged groups counts at first."""
+"""How much each function of the distance of two charged groups counts at first: chosen by samples of KA and KS (../alignment/README.md)."""
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=30)
     parser.add_argument("--ahead", type=int, default=16)
     parser.add_argument("--share", type=float, default=0.3)
-    parser.add_argument("--reach", type=int, default=200)
+    parser.add_argument("--reach", type=int, default=1)
     arguments = parser.parse_args()
     network, card = load_weights(arguments.weights)
     assert isinstance(network, AutoregressiveDensity)
