@@ -157,7 +157,7 @@ def _places(batch: PlacementBatch, path: list[int], start: Carried, turns: tuple
     """Of the last atom of a path, in the frame where the second one starts at some dihedrals; at all combinations of those on the way."""
     before = (int(batch.frames[start.step, 1]), *path)
     on_the_way = [turns, *(_dihedrals(batch, *before[i : i + 4]) for i in range(len(before) - 3))]
-    if not 0 < math.prod(map(len, on_the_way)) <= _MOST:
+    if math.prod(map(len, on_the_way)) > _MOST:
         return torch.zeros(0, 3, dtype=torch.float64)
     each = [torch.tensor(dihedrals, dtype=torch.float64) for dihedrals in on_the_way]
     p = start.length * direction_of(torch.tensor(start.angle, dtype=torch.float64).cos(), each[0])
@@ -172,13 +172,14 @@ def _places(batch: PlacementBatch, path: list[int], start: Carried, turns: tuple
 
 def _dihedrals(batch: PlacementBatch, t: int, a: int, p: int, i: int) -> tuple[float, ...]:
     """Of four atoms in a row: what stereo or a flat ring leaves, trans of amides, both sides of other conjugated bonds, else a few."""
-    pairs, in_a_ring = batch.pairs, (bool(batch.pairs[t, p, 2]), bool(batch.pairs[a, i, 2]))
+    pairs, ring = batch.pairs, bool(batch.pairs[a, p, 2])
     if pairs[t, i, 4]:
         return (0.0,) if pairs[t, i, 4] == _CIS else (math.pi,)
-    if pairs[a, p, 2]:
-        same_side = bool(pairs[t, i, 2]) if all(in_a_ring) else not any(in_a_ring)
-        return ((0.0,) if same_side else (math.pi,)) if batch.atoms[[a, p], 4].all() else ()
-    if pairs[a, p, 1] == _DOUBLE or (pairs[a, p, 3] and (batch.atoms[[a, p], 0] == _CARBON).all()):
+    if ring and batch.atoms[[a, p], 4].all():
+        within = bool(pairs[t, p, 2]), bool(pairs[a, i, 2])
+        same_side = bool(pairs[t, i, 2]) if all(within) else not any(within)
+        return (0.0,) if same_side else (math.pi,)
+    if pairs[a, p, 1] == _DOUBLE or (pairs[a, p, 3] and (ring or (batch.atoms[[a, p], 0] == _CARBON).all())):
         return 0.0, math.pi
     if pairs[a, p, 3]:
         # an amide or an ester, whose oxygen is beside what is trans
