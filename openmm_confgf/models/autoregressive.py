@@ -31,7 +31,8 @@ from .local_frames import (
     seen_from,
     whitened_coordinates,
 )
-from .placement_batch import NUMBERS, PlacementBatch
+from .placement_arrays import NUMBERS
+from .placement_batch import PlacementBatch
 from .torsion_profiles import INTERACTIONS, meeting_profile, on_nodes, torsion_profile
 
 _LONGEST = 1.0

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import torch
 
 from .local_frames import TURN, beside_sibling, coordinates_in, local_frames, place
-
-if TYPE_CHECKING:
-    from .placement_batch import PlacementBatch
+from .placement_arrays import PlacementArrays
 
 _FLAT = 2.9
 """Radians: an atom at a larger dihedral to its sibling is in one plane with it, on neither side."""
@@ -35,12 +32,12 @@ class Carried:
     turn: float
 
 
-def carried_by(batch: PlacementBatch, k: int) -> list[Carried]:
+def carried_by(batch: PlacementArrays, k: int) -> list[Carried]:
     """Atoms that are beside the one of a step, or in its flat ring: those whose places follow from where it is.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
         On the CPU.
     k : int
         The step, which has a torsion.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,9 +13,7 @@ from torch.nn.functional import normalize
 from .carried_atoms import Carried
 from .features import TensorRecord
 from .local_frames import axes_of, direction_of
-
-if TYPE_CHECKING:
-    from .placement_batch import PlacementBatch
+from .placement_arrays import PlacementArrays
 
 _MOST = 1000
 """Places of a group that are looked at; where it is behind so many torsions that there are more, nothing is known of it."""
@@ -61,12 +59,12 @@ class Meeting(TensorRecord):
         return len(self.turning) * len(self.resting)
 
 
-def group_charges(batch: PlacementBatch) -> dict[int, int]:
+def group_charges(batch: PlacementArrays) -> dict[int, int]:
     """Charged groups: formal charges, each at the atom that holds those together that share it.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
         On the CPU.
 
     Returns
@@ -90,13 +88,15 @@ def group_charges(batch: PlacementBatch) -> dict[int, int]:
     return {k: charge for k, charge in found.items() if charge}
 
 
-def meetings(batch: PlacementBatch) -> dict[int, list[Meeting]]:
+def meetings(batch: PlacementArrays, carried: Mapping[int, Sequence[Carried]]) -> dict[int, list[Meeting]]:
     """Of each step with a torsion, the groups that turn with it, each with each that does not.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
         On the CPU.
+    carried : mapping of int to sequence of Carried
+        What turns with the atom of each step that has a torsion.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def meetings(batch: PlacementBatch) -> dict[int, list[Meeting]]:
     for k in found:
         turning, resting = {}, {}
         for group in groups:
-            frame, places = _places_of(batch, group, k)
+            frame, places = _places_of(batch, carried, group, k)
             if frame is None:
                 turning[group] = places
             elif group not in batch.frames[k, :2]:  # those on the axis are as far away whatever the torsion
@@ -122,7 +122,9 @@ def meetings(batch: PlacementBatch) -> dict[int, list[Meeting]]:
     return found
 
 
-def _places_of(batch: PlacementBatch, group: int, k: int) -> tuple[tuple[int, int, int] | None, Tensor]:
+def _places_of(
+    batch: PlacementArrays, carried: Mapping[int, Sequence[Carried]], group: int, k: int
+) -> tuple[tuple[int, int, int] | None, Tensor]:
     """A frame, and where a group may be in it, before step k; that of the step where it is None. No places where they are not known."""
     path = [group]
     while path[0] >= k:
@@ -130,7 +132,7 @@ def _places_of(batch: PlacementBatch, group: int, k: int) -> tuple[tuple[int, in
     nowhere = torch.zeros(0, 3, dtype=torch.float64)
     if len(path) == 1:
         return (group, group, group), nowhere.new_zeros(1, 3)
-    start = _turning_at(batch, path[1])
+    start = _turning_at(batch, carried, path[1])
     if start is None or batch.closes[path[1:]].any():
         return (group, group, group), nowhere
     p, a, t = batch.frames[start.step].tolist()
@@ -142,18 +144,18 @@ def _places_of(batch: PlacementBatch, group: int, k: int) -> tuple[tuple[int, in
     return (p, a, t), _places(batch, path, start, _dihedrals(batch, t, a, p, path[1])) if t < k else nowhere
 
 
-def _turning_at(batch: PlacementBatch, step: int) -> Carried | None:
+def _turning_at(batch: PlacementArrays, carried: Mapping[int, Sequence[Carried]], step: int) -> Carried | None:
     """An atom in the frame of the torsion about the bond before it, which its own step or that of a sibling has."""
     if batch.torsion[step]:
         return Carried(step, float(batch.length[step, 0]), float(batch.second[step, 0]), 0.0)
-    for k, atoms in batch.carried.items():
+    for k, atoms in carried.items():
         for atom in atoms:
             if atom.step == step and batch.frames[k, 0] == batch.frames[step, 0]:
                 return dataclasses.replace(atom, step=k)
     return None
 
 
-def _places(batch: PlacementBatch, path: list[int], start: Carried, turns: tuple[float, ...]) -> Tensor:
+def _places(batch: PlacementArrays, path: list[int], start: Carried, turns: tuple[float, ...]) -> Tensor:
     """Of the last atom of a path, in the frame where the second one starts at some dihedrals; at all combinations of those on the way."""
     before = (int(batch.frames[start.step, 1]), *path)
     on_the_way = [turns, *(_dihedrals(batch, *before[i : i + 4]) for i in range(len(before) - 3))]
@@ -170,7 +172,7 @@ def _places(batch: PlacementBatch, path: list[int], start: Carried, turns: tuple
     return p
 
 
-def _dihedrals(batch: PlacementBatch, t: int, a: int, p: int, i: int) -> tuple[float, ...]:
+def _dihedrals(batch: PlacementArrays, t: int, a: int, p: int, i: int) -> tuple[float, ...]:
     """Of four atoms in a row: what stereo or a flat ring leaves, trans of amides, both sides of other conjugated bonds, else a few."""
     pairs, ring = batch.pairs, bool(batch.pairs[a, p, 2])
     if pairs[t, i, 4]:

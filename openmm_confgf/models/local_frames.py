@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-if TYPE_CHECKING:
-    from .placement_batch import PlacementBatch
+from .placement_arrays import PlacementArrays
 
 TURN = 2 * math.pi
 
@@ -66,12 +64,12 @@ def seen_from(frame: tuple[Tensor, Tensor], placed: Tensor, whitened: Tensor) ->
     return torch.cat([local / 3, local * near * decay, near, decay, whitened[:, None].expand(shape)], -1)
 
 
-def local_frames(batch: PlacementBatch, placed: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+def local_frames(batch: PlacementArrays, placed: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     """Frames of the steps.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
     placed : Tensor, (B, m, 3)
         nm, those of p, a and t among them.
     steps : slice or Tensor
@@ -128,12 +126,12 @@ def direction_of(cosine: Tensor, turn: Tensor) -> Tensor:
     return torch.stack([sine * turn.cos(), sine * turn.sin(), cosine.expand_as(turn)], -1)
 
 
-def beside_sibling(batch: PlacementBatch, placed: Tensor, second: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+def beside_sibling(batch: PlacementArrays, placed: Tensor, second: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     """What the force field says of the dihedral to a sibling, given the angles: the spherical law of cosines.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
     placed : Tensor, (B, m, 3)
         nm.
     second : Tensor, (B, n)
@@ -158,12 +156,12 @@ def beside_sibling(batch: PlacementBatch, placed: Tensor, second: Tensor, steps:
     return torch.where(batch.start[steps] > 1, TURN - angle, angle), width
 
 
-def whitened_coordinates(batch: PlacementBatch, coordinates: Tensor, sibling: tuple[Tensor, Tensor], steps: Steps) -> Tensor:
+def whitened_coordinates(batch: PlacementArrays, coordinates: Tensor, sibling: tuple[Tensor, Tensor], steps: Steps) -> Tensor:
     """Coordinates of placed atoms in units of their thermal widths.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
     coordinates : Tensor, (B, n, 3)
         Of the steps.
     sibling : tuple of Tensor, (B, n)
@@ -189,13 +187,13 @@ def whitened_coordinates(batch: PlacementBatch, coordinates: Tensor, sibling: tu
 
 
 def place(
-    batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: Tensor, length: Tensor, second: Tensor, turn: Tensor, steps: Steps
+    batch: PlacementArrays, frame: tuple[Tensor, Tensor], placed: Tensor, length: Tensor, second: Tensor, turn: Tensor, steps: Steps
 ) -> Tensor:
     """Where atoms go by their coordinates.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
     frame : tuple of Tensor, (B, n, 3) and (B, n, 3, 3)
         As `local_frames` gives it.
     placed : Tensor, (B, m, 3)
@@ -217,12 +215,12 @@ def place(
     return origin + length[..., None] * (axes @ direction_of(cosine, turn)[..., None])[..., 0]
 
 
-def coordinates_in(batch: PlacementBatch, frame: tuple[Tensor, Tensor], placed: Tensor, positions: Tensor, steps: Steps) -> Tensor:
+def coordinates_in(batch: PlacementArrays, frame: tuple[Tensor, Tensor], placed: Tensor, positions: Tensor, steps: Steps) -> Tensor:
     """The coordinates by which atoms are where they are: what `place` undoes.
 
     Parameters
     ----------
-    batch : PlacementBatch
+    batch : PlacementArrays
     frame : tuple of Tensor, (B, n, 3) and (B, n, 3, 3)
         As `local_frames` gives it.
     placed : Tensor, (B, m, 3)

@@ -5,77 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from torch import Tensor
-
 from .carried_atoms import Carried, carried_by
 from .charged_groups import Meeting, meetings
-from .features import TensorRecord
-
-NUMBERS = 24
-"""Numbers that describe a step beside its atoms; see `generators.boltzmann.inputs`."""
+from .placement_arrays import PlacementArrays
 
 
 @dataclasses.dataclass(frozen=True)
-class PlacementBatch(TensorRecord):
-    """What the network knows of a molecule of N atoms, in the order in which they are placed.
-
-    Attributes
-    ----------
-    atoms : Tensor of int64, (N, 6)
-        Columns as in `ATOM_VOCABULARY`.
-    pairs : Tensor of int64, (N, N, 5)
-        Columns as in `PAIR_VOCABULARY`; 0 on the diagonal.
-    numbers : Tensor, (N, NUMBERS)
-    frames : Tensor of int64, (N, 3)
-        The steps that placed p, a and t; 0 where there is none.
-    closes, beside, torsion : Tensor of bool, (N,)
-        As in `Step`; a torsion is neither of the others, nor in a ring.
-    start, width : Tensor, (N,)
-        As in `Step`.
-    leaders : Tensor of int64, (N,)
-        As in `Step`.
-    orders : Tensor of int64, (N,)
-        How many alike branches are folded into one, of the steps that place the first of them; else 1.
-    length, second : Tensor, (N, 2)
-        Equilibrium and thermal width of r, and of theta or r', in nm and radians.
-    between : Tensor, (N, 2)
-        Of the angle i-p-t where i is beside t: equilibrium and thermal width in radians.
-    """
-
-    atoms: Tensor
-    pairs: Tensor
-    numbers: Tensor
-    frames: Tensor
-    closes: Tensor
-    beside: Tensor
-    torsion: Tensor
-    start: Tensor
-    width: Tensor
-    leaders: Tensor
-    orders: Tensor
-    length: Tensor
-    second: Tensor
-    between: Tensor
-
-    @functools.cached_property
-    def turns(self) -> Tensor:
-        """Steps with a dihedral that is no torsion, (n,)."""
-        return self._with_dihedral(~self.torsion)
-
-    @functools.cached_property
-    def torsions(self) -> Tensor:
-        """Steps with a torsion, (n,)."""
-        return self._with_dihedral(self.torsion)
-
-    @functools.cached_property
-    def torsion_rows(self) -> list[int]:
-        """`torsions` as numbers."""
-        return self.torsions.tolist()
-
-    @functools.cached_property
-    def fold_orders(self) -> list[int]:
-        """`orders` as numbers."""
-        return self.orders.tolist()
+class PlacementBatch(PlacementArrays):
+    """The arrays of a molecule, and what turns with its torsions, which follows from them."""
 
     @functools.cached_property
     def carried(self) -> dict[int, list[Carried]]:
@@ -86,9 +23,5 @@ class PlacementBatch(TensorRecord):
     @functools.cached_property
     def meetings(self) -> dict[int, list[Meeting]]:
         """Of each step with a torsion, pairs of charged groups of which one turns with it."""
-        found, device = meetings(self.to("cpu")), self.atoms.device
+        found, device = meetings(self.to("cpu"), self.carried), self.atoms.device
         return {k: [meeting.to(device) for meeting in each] for k, each in found.items()}
-
-    def _with_dihedral(self, chosen: Tensor) -> Tensor:
-        # kept, since looking for what is true makes a GPU wait
-        return chosen[3:].nonzero()[:, 0] + 3

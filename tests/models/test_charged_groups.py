@@ -10,7 +10,7 @@ from rdkit.Chem import rdMolTransforms
 from openmm_confgf.energies import system_source
 from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.generators.etkdg import embed_etkdg
-from openmm_confgf.models.charged_groups import group_charges, meetings
+from openmm_confgf.models.charged_groups import group_charges
 from openmm_confgf.models.local_frames import local_frames
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.peptides import peptide
@@ -77,7 +77,7 @@ def test_places_are_where_torsions_bring_the_groups(molecule, count):
     positions = placement.relabelled(torch.tensor(np.array(conformers)), hands=True)
     placed, turns = positions[:, placement.order.tolist()], placement.coordinates(positions)[..., 2]
     farthest = []
-    for k, found in meetings(batch).items():
+    for k, found in batch.meetings.items():
         origin, axes = (x[:, 0] for x in local_frames(batch, placed, slice(k, k + 1)))
         for meeting in found:
             there = origin[:, None] + rotated(meeting.turning, turns[:, k]) @ axes.mT
@@ -129,6 +129,6 @@ def test_far_groups_are_not_looked_for():
     """Behind so many torsions that there are more than a thousand places, but from where there are fewer on."""
     graph = MolecularGraph.from_smiles("[NH3+]" + 20 * "C" + "C(=O)[O-]")
     _, batch = placement_and_batch(graph)
-    found = meetings(batch)
+    found = batch.meetings
     places = [len(where) for each in found.values() for meeting in each for where in (meeting.turning, meeting.resting)]
     assert max(places) == 729 and not all(found.values())

@@ -10,7 +10,8 @@ import torch
 
 from ...energies.systems.parameters import MoleculeParameters, read_parameters
 from ...models.features import featurise, pair_index
-from ...models.placement_batch import NUMBERS, PlacementBatch
+from ...models.placement_arrays import NUMBERS
+from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement, Step
 from ...units import kT

@@ -12,7 +12,7 @@ from openmm_confgf.generators.boltzmann.inputs import placement_batch
 from openmm_confgf.generators.boltzmann.prepared import DRAWN, PreparedMolecule
 from openmm_confgf.generators.etkdg import embed_etkdg
 from openmm_confgf.models.autoregressive import AutoregressiveConfig, AutoregressiveDensity
-from openmm_confgf.models.placement_batch import NUMBERS
+from openmm_confgf.models.placement_arrays import NUMBERS
 from openmm_confgf.molecules.graph import MolecularGraph
 from openmm_confgf.molecules.placement import Placement
 from openmm_confgf.units import kT
