@@ -12,6 +12,9 @@ from .errors import PlatformError
 Device = str | int | torch.device
 """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, the number of a CUDA device, or torch's own object."""
 
+_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+"""What torch calls the instructions for it: of Intel's processors since 2023, and of AMD's since Zen 4."""
+
 
 def device_name(device: Device) -> str:
     """A device as text, ``"cuda:1"``, once it is known to be spelt right; whether it is there is not looked at.
@@ -80,7 +83,7 @@ def compile_problem(error: Exception) -> str:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices of bfloat16 in hardware, several times as fast as those of float32.
+    """Whether a device multiplies matrices of bfloat16 in hardware, at least twice as fast as those of float32.
 
     Parameters
     ----------
@@ -89,6 +92,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     try:
-        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        known = torch.cpu.get_capabilities()
     except AttributeError:  # torch before 2.10
         return False
+    return any(known.get(name) for name in _BFLOAT16)

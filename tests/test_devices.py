@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_confgf.devices import device_name, resolve_device
+from openmm_confgf.devices import device_name, multiplies_bfloat16, resolve_device
 from openmm_confgf.errors import PlatformError
 from openmm_confgf.generators import generate
 
@@ -39,3 +39,14 @@ def test_what_is_no_device(wrong):
     for call in (resolve_device, device_name, lambda device: generate("CCO", 1, generator="etkdg", device=device)):
         with pytest.raises(PlatformError, match="is unknown; give auto, cpu, cuda, or cuda:1"):
             call(wrong)
+
+
+@pytest.mark.parametrize(
+    ("known", "fast"),
+    [({"avx512_bf16": True, "amx_bf16": False}, True), ({"amx_bf16": True}, True), ({"avx512_f": True, "avx2": True}, False)],
+)
+def test_which_processors_multiply_bfloat16(monkeypatch, known, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert multiplies_bfloat16(torch.device("cpu")) is fast
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not multiplies_bfloat16(torch.device("cpu"))
