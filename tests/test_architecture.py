@@ -13,7 +13,7 @@ PACKAGE = ROOT / "openmm_confgf"
 # a module may import from its own layer and from those before it
 LAYERS = (
     {"version", "errors", "units"},
-    {"checksums", "devices", "clusters", "executors", "writing", "status", "tables"},
+    {"checksums", "devices", "clusters", "executors", "writing", "status", "tables", "threads"},
     {"molecules"},
     {"ensemble"},
     {"molecule_like", "files", "thermodynamics"},

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..generators.boltzmann import BoltzmannGenerator
 from ..generators.boltzmann.prepared import PreparedMolecule
+from ..models.density_pieces import log_prob_in_pieces
 from ..molecules.graph import MolecularGraph
 
 
@@ -74,7 +75,7 @@ class DensityModel:
         prepared = self.prepare(molecule)
         coordinates, placed, volume = prepared.coordinates(positions, hands=True)
         seen = (placed - placed.mean(1, keepdim=True)).float()
-        log_q = self.generator.network.log_prob(prepared.batch, coordinates.float().to(self.device), seen.to(self.device))
+        log_q = log_prob_in_pieces(self.generator.network, prepared.batch, coordinates.float().to(self.device), seen.to(self.device))
         return volume.to(self.device) - log_q
 
     def anchor(self, molecule: MolecularGraph, positions: NDArray[np.float64], weights: NDArray[np.float64], *, seed: int) -> Tensor:

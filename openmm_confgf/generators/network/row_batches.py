@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from ...devices import tell_of_halves
 from ...errors import PlatformError
 from ...molecules.graph import MolecularGraph
+from ...threads import thread_pool
 
 SAMPLES_PER_ROW = 4
 """Samples of one molecule that share a row of a batch; the rest of a last row is computed and dropped."""
@@ -81,7 +80,7 @@ class Lanes:
         threads, rows = torch.get_num_threads(), sum(-(-count // SAMPLES_PER_ROW) for count in counts)
         lanes = min(threads, rows) if side_by_side and device.type == "cpu" else 1
         self.device = device
-        self._pool = _thread_pool(lanes, threads // lanes) if lanes > 1 else None
+        self._pool = thread_pool(lanes, threads // lanes) if lanes > 1 else None
         self.waiting = lanes if self._pool is not None else 0
         """Batches to leave running while others are prepared."""
 
@@ -172,23 +171,6 @@ class RowQueue(Generic[Owner]):
         while len(self._running) > left:
             rows, ended = self._running.popleft()
             yield rows, ended()
-
-
-def _thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
-    """Threads in each of which torch computes on so many cores; in all others on as many as before."""
-    before, started = torch.get_num_threads(), threading.Barrier(threads + 1)
-
-    def start() -> None:
-        torch.get_num_threads()  # without this, the thread's first operation would set the number anew
-        torch.set_num_threads(cores)
-        started.wait()
-
-    pool = ThreadPoolExecutor(threads, initializer=start)
-    for _ in range(threads):
-        pool.submit(int)
-    started.wait()
-    torch.set_num_threads(before)
-    return pool
 
 
 def _joins(row: Row[Owner], rows: list[Row[Owner]], device: torch.device) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...generators.boltzmann.prepared import PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
+from ...models.density_pieces import log_prob_in_pieces
 from ...thermodynamics.diagnostics import diagnose
 from ..averaging import copied_to_cpu
 from ..module import warm_hold_decay
@@ -174,7 +175,7 @@ class BoltzmannTraining(StepRounds):
         for which in rng.choice(len(self.lessons), count, replace=False):
             lesson = self.lessons[which]
             seen = lesson.frames[_rows(rng, len(lesson.frames), self.run.batch_size // count)].to(lesson.prepared.device)
-            log_q = self.network.log_prob(lesson.prepared.batch, seen.coordinates, seen.placed)
+            log_q = log_prob_in_pieces(self.network, lesson.prepared.batch, seen.coordinates, seen.placed)
             parts.append(weighted_likelihood(log_q, torch.ones_like(log_q)))
         return torch.stack(parts).mean()
 
@@ -189,7 +190,7 @@ class BoltzmannTraining(StepRounds):
         moved = moved[_rows(rng, len(moved), count - len(chosen))]
         seen = lesson.frames[_rows(rng, len(lesson.frames), int(_SHARE_OF_FRAMES * count))]
         every = Frames.together([samples.frames[chosen], moved, seen]).to(lesson.prepared.device)
-        log_q = self.network.log_prob(lesson.prepared.batch, every.coordinates, every.placed)
+        log_q = log_prob_in_pieces(self.network, lesson.prepared.batch, every.coordinates, every.placed)
         of_own, of_seen = log_q.split([count, len(seen)])
         likelihood = weighted_likelihood(of_seen, torch.ones_like(of_seen))
         if self.run.tuning == "distillation":

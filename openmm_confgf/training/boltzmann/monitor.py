@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...generators.boltzmann.prepared import DRAWN, PIECE, PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
+from ...threads import side_by_side
 from ..objectives.energies import FARTHEST
 from .frames import Frames
 
@@ -77,8 +78,9 @@ def samples_of(prepared: PreparedMolecule, network: AutoregressiveDensity, unifo
     batch, parts, log_q = prepared.batch, [], []
     with torch.no_grad():
         static = network.static(batch)
-    for numbers in uniform:
-        coordinates, placed, inside = (each.cpu() for each in network.sample(batch, numbers.to(prepared.device), static, broad=broad))
+    sample = lambda numbers: network.sample(batch, numbers.to(prepared.device), static, broad=broad)  # noqa: E731
+    for drawn in side_by_side(sample, uniform, prepared.device):
+        coordinates, placed, inside = (each.cpu() for each in drawn)
         log_q.append(inside)
         positions, _ = prepared.unplaced(coordinates, placed)
         parts.append(Frames.of(prepared, positions.numpy()))

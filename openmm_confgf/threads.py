@@ -1,0 +1,64 @@
+"""Threads side by side, in each of which torch computes on its share of the cores."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
+    """Threads in each of which torch computes on so many cores; in all others on as many as before.
+
+    Parameters
+    ----------
+    threads, cores : int
+    """
+    before, started = torch.get_num_threads(), threading.Barrier(threads + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # without this, the thread's first operation would set the number anew
+        torch.set_num_threads(cores)
+        started.wait()
+
+    pool = ThreadPoolExecutor(threads, initializer=start)
+    for _ in range(threads):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)
+    return pool
+
+
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
+    """What a function makes of each item; on a CPU of as many at once as torch has cores in this thread.
+
+    An operation that is shared between cores ends when the slowest has done its part, which is late where another program has a share of
+    that core. Operations on a core each do not wait for each other.
+
+    Parameters
+    ----------
+    function : callable
+        Called in other threads, which know nothing of the gradient or autocast mode of this one.
+    items : sequence
+    device : torch.device
+        Where the function computes.
+
+    Returns
+    -------
+    list
+    """
+    cores = torch.get_num_threads()
+    threads = min(cores, len(items)) if device.type == "cpu" else 1
+    if threads < 2:
+        return [function(item) for item in items]
+    return list(_kept_pool(threads, cores // threads).map(function, items))
+
+
+_kept_pool = functools.cache(thread_pool)
