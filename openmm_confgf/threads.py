@@ -37,10 +37,11 @@ def thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
 
 
 def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
-    """What a function makes of each item; on a CPU of as many at once as torch has cores in this thread.
+    """What a function makes of each item; on a CPU each on one core, and as many at once as torch has cores in this thread.
 
-    An operation that is shared between cores ends when the slowest has done its part, which is late where another program has a share of
-    that core. Operations on a core each do not wait for each other.
+    So no sum is rounded otherwise where there are more items or more cores. And an operation that is shared between cores ends when the
+    slowest has done its part, which is late where another program has a share of that core; operations on a core each do not wait for
+    each other.
 
     Parameters
     ----------
@@ -54,11 +55,8 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], devi
     -------
     list
     """
-    cores = torch.get_num_threads()
-    threads = min(cores, len(items)) if device.type == "cpu" else 1
-    if threads < 2:
-        return [function(item) for item in items]
-    return list(_kept_pool(threads, cores // threads).map(function, items))
+    cores = torch.get_num_threads() if device.type == "cpu" else 1
+    return [function(item) for item in items] if cores == 1 else list(_kept_pool(cores, 1).map(function, items))
 
 
 _kept_pool = functools.cache(thread_pool)

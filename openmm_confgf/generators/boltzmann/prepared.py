@@ -20,6 +20,7 @@ from ...models.autoregressive import AutoregressiveDensity, Given, Static
 from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement
+from ...threads import side_by_side
 from ..base import sample_stream
 from ..equilibrium import TargetEnergy
 from .inputs import placement_batch
@@ -182,10 +183,10 @@ class PreparedMolecule:
         known = coordinates.isfinite().all((1, 2)) & volume.isfinite()
         found = np.full(len(positions), -np.inf)
         if known.any():
-            pieces = zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True)
+            pieces = list(zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True))
             with torch.no_grad():
                 static = network.static(self.batch)
-                inside = torch.cat([_padded(network, self.batch, static, c.to(self.device), p.to(self.device)) for c, p in pieces])
+            inside = torch.cat(side_by_side(lambda piece: _padded(network, self.batch, static, *piece), pieces, self.device))
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
@@ -214,7 +215,8 @@ class PreparedMolecule:
         found, log_q = np.empty((count, n, 3)), np.empty(count)
         with torch.no_grad():
             static = network.static(self.batch)
-        for start in range(0, count, DRAWN):
+
+        def draw_piece(start: int) -> None:
             streams = [sample_stream(self.graph, seed, first + k) for k in range(start, min(start + DRAWN, count))]
             here = slice(start, start + len(streams))
             uniform = np.zeros((DRAWN, n, 6))
@@ -228,6 +230,8 @@ class PreparedMolecule:
             # uniform directions in four dimensions are uniform rotations
             turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
             found[here] = np.einsum("bij,bnj->bni", turns, positions)
+
+        side_by_side(draw_piece, range(0, count, DRAWN), self.device)
         return found, log_q
 
     def redraw(
@@ -271,7 +275,8 @@ class PreparedMolecule:
         return found.numpy(), log_q.numpy()
 
 
+@torch.no_grad()
 def _padded(network: AutoregressiveDensity, batch: PlacementBatch, static: Static, coordinates: Tensor, placed: Tensor) -> Tensor:
-    count = len(coordinates)
-    rows = torch.arange(PIECE, device=coordinates.device).clamp_max(count - 1)
-    return network.log_prob(batch, coordinates[rows], placed[rows], static)[:count]
+    count, device = len(coordinates), batch.atoms.device
+    rows = torch.arange(PIECE).clamp_max(count - 1)
+    return network.log_prob(batch, coordinates[rows].to(device), placed[rows].to(device), static)[:count]
