@@ -13,7 +13,7 @@ Device = str | int | torch.device
 """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, the number of a CUDA device, or torch's own object."""
 
 _BFLOAT16 = ("amx_bf16", "avx512_bf16")
-"""What torch calls the instructions for it: of Intel's processors since 2023, and of AMD's since Zen 4."""
+"""What torch calls the instructions for it: of Intel's for servers, and of AMD's since Zen 4."""
 
 
 def device_name(device: Device) -> str:

@@ -1,11 +1,10 @@
-"""Threads side by side, in each of which torch computes on its share of the cores."""
+"""Threads in each of which torch computes on its share of the cores."""
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -13,9 +12,12 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_LOOK_EVERY = 0.1
+"""Seconds after which a Ctrl-C is noticed that another thread passed on."""
+
 
 def thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
-    """Threads in each of which torch computes on so many cores; in all others on as many as before.
+    """Threads in each of which torch computes on so many cores; in this one, and those started later, on as many as in this one before.
 
     Parameters
     ----------
@@ -29,14 +31,19 @@ def thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
         started.wait()
 
     pool = ThreadPoolExecutor(threads, initializer=start)
-    for _ in range(threads):
-        pool.submit(int)
-    started.wait()
-    torch.set_num_threads(before)
+    try:
+        for _ in range(threads):
+            pool.submit(int)
+        started.wait()
+    except BaseException:
+        started.abort()  # those that did start would wait for ever
+        raise
+    finally:
+        torch.set_num_threads(before)
     return pool
 
 
-def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
+def each_on_a_core(function: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
     """What a function makes of each item; on a CPU each on one core, and as many at once as torch has cores in this thread.
 
     So no sum is rounded otherwise where there are more items or more cores. And an operation that is shared between cores ends when the
@@ -56,7 +63,14 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], devi
     list
     """
     cores = torch.get_num_threads() if device.type == "cpu" else 1
-    return [function(item) for item in items] if cores == 1 else list(_kept_pool(cores, 1).map(function, items))
-
-
-_kept_pool = functools.cache(thread_pool)
+    if cores == 1:
+        return [function(item) for item in items]
+    with thread_pool(cores, 1) as pool:
+        begun = [pool.submit(function, item) for item in items]
+        try:
+            while wait(begun, _LOOK_EVERY).not_done:
+                pass
+        finally:
+            for one in begun:
+                one.cancel()
+        return [one.result() for one in begun]

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -158,3 +159,11 @@ def peroxide_samples(peroxide):
     from openmm_confgf.generators import HarmonicGenerator
 
     return score(HarmonicGenerator(peroxide).sample("OO", 4000, seed=3), peroxide, platform="Reference")
+
+
+@pytest.fixture
+def torch_cores():
+    """Sets how many cores torch has in the test's thread, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

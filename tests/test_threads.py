@@ -1,19 +1,18 @@
+import _thread
 import threading
+import time
 
 import pytest
 import torch
 
-from openmm_confgf.threads import side_by_side
+from openmm_confgf.threads import each_on_a_core, thread_pool
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def four_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+def four_cores(torch_cores):
+    torch_cores(4)
 
 
 @pytest.mark.usefixtures("four_cores")
@@ -26,25 +25,60 @@ def test_each_item_has_a_core(items):
             together.wait()
         return item, torch.get_num_threads()
 
-    assert side_by_side(look, range(items), CPU) == [(item, 1) for item in range(items)]
-    assert torch.get_num_threads() == 4
+    threads = threading.active_count()
+    assert each_on_a_core(look, range(items), CPU) == [(item, 1) for item in range(items)]
+    assert torch.get_num_threads() == 4 and threading.active_count() == threads
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_a_gpu_needs_no_thread():
-    assert side_by_side(lambda _: threading.get_ident(), range(3), torch.device("cuda")) == [threading.get_ident()] * 3
+    assert each_on_a_core(lambda _: threading.get_ident(), range(3), torch.device("cuda")) == [threading.get_ident()] * 3
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_an_error_is_the_callers():
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda item: 1 / item, [1, 0], CPU)
-    assert side_by_side(lambda item: 1 / item, [1, 2], CPU) == [1, 0.5]
+        each_on_a_core(lambda item: 1 / item, [1, 0], CPU)
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_threads_within_a_thread_are_none():
     def inner(_):
-        return side_by_side(lambda _: threading.get_ident(), range(2), CPU) == [threading.get_ident()] * 2
+        return each_on_a_core(lambda _: threading.get_ident(), range(2), CPU) == [threading.get_ident()] * 2
 
-    assert side_by_side(inner, range(4), CPU) == [True] * 4
+    assert each_on_a_core(inner, range(4), CPU) == [True] * 4
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_nothing_more_begins_after_ctrl_c():
+    """Passed on by another thread, as the command line does, which wakes nobody who waits for a lock."""
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 3:
+            _thread.interrupt_main()
+        time.sleep(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        each_on_a_core(work, range(40), CPU)
+    assert len(begun) == 4
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_threads_that_cannot_be_started_leave_none_behind(monkeypatch):
+    start, threads = threading.Thread.start, threading.active_count()
+
+    def fails_at_the_third(thread):
+        if threading.active_count() == threads + 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fails_at_the_third)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        thread_pool(4, 1)
+    for _ in range(100):
+        if threading.active_count() == threads:
+            break
+        time.sleep(0.1)
+    assert threading.active_count() == threads and torch.get_num_threads() == 4

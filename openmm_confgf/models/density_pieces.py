@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from ..threads import side_by_side
+from ..threads import each_on_a_core
 from .autoregressive import AutoregressiveDensity, Static
 from .placement_batch import PlacementBatch
 
@@ -28,7 +29,7 @@ def log_prob_in_pieces(network: AutoregressiveDensity, batch: PlacementBatch, co
     Returns
     -------
     Tensor, (B,)
-        It can be differentiated once.
+        It can be differentiated with respect to the network's parameters, once.
     """
     count = -(-len(coordinates) // _ROWS)
     if count < 2 or coordinates.device.type != "cpu":
@@ -59,16 +60,19 @@ class _Pieces(torch.autograd.Function):
             with torch.set_grad_enabled(learning), torch.autocast("cpu", dtype, enabled=rounded):
                 return network.log_prob(batch, *piece, static)
 
-        ctx.parts = side_by_side(evaluate, pieces, of[0].device)
+        ctx.parts = each_on_a_core(evaluate, pieces, of[0].device)
         return torch.cat([part.detach() for part in ctx.parts])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         sizes, wanted = [len(part) for part in ctx.parts], [each for each in ctx.inputs if each.requires_grad]
 
         def differentiate(part: tuple[Tensor, Tensor]) -> tuple[Tensor | None, ...]:
-            return torch.autograd.grad(part[0], wanted, part[1], allow_unused=True)
+            # parts of the network that a molecule does not use are none of its gradient
+            used = part[0].requires_grad
+            return torch.autograd.grad(part[0], wanted, part[1], allow_unused=True) if used else (None,) * len(wanted)
 
-        each = side_by_side(differentiate, list(zip(ctx.parts, gradients[0].split(sizes), strict=True)), gradients[0].device)
+        each = each_on_a_core(differentiate, list(zip(ctx.parts, gradients[0].split(sizes), strict=True)), gradients[0].device)
         sums = iter([sum(values) if values[0] is not None else None for values in zip(*each, strict=True)])
         return None, None, None, None, None, *(next(sums) if value.requires_grad else None for value in ctx.inputs)

@@ -41,13 +41,10 @@ def test_samples_do_not_depend_on_the_other_molecules_nor_on_their_number(shippe
 
 
 @pytest.fixture
-def three_cores(monkeypatch):
+def three_cores(monkeypatch, torch_cores):
     """Three threads of torch, and batches so small that each molecule takes several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
+    torch_cores(3)
     monkeypatch.setattr("openmm_confgf.generators.network.row_batches.PAIRS_PER_BATCH", {"cpu": 500})
-    yield
-    torch.set_num_threads(before)
 
 
 def test_batches_side_by_side_give_what_one_after_the_other_does(untrained_field, three_cores):

@@ -17,13 +17,6 @@ SMILES = "[NH3+]CCCC(=O)[O-]"
 GRAPH = MolecularGraph.from_smiles(SMILES)
 
 
-@pytest.fixture
-def cores():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def density():
     """A network, a molecule and 401 of its conformations, which no number of pieces divides."""
@@ -44,8 +37,8 @@ def values_and_gradients(found, network):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_pieces_have_the_density_and_the_gradients_of_the_whole(density, cores, number):
-    cores(number)
+def test_pieces_have_the_density_and_the_gradients_of_the_whole(density, torch_cores, number):
+    torch_cores(number)
     network = density[0]
     values, gradients = values_and_gradients(network.log_prob(*density[1:]), network)
     found, ours = values_and_gradients(log_prob_in_pieces(*density), network)
@@ -56,8 +49,8 @@ def test_pieces_have_the_density_and_the_gradients_of_the_whole(density, cores, 
         torch.testing.assert_close(ours[name], expected, rtol=1e-9, atol=1e-12 * largest)
 
 
-def test_what_is_rounded_in_a_step_is_rounded_in_its_pieces(density, cores):
-    cores(2)
+def test_what_is_rounded_in_a_step_is_rounded_in_its_pieces(density, torch_cores):
+    torch_cores(2)
     network, (coordinates, placed) = copy.deepcopy(density[0]).float(), (each.float() for each in density[2:])
     batch = placement_batch(GRAPH, Placement.of(GRAPH), openmm.System(), 300)
     exact = network.log_prob(batch, coordinates, placed)
@@ -77,6 +70,25 @@ def test_gradients_are_made_only_where_they_are_wanted(density):
     finally:
         network.bias.requires_grad_(True)
     assert "bias.weight" not in gradients and "modulate.weight" in gradients
+
+
+@pytest.mark.filterwarnings("error")
+def test_parts_of_the_network_that_a_molecule_does_not_use_have_no_gradient(density):
+    network, batch = copy.deepcopy(density[0]), inputs("CCO")
+    network.requires_grad_(False)
+    network.group_strengths.weight.requires_grad_(True)
+    coordinates, placed, _ = network.sample(batch, uniform(batch, 401))
+    found = log_prob_in_pieces(network, batch, coordinates, placed)
+    torch.testing.assert_close(found, network.log_prob(batch, coordinates, placed), rtol=0, atol=1e-10)
+    found.sum().backward()
+    assert network.group_strengths.weight.grad is None or not network.group_strengths.weight.grad.any()
+
+
+def test_it_has_no_second_derivative(density):
+    parameters = list(density[0].parameters())
+    (first,) = torch.autograd.grad(log_prob_in_pieces(*density).square().sum(), parameters[-1], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_few_conformations_are_one_piece(density):

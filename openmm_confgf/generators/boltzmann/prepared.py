@@ -20,7 +20,7 @@ from ...models.autoregressive import AutoregressiveDensity, Given, Static
 from ...models.placement_batch import PlacementBatch
 from ...molecules.graph import MolecularGraph
 from ...molecules.placement import Placement
-from ...threads import side_by_side
+from ...threads import each_on_a_core
 from ..base import sample_stream
 from ..equilibrium import TargetEnergy
 from .inputs import placement_batch
@@ -186,7 +186,7 @@ class PreparedMolecule:
             pieces = list(zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True))
             with torch.no_grad():
                 static = network.static(self.batch)
-            inside = torch.cat(side_by_side(lambda piece: _padded(network, self.batch, static, *piece), pieces, self.device))
+            inside = torch.cat(each_on_a_core(lambda piece: _padded(network, self.batch, static, *piece), pieces, self.device))
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
@@ -231,7 +231,7 @@ class PreparedMolecule:
             turns = Rotation.from_quat([stream.standard_normal(4) for stream in streams]).as_matrix()
             found[here] = np.einsum("bij,bnj->bni", turns, positions)
 
-        side_by_side(draw_piece, range(0, count, DRAWN), self.device)
+        each_on_a_core(draw_piece, range(0, count, DRAWN), self.device)
         return found, log_q
 
     def redraw(

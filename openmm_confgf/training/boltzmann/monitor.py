@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...generators.boltzmann.prepared import DRAWN, PIECE, PreparedMolecule
 from ...models.autoregressive import AutoregressiveDensity
-from ...threads import side_by_side
+from ...threads import each_on_a_core
 from ..objectives.energies import FARTHEST
 from .frames import Frames
 
@@ -79,7 +79,7 @@ def samples_of(prepared: PreparedMolecule, network: AutoregressiveDensity, unifo
     with torch.no_grad():
         static = network.static(batch)
     sample = lambda numbers: network.sample(batch, numbers.to(prepared.device), static, broad=broad)  # noqa: E731
-    for drawn in side_by_side(sample, uniform, prepared.device):
+    for drawn in each_on_a_core(sample, uniform, prepared.device):
         coordinates, placed, inside = (each.cpu() for each in drawn)
         log_q.append(inside)
         positions, _ = prepared.unplaced(coordinates, placed)

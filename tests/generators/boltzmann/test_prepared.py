@@ -131,15 +131,12 @@ def test_the_density_does_not_depend_on_how_many_there_are(openff, network, smil
         np.testing.assert_array_equal(again, before[-3:])
 
 
-def test_samples_do_not_depend_on_the_number_of_cores(openff, network):
-    prepared, before, found = PreparedMolecule.of(MolecularGraph.from_smiles("CCN(CC)C=O"), openff, 300), torch.get_num_threads(), []
-    try:
-        for cores in (1, 3):
-            torch.set_num_threads(cores)
-            positions, drawn = prepared.draw(network, 0, 0, DRAWN + 5)
-            found.append((positions, drawn, prepared.log_density(network, positions)))
-    finally:
-        torch.set_num_threads(before)
+def test_samples_do_not_depend_on_the_number_of_cores(openff, network, torch_cores):
+    prepared, found = PreparedMolecule.of(MolecularGraph.from_smiles("CCN(CC)C=O"), openff, 300), []
+    for cores in (1, 3):
+        torch_cores(cores)
+        positions, drawn = prepared.draw(network, 0, 0, DRAWN + 5)
+        found.append((positions, drawn, prepared.log_density(network, positions)))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
 
