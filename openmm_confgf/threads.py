@@ -43,7 +43,9 @@ def thread_pool(threads: int, cores: int) -> ThreadPoolExecutor:
     return pool
 
 
-def each_on_a_core(function: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
+def each_on_a_core(
+    function: Callable[[Item], Result], items: Sequence[Item], device: torch.device, most: int | None = None
+) -> list[Result]:
     """What a function makes of each item; on a CPU each on one core, and as many at once as torch has cores in this thread.
 
     So no sum is rounded otherwise where there are more items or more cores. And an operation that is shared between cores ends when the
@@ -57,15 +59,17 @@ def each_on_a_core(function: Callable[[Item], Result], items: Sequence[Item], de
     items : sequence
     device : torch.device
         Where the function computes.
+    most : int, optional
+        So many items at once, if there are more cores: those whose memory there is.
 
     Returns
     -------
     list
     """
     cores = torch.get_num_threads() if device.type == "cpu" else 1
-    if cores == 1:
+    if cores == 1 or not items:
         return [function(item) for item in items]
-    with thread_pool(cores, 1) as pool:
+    with thread_pool(min(cores, len(items), most or cores), 1) as pool:
         begun = [pool.submit(function, item) for item in items]
         try:
             while wait(begun, _LOOK_EVERY).not_done:

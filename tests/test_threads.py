@@ -31,6 +31,24 @@ def test_each_item_has_a_core(items):
 
 
 @pytest.mark.usefixtures("four_cores")
+def test_no_more_at_once_than_there_is_memory_for():
+    lock, here, largest = threading.Lock(), 0, 0
+
+    def work(_):
+        nonlocal here, largest
+        with lock:
+            here += 1
+            largest = max(largest, here)
+        time.sleep(0.05)
+        with lock:
+            here -= 1
+
+    each_on_a_core(work, range(8), CPU, most=2)
+    assert largest == 2
+    assert each_on_a_core(work, [], CPU) == []
+
+
+@pytest.mark.usefixtures("four_cores")
 def test_a_gpu_needs_no_thread():
     assert each_on_a_core(lambda _: threading.get_ident(), range(3), torch.device("cuda")) == [threading.get_ident()] * 3
 

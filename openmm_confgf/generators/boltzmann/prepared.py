@@ -29,6 +29,9 @@ PIECE = 256
 """Conformations that a network weighs at once, always as many: how a matrix product rounds depends on its shape. The fewest with which a
 core is busy, since all atoms of a piece are in memory together."""
 
+_PAIRS = 10_000_000
+"""Pairs of atoms in the pieces that are weighed at once, which take some 2 GB."""
+
 DRAWN = 1024
 """Samples that a network draws at once, always as many. More than those that it weighs: an atom at a time, a step is soon done."""
 
@@ -186,7 +189,8 @@ class PreparedMolecule:
             pieces = list(zip(coordinates[known].split(PIECE), placed[known].split(PIECE), strict=True))
             with torch.no_grad():
                 static = network.static(self.batch)
-            inside = torch.cat(each_on_a_core(lambda piece: _padded(network, self.batch, static, *piece), pieces, self.device))
+            most = max(1, _PAIRS // (PIECE * len(self.graph) ** 2))
+            inside = torch.cat(each_on_a_core(lambda piece: _padded(network, self.batch, static, *piece), pieces, self.device, most))
             found[known.numpy()] = (inside.cpu() - volume[known]).numpy()
         return found
 
