@@ -2,7 +2,8 @@
 
     python devtools/benchmarks/training_step.py peptide:KS peptide:GN
 
-Medians of a few, in turn. The gradients' relative difference from those of whole steps in float32 is told beside them.
+Medians of a few, in turn, of the variance of log-weights; beside them the gradients' relative difference from those of whole steps in
+float32.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from openmm_confgf.files import read_molecules
 from openmm_confgf.generators import BoltzmannGenerator
 from openmm_confgf.models.density_pieces import log_prob_in_pieces
 from openmm_confgf.training.boltzmann.monitor import draw_samples
+from openmm_confgf.training.objectives.energies import log_variance
 
 ROWS = 640
 """Those of `train boltzmann`: 512 of the network's own, and frames."""
@@ -30,13 +32,14 @@ def main() -> None:
     network, parameters = generator.network.requires_grad_(True), list(generator.network.parameters())
     for entry in itertools.chain.from_iterable(map(read_molecules, arguments.molecules)):
         prepared = generator.prepare(entry.graph)
-        frames = draw_samples(prepared, network, ROWS, 0).frames
+        samples = draw_samples(prepared, network, ROWS, 1, broad=False)
+        frames, centre = samples.frames, samples.log_weights.median()
 
-        def step(rounded: bool, pieces: bool, prepared=prepared, frames=frames) -> torch.Tensor:
+        def step(rounded: bool, pieces: bool, prepared=prepared, frames=frames, centre=centre) -> torch.Tensor:
             with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
                 of_frames = (prepared.batch, frames.coordinates, frames.placed)
                 log_q = log_prob_in_pieces(network, *of_frames) if pieces else network.log_prob(*of_frames)
-            gradients = torch.autograd.grad(log_q.double().square().mean(), parameters)
+            gradients = torch.autograd.grad(log_variance(log_q.double(), frames.log_target, centre), parameters)
             return torch.cat([gradient.flatten() for gradient in gradients])
 
         kinds = list(itertools.product((False, True), repeat=2))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from ..energies import BatchedEnergy, ForceFieldLike, system_source
 from ..ensemble import Ensemble
 from ..errors import ConfGFError
@@ -16,9 +14,6 @@ from ..thermodynamics.log_weights import log_weights
 from ..thermodynamics.resampling import resample
 from ..units import in_md_units
 from .hamiltonian_monte_carlo import move_conformations
-
-_AT_ONCE = 4096
-"""Replicas that move together; more are no faster, and need memory."""
 
 
 def resample_move(
@@ -84,28 +79,20 @@ def resample_move(
         raise ConfGFError(f"The energies are of another System than that of {source.forcefield!r}; score the samples with that first.")
     energy = BatchedEnergy(system, device=device, for_reweighting=True)
     chosen = resample(logs, len(ensemble) if n is None else n, seed)
-    positions, energies, rates = [], [], []
-    for number, rows in enumerate(np.split(chosen, np.arange(_AT_ONCE, len(chosen), _AT_ONCE))):
-        # no two parts have the same random numbers
-        stream = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        moved, found, rate = move_conformations(
-            energy, ensemble.positions[rows], aim.temperature or 0.0, moves=moves, steps=steps, timestep=timestep, seed=stream
-        )
-        positions.append(moved)
-        energies.append(found)
-        rates.append(rate * len(rows))
-    frames = np.concatenate(positions)
+    frames, energies, acceptance = move_conformations(
+        energy, ensemble.positions[chosen], aim.temperature or 0.0, moves=moves, steps=steps, timestep=timestep, seed=seed
+    )
     settings = {"moves": moves, "steps": steps, "timestep": timestep, "temperature": aim.temperature, "seed": seed}
     provenance = dataclasses.replace(
         ensemble.provenance,
         generator=f"{ensemble.provenance.generator}+resample-move",
         settings=ensemble.provenance.settings | {"resample_move": settings},
     )
-    said = {"acceptance": float(sum(rates) / len(chosen)), "resampled": dataclasses.asdict(diagnose(logs))}
+    said = {"acceptance": acceptance, "resampled": dataclasses.asdict(diagnose(logs))}
     return ensemble.replace(
         positions=frames,
         status=check_conformations(ensemble.graph, frames),
-        energy=np.concatenate(energies),
+        energy=energies,
         log_q=None,
         properties=None,
         provenance=provenance,
