@@ -1,4 +1,5 @@
 import _thread
+import signal
 import threading
 import time
 
@@ -67,7 +68,15 @@ def test_threads_within_a_thread_are_none():
     assert each_on_a_core(inner, range(4), CPU) == [True] * 4
 
 
-@pytest.mark.usefixtures("four_cores")
+@pytest.fixture
+def pythons_own_ctrl_c():
+    """dask_jobqueue puts another one in its place wherever it is imported."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("four_cores", "pythons_own_ctrl_c")
 def test_nothing_more_begins_after_ctrl_c():
     """Passed on by another thread, as the command line does, which wakes nobody who waits for a lock."""
     begun = []
